@@ -1,0 +1,5 @@
+"""`python -m dpipe`."""
+
+from dpipe.app import main
+
+main()

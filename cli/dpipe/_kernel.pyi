@@ -1,0 +1,31 @@
+"""The compiled part of dpipe (`rust_ext/`)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+class KernelError(Exception):
+    """The kernel could not carry out its plan; what it had written is removed."""
+
+def process(
+    plan: str,
+    sources: Sequence[dict[str, Any]],
+    *,
+    data_dir: str,
+    quarantine_dir: str,
+    batch_size: int = 100_000,
+    threads: int = 0,
+    existing: Callable[[dict[str, Any]], pa.RecordBatchReader | pa.Table | None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Read the sources in their order and write Parquet files of what the plan makes of them.
+
+    `plan` is `Plan.to_json()`. A source is `{"batch_id", "path", "format", "compression"}`; the last two may be None,
+    then the content decides. `existing` gets a partition's values by field name and returns the rows that the table
+    holds there (the plan's columns, then batch id and record number), or None. `progress` gets the records and bytes
+    done so far.
+
+    Returns `batches` (counts, by source), and `files` (path, kind, partition, rows, bytes, sha256): complete and
+    durable, and unknown to anybody else. Raises `KernelError`, or what a callback raised.
+    """

@@ -1,0 +1,1 @@
+"""The ingestion API. Only `dpipe serve` imports it, so that FastAPI is needed only there."""

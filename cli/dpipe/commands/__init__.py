@@ -1,0 +1,1 @@
+"""The commands: thin, one module a verb or noun."""

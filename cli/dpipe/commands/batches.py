@@ -1,0 +1,80 @@
+"""`dpipe batches`: what has landed and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from dpipe import output
+from dpipe.context import JsonFlag, dataset_names, open_project
+
+app = typer.Typer(help="Batches: landed, committed or refused.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_batches(
+    ctx: typer.Context,
+    dataset: Annotated[
+        str | None, typer.Argument(help="Dataset; all when left out", autocompletion=dataset_names)
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List batches with their state and counts, in the order they came.
+
+    Example: `dpipe batches list flights`
+    """
+    from dpipe.contract import contract_path
+    from dpipe.stages.batches import batches
+
+    project = open_project(ctx)
+    if dataset is not None:
+        contract_path(project, dataset)
+    found = batches(project, dataset)
+    if as_json:
+        output.emit_json([asdict(batch) for batch in found])
+        return
+    output.table(
+        ["dataset", "batch", "state", "file", "bytes", "records in", "accepted", "rejected", "duplicate"],
+        [
+            (
+                batch.dataset,
+                batch.batch_id,
+                batch.state,
+                batch.name,
+                batch.bytes,
+                batch.records_in,
+                batch.accepted,
+                batch.rejected,
+                batch.duplicate,
+            )
+            for batch in found
+        ],
+    )
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    batch: Annotated[str, typer.Argument(help="Id of the batch, or its beginning")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Show all that is known of one batch: where it came from, its counts, what broke, its files.
+
+    Example: `dpipe batches show file-3fa9`
+    """
+    from dpipe.stages.batches import find_batch
+
+    found = find_batch(open_project(ctx), batch)
+    if as_json:
+        output.emit_json(found)
+        return
+    for name, value in asdict(found).items():
+        if isinstance(value, (list, tuple)):
+            output.emit(f"{name}:")
+            for item in value:
+                shown = item.values() if isinstance(item, dict) else [item]
+                output.emit("  " + "  ".join(str(part) for part in shown if part is not None))
+        elif value is not None:
+            output.emit(f"{name}: {value}")

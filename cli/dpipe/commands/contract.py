@@ -1,0 +1,127 @@
+"""`dpipe contract`: what the contracts say, and whether dpipe can carry it out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dpipe import output
+from dpipe.context import JsonFlag, dataset_names, open_project
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dpipe.contract import Contract
+
+app = typer.Typer(help="Check and read the data contracts.", no_args_is_help=True)
+
+FAULTY = 2
+YAML_SUFFIXES = (".yaml", ".yml")
+
+
+@app.command()
+def lint(
+    ctx: typer.Context,
+    target: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[DATASET|PATH]...",
+            help="Datasets or files; all contracts of the project when left out.",
+            autocompletion=dataset_names,
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what is wrong with contracts, as file:line:column with the fix; exit code 2 when there is an error.
+
+    Example: `dpipe contract lint flights`
+    """
+    from dpipe.contract import lint as lint_file
+
+    paths = [_short(path) for path in _paths(ctx, target or [])]
+    findings = [finding for path in paths for finding in lint_file(path)]
+    errors = sum(finding.severity == "error" for finding in findings)
+    if as_json:
+        output.emit_json({"contracts": paths, "errors": errors, "findings": findings})
+    else:
+        for finding in findings:
+            output.emit(str(finding))
+        counts = ((len(paths), "contract"), (errors, "error"), (len(findings) - errors, "warning"))
+        output.emit(", ".join(f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts))
+    if errors:
+        raise typer.Exit(FAULTY)
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    dataset: Annotated[str, typer.Argument(help="The dataset.", autocompletion=dataset_names)],
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what a contract compiles to: columns, rules, key, partition, whole-batch rules.
+
+    Example: `dpipe contract show flights`
+    """
+    from dpipe.contract import contract_for
+
+    contract = contract_for(open_project(ctx), dataset)
+    if as_json:
+        output.emit_json(
+            {
+                "dataset": contract.dataset,
+                "version": contract.version,
+                "hash": contract.hash,
+                "description": contract.description,
+                "plan": contract.plan,
+                "quality": contract.quality,
+            }
+        )
+    else:
+        _print(contract)
+
+
+def _paths(ctx: typer.Context, targets: Sequence[str]) -> list[Path]:
+    """Files to look at: a target is a path when it looks like one, else a dataset of the project."""
+    from dpipe.contract import contract_path
+    from dpipe.errors import UsageError
+
+    if not targets:
+        project = open_project(ctx)
+        paths = sorted(path for path in project.contracts.glob("*") if path.suffix in YAML_SUFFIXES)
+        if not paths:
+            raise UsageError(
+                f"no contracts in `{project.contracts}`", hint="write one a dataset: `<dataset>.odcs.yaml`"
+            )
+        return paths
+    return [
+        Path(target)
+        if target.endswith(YAML_SUFFIXES) or "/" in target
+        else contract_path(open_project(ctx), target)
+        for target in targets
+    ]
+
+
+def _short(path: Path) -> Path:
+    """The path from the current folder on, when it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _print(contract: Contract) -> None:
+    plan = contract.plan
+    output.emit(f"{contract.dataset} {contract.version} ({contract.hash[:12]})")
+    output.emit(contract.description)
+    output.emit(f"key: {', '.join(plan.key) or 'none'}")
+    fields = [
+        part.column if part.transform == "identity" else f"{part.transform}({part.column})"
+        for part in plan.partition
+    ]
+    output.emit(f"partition: {', '.join(fields) or 'none'}")
+    rows = [
+        (column.name, column.kind, column.required, "; ".join(rule.describe() for rule in column.rules))
+        for column in plan.columns
+    ]
+    output.table(("column", "type", "required", "rules"), rows)
+    for rule in contract.quality:
+        output.emit(f"{rule.severity}: {rule.name}: {rule.describe()}")

@@ -1,0 +1,86 @@
+"""`dpipe runs`: what was run, when, and how it ended."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dpipe import output
+from dpipe.context import JsonFlag, open_project
+
+app = typer.Typer(help="Runs: what was run and how it ended.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_runs(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the latest runs, the newest first.
+
+    Example: `dpipe runs list --limit 5`
+    """
+    from dpipe.state import runs
+
+    found = runs.latest(open_project(ctx), limit)
+    if as_json:
+        output.emit_json(found)
+        return
+    output.table(
+        ["run", "command", "started", "status", "exit code", "error"],
+        [
+            (
+                run["run_id"],
+                run["command"],
+                run["started_at"].isoformat(sep=" ", timespec="seconds"),
+                run["status"],
+                run["exit_code"],
+                run["error"],
+            )
+            for run in found
+        ],
+    )
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(help="Id of the run, or its beginning")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Show one run: its stages with their counts and times, and its failed checks.
+
+    Example: `dpipe runs show 20261123T08`
+    """
+    from dpipe.state import quality, runs
+
+    project = open_project(ctx)
+    found = runs.find(project, run)
+    stages = runs.stages(project, found["run_id"])
+    checks = quality.history(project, run_id=found["run_id"], limit=100_000)
+    if as_json:
+        output.emit_json({**found, "stages": stages, "checks": checks})
+        return
+    for name, value in found.items():
+        if value is not None:
+            output.emit(f"{name}: {value}")
+    counts = ("records_in", "accepted", "rejected", "duplicate", "snapshot_id", "seconds")
+    output.table(
+        ["stage", "dataset", "records in", "accepted", "rejected", "duplicate", "snapshot", "seconds"],
+        [
+            (stage["stage"], stage["dataset"] or "", *(_as_text(name, stage[name]) for name in counts))
+            for stage in stages
+        ],
+    )
+    failed = [check for check in checks if not check["success"]]
+    output.emit(f"{len(checks)} checks, {len(failed)} failed")
+    for check in failed:
+        what = f"{check['severity']} {check['relation']} {check['rule']}"
+        output.emit(f"  {what}: {check['observed']} ({check['detail']})")
+
+
+def _as_text(name: str, value: object) -> object:
+    """Ids must not be grouped by thousands."""
+    return str(value) if name == "snapshot_id" and value is not None else value

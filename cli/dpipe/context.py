@@ -1,0 +1,45 @@
+"""What commands share: the flags before the command, `--json`, and the project they work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from dpipe.settings import Project
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+@dataclass
+class Globals:
+    """The flags before the command."""
+
+    project: Path | None = None
+    profile: str | None = None
+
+
+def open_project(ctx: typer.Context, **overrides: Any) -> Project:  # noqa: ANN401 - values of flags
+    """The project that the flags, the environment or the current folder name.
+
+    `overrides` are settings given as flags of the command; `None` means that the flag was left out.
+    """
+    from dpipe.settings import load_project
+
+    given = ctx.find_object(Globals) or Globals()
+    flags = {name: value for name, value in overrides.items() if value is not None}
+    return load_project(given.project, profile=given.profile, overrides=flags)
+
+
+def dataset_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Shell completion: datasets of the project that begin so; nothing outside a project."""
+    from dpipe.errors import DpipeError
+
+    try:
+        names = open_project(ctx).datasets()
+    except DpipeError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]

@@ -1,0 +1,21 @@
+"""One data contract: Open Data Contract Standard in, the plan that every stage shares out."""
+
+from dpipe.contract.contract import Contract, contract_for, contract_path, lint, load_contract
+from dpipe.contract.findings import Finding
+from dpipe.contract.plan import Column, CsvOptions, PartitionField, Plan, Rule
+from dpipe.contract.quality import QualityRule
+
+__all__ = [
+    "Column",
+    "Contract",
+    "CsvOptions",
+    "Finding",
+    "PartitionField",
+    "Plan",
+    "QualityRule",
+    "Rule",
+    "contract_for",
+    "contract_path",
+    "lint",
+    "load_contract",
+]

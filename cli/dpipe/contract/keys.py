@@ -1,0 +1,151 @@
+"""Primary key and partition of a dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dpipe.contract import custom
+from dpipe.contract.plan import PartitionField
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from open_data_contract_standard.model import SchemaProperty
+
+    from dpipe.contract.columns import Compiled
+    from dpipe.contract.findings import Report
+    from dpipe.contract.plan import Kind, Transform
+
+_DATED: dict[Kind, frozenset[Transform]] = {
+    "date": frozenset({"identity", "year", "month", "day"}),
+    "timestamp": frozenset({"identity", "year", "month", "day", "hour"}),
+    "timestamp_ntz": frozenset({"identity", "year", "month", "day", "hour"}),
+}
+_PLAIN: frozenset[Transform] = frozenset({"identity"})
+
+
+def primary_key(report: Report, columns: Sequence[Compiled]) -> tuple[str, ...]:
+    """The key's columns in the order of their positions; duplicates are told by them."""
+    ordered = _ordered(
+        report,
+        columns,
+        "primaryKey",
+        "primaryKeyPosition",
+        lambda item: (item.primaryKey, item.primaryKeyPosition),
+    )
+    for item in ordered:
+        if not item.column.required:
+            report.error(
+                (*item.at, "primaryKey"),
+                f"key column `{item.column.name}` may be null",
+                "add `required: true`",
+                key=True,
+            )
+        if item.column.kind == "float64":
+            report.error(
+                (*item.at, "primaryKey"),
+                f"key column `{item.column.name}` is a floating-point number, which has no exact equality",
+                "use an integer or a string",
+                key=True,
+            )
+    for item in columns:
+        if item.definition.unique and ordered != [item]:
+            report.error(
+                (*item.at, "unique"),
+                f"nothing enforces that `{item.column.name}` is unique on its own",
+                "make it the only key (`primaryKey: true`), or add the quality rule "
+                "`{metric: duplicateValues, mustBe: 0}`, which looks at each batch",
+                key=True,
+            )
+    return tuple(item.column.name for item in ordered)
+
+
+def partition(
+    report: Report, columns: Sequence[Compiled], key: tuple[str, ...]
+) -> tuple[PartitionField, ...]:
+    """Iceberg's partition fields in the order of their positions."""
+    ordered = _ordered(
+        report,
+        columns,
+        "partitioned",
+        "partitionKeyPosition",
+        lambda item: (item.partitioned, item.partitionKeyPosition),
+    )
+    names = {item.column.name for item in columns}
+    fields = []
+    for item in ordered:
+        column = item.column
+        transform: Transform = item.custom.get("dpipe.partitionTransform", "identity")
+        field = PartitionField(
+            column.name, transform, column.name if transform == "identity" else f"{column.name}_{transform}"
+        )
+        if transform not in _DATED.get(column.kind, _PLAIN) or column.kind == "float64":
+            report.error(
+                (*item.at, "partitioned"),
+                f"no {transform} partition of a {column.kind}",
+                _instead(column.kind),
+                key=True,
+            )
+        if transform != "identity" and field.name in names:
+            report.error(
+                (*item.at, "partitioned"),
+                f"the partition field `{field.name}` has a column's name",
+                f"rename the column `{field.name}`, or partition by another transform",
+                key=True,
+            )
+        if key and column.name not in key:
+            report.error(
+                (*item.at, "partitioned"),
+                f"partition column `{column.name}` is not in the primary key",
+                "add it to the key, so that equal keys lie in one partition, or leave it unpartitioned",
+                key=True,
+            )
+        fields.append(field)
+    for item in columns:
+        if "dpipe.partitionTransform" in item.custom and not item.definition.partitioned:
+            report.error(
+                custom.place(report, item.at, "dpipe.partitionTransform"),
+                f"`dpipe.partitionTransform` on `{item.column.name}`, which is not partitioned",
+                "add `partitioned: true` and `partitionKeyPosition`",
+            )
+    return tuple(fields)
+
+
+def _instead(kind: Kind) -> str:
+    if kind == "float64":
+        return "partition by another column"
+    return f"use one of {', '.join(sorted(_DATED.get(kind, _PLAIN)))}"
+
+
+def _ordered(
+    report: Report,
+    columns: Sequence[Compiled],
+    flag: str,
+    position_name: str,
+    read: Callable[[SchemaProperty], tuple[bool | None, int | None]],
+) -> list[Compiled]:
+    """Columns with the flag, sorted by their positions, which must count from 1; one alone needs none."""
+    chosen: list[tuple[int, Compiled]] = []
+    total = sum(bool(read(item.definition)[0]) for item in columns)
+    taken: dict[int, str] = {}
+    for item in columns:
+        is_set, position = read(item.definition)
+        position = None if position == -1 else position  # ODCS's default
+        if not is_set:
+            if position is not None:
+                report.error(
+                    (*item.at, position_name),
+                    f"a position without `{flag}`",
+                    f"add `{flag}: true`, or leave it out",
+                )
+            continue
+        if position is None and total > 1:
+            report.error(
+                (*item.at, flag), f"`{flag}` without a position", f"add `{position_name}:`", key=True
+            )
+        elif position is not None and (not 1 <= position <= total or position in taken):
+            whose = f", `{taken[position]}` has it too" if position in taken else ""
+            report.error((*item.at, position_name), f"position {position}{whose}", f"count from 1 to {total}")
+        taken[position or 1] = item.column.name
+        chosen.append((position or 1, item))
+    return [item for _, item in sorted(chosen, key=lambda pair: pair[0])]

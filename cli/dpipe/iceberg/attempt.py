@@ -1,0 +1,128 @@
+"""What one commit is to publish, and how it is written into the snapshot's summary and read back.
+
+The summary alone must be enough to append the quarantine files and the ledger rows after a crash, whatever
+has become of the contract since.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyiceberg.table.snapshots import Snapshot
+
+ATTEMPT, BATCHES = "dpipe.attempt", "dpipe.batches"
+ACCEPTED_FILES, QUARANTINE_FILES = "dpipe.files", "dpipe.quarantine-files"
+RAW_SNAPSHOT = "dpipe.raw-snapshot-id"
+
+
+@dataclass(frozen=True)
+class BatchEntry:
+    """A batch as the ledger will know it; `violations` are records by column and rule."""
+
+    batch_id: str
+    kind: str
+    source: str
+    sha256: str
+    bytes: int
+    received_at: str
+    contract: str
+    contract_version: str
+    records_in: int
+    accepted: int
+    rejected: int
+    duplicate: int
+    run_id: str
+    violations: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A Parquet file that the kernel wrote: its location, and its partition values by field name."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    partition: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try to publish batches.
+
+    `read_snapshot_id` is the snapshot whose keys the kernel has seen, None for an empty table; with
+    `has_key`, a commit on top of any other snapshot could publish a key twice.
+    """
+
+    dataset: str
+    batches: list[BatchEntry]
+    accepted: list[WrittenFile]
+    quarantined: list[WrittenFile]
+    read_snapshot_id: int | None
+    has_key: bool
+    attempt_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def summary(self, warehouse: str) -> dict[str, str]:
+        """The properties of the raw snapshot; file locations are written relative to the warehouse."""
+        return {
+            ATTEMPT: self.attempt_id,
+            BATCHES: _compact([asdict(entry) for entry in self.batches]),
+            ACCEPTED_FILES: _compact(_shortened(self.accepted, warehouse)),
+            QUARANTINE_FILES: _compact(_shortened(self.quarantined, warehouse)),
+        }
+
+
+@dataclass(frozen=True)
+class CommitRecord:
+    """What a raw snapshot's summary says."""
+
+    snapshot_id: int
+    committed_at_ms: int
+    batches: list[BatchEntry]
+    accepted: list[WrittenFile]
+    quarantined: list[WrittenFile]
+
+
+def commit_record(snapshot: Snapshot, warehouse: str) -> CommitRecord | None:
+    """Read a summary back; None for a snapshot that brought no batches, such as a compaction."""
+    batches = summary_value(snapshot, BATCHES)
+    if batches is None:
+        return None
+    return CommitRecord(
+        snapshot_id=snapshot.snapshot_id,
+        committed_at_ms=snapshot.timestamp_ms,
+        batches=[BatchEntry(**entry) for entry in json.loads(batches)],
+        accepted=_restored(summary_value(snapshot, ACCEPTED_FILES), warehouse),
+        quarantined=_restored(summary_value(snapshot, QUARANTINE_FILES), warehouse),
+    )
+
+
+def summary_value(snapshot: Snapshot, key: str) -> str | None:
+    """A property of a snapshot's summary."""
+    return None if snapshot.summary is None else snapshot.summary[key]
+
+
+def _shortened(files: list[WrittenFile], warehouse: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "path": file.path.removeprefix(f"{warehouse}/"),
+            "rows": file.rows,
+            "bytes": file.bytes,
+            "sha256": file.sha256,
+        }
+        for file in files
+    ]
+
+
+def _restored(text: str | None, warehouse: str) -> list[WrittenFile]:
+    return [
+        WrittenFile(**{**file, "path": f"{warehouse}/{file['path']}"}) for file in json.loads(text or "[]")
+    ]
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,120 @@
+"""The commit that decides: one snapshot of `raw.<dataset>` publishes the batches.
+
+A batch is committed when, and only when, a raw snapshot names it. Every try loads the table, looks for its
+batches, and appends on top of the very snapshot that it looked at (the catalog refuses any other), so that
+two writers can't both publish a batch, nor, where there is a key, a key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyiceberg.exceptions import CommitFailedException
+
+from dpipe.errors import UnavailableError
+from dpipe.iceberg import ledger
+from dpipe.iceberg.attempt import ATTEMPT, Attempt, commit_record, summary_value
+from dpipe.iceberg.catalog import RAW
+from dpipe.iceberg.datafiles import data_files
+from dpipe.iceberg.recovery import unrecorded
+from dpipe.iceberg.retry import is_transient, with_retries
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+
+    from dpipe.iceberg.attempt import CommitRecord
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The batches are published."""
+
+    record: CommitRecord
+
+
+@dataclass(frozen=True)
+class AlreadyCommitted:
+    """Another process published some of the batches; nothing of this attempt is visible."""
+
+    batch_ids: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Stale:
+    """The table has moved on from the snapshot whose keys were read; nothing of this attempt is visible."""
+
+
+Outcome = Committed | AlreadyCommitted | Stale
+
+
+def commit(catalog: Catalog, attempt: Attempt) -> Outcome:
+    """Publish the attempt's accepted files and its batches, also when there are no files.
+
+    Unless the outcome is `Committed`, the attempt's files are referenced by nothing and may be deleted.
+    Raises `UnavailableError` when the outcome can't be told; then they must stay.
+    """
+    return with_retries(lambda: _try(catalog, attempt), f"{RAW}.{attempt.dataset}")
+
+
+def _try(catalog: Catalog, attempt: Attempt) -> Outcome:
+    table = catalog.load_table((RAW, attempt.dataset))
+    done = _find(catalog, table, attempt)
+    if done is not None:
+        return done
+    taken = _committed_ids(catalog, table, attempt.dataset) & {entry.batch_id for entry in attempt.batches}
+    if taken:
+        return AlreadyCommitted(frozenset(taken))
+    head = table.current_snapshot()
+    if attempt.has_key and attempt.read_snapshot_id != (head.snapshot_id if head else None):
+        return Stale()
+    files = data_files(table, attempt.accepted)
+    properties = attempt.summary(catalog.properties["warehouse"])
+    try:
+        with (
+            table.transaction() as transaction,
+            transaction.update_snapshot(snapshot_properties=properties).merge_append() as snapshot,
+        ):
+            for file in files:
+                snapshot.append_data_file(file)
+    except CommitFailedException:
+        raise
+    except Exception as error:
+        return _look(catalog, attempt, error)
+    return _look(catalog, attempt, None)
+
+
+def _look(catalog: Catalog, attempt: Attempt, error: Exception | None) -> Committed:
+    """Find the attempt in the table; only that can say what became of a commit that ended in an error."""
+    try:
+        done = _find(catalog, catalog.load_table((RAW, attempt.dataset)), attempt)
+    except Exception as second:
+        raise _unknown(attempt, error or second) from second
+    if done is not None:
+        return done
+    if error is not None and is_transient(error):
+        raise error
+    raise _unknown(attempt, error) from error
+
+
+def _unknown(attempt: Attempt, error: Exception | None) -> UnavailableError:
+    return UnavailableError(
+        f"the commit to `{RAW}.{attempt.dataset}` did not report back: {type(error).__name__}: {error}",
+        hint="run `dpipe process` again: it looks whether the commit happened, and goes on from there",
+    )
+
+
+def _find(catalog: Catalog, table: Table, attempt: Attempt) -> Committed | None:
+    for snapshot in table.snapshots():
+        if summary_value(snapshot, ATTEMPT) == attempt.attempt_id:
+            record = commit_record(snapshot, catalog.properties["warehouse"])
+            return None if record is None else Committed(record)
+    return None
+
+
+def _committed_ids(catalog: Catalog, table: Table, dataset: str) -> set[str]:
+    ids = ledger.batch_ids(catalog, dataset)
+    for record in unrecorded(table, ids, catalog.properties["warehouse"]):
+        ids.update(entry.batch_id for entry in record.batches)
+    return ids

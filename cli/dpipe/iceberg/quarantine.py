@@ -1,0 +1,74 @@
+"""Reading the quarantine tables: how many records by reason, and the records themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from dpipe.iceberg import filters, tables
+from dpipe.iceberg.catalog import QUARANTINE
+from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyiceberg.catalog import Catalog
+
+REASONS = ("disposition", "duplicate_kind", "violations")
+
+
+def datasets(catalog: Catalog) -> list[str]:
+    """Datasets that have a quarantine table, sorted."""
+    return sorted(name[1] for name in catalog.list_tables(QUARANTINE))
+
+
+def reasons(catalog: Catalog, dataset: str) -> list[dict[str, Any]]:
+    """Records by `disposition`, `column` and `rule`; a record that broke several rules counts under each.
+
+    A duplicate's rule is its kind, `identical` or `conflicting`.
+    """
+    counts: Counter[tuple[str, str | None, str]] = Counter()
+    for row in _rows(catalog, dataset, REASONS):
+        if row["disposition"] == "duplicate":
+            counts["duplicate", None, row["duplicate_kind"]] += 1
+        else:
+            broken = {(violation["column"], violation["rule"]) for violation in row["violations"]}
+            counts.update((row["disposition"], column, rule) for column, rule in broken)
+    return [
+        {"dataset": dataset, "disposition": disposition, "column": column, "rule": rule, "records": records}
+        for (disposition, column, rule), records in counts.most_common()
+    ]
+
+
+def records(
+    catalog: Catalog, dataset: str, *, batch: str | None = None, rule: str | None = None, limit: int = 20
+) -> list[dict[str, Any]]:
+    """At most `limit` records, as rows of the quarantine table, by batch and record number within each file.
+
+    `batch` is the beginning of a batch id; `rule` a rule that the record broke, or a duplicate's kind.
+    """
+    found: list[dict[str, Any]] = []
+    for row in _rows(catalog, dataset, ("*",), batch):
+        if rule is not None and rule not in _rules(row):
+            continue
+        found.append(row)
+        if len(found) == limit:
+            break
+    return sorted(found, key=lambda row: (row[BATCH_ID], row[RECORD_NO]))
+
+
+def _rules(row: dict[str, Any]) -> set[str]:
+    return {violation["rule"] for violation in row["violations"]} | {
+        row["duplicate_kind"] or row["disposition"]
+    }
+
+
+def _rows(
+    catalog: Catalog, dataset: str, columns: tuple[str, ...], batch: str | None = None
+) -> Iterator[dict[str, Any]]:
+    table = tables.load(catalog, (QUARANTINE, dataset))
+    if table is None:
+        return
+    of_batch = filters.all_of() if batch is None else filters.starts_with(BATCH_ID, batch)
+    for chunk in table.scan(row_filter=of_batch, selected_fields=columns).to_arrow_batch_reader():
+        yield from chunk.to_pylist()

@@ -1,0 +1,71 @@
+"""What follows a raw commit, and doing it for commits that a crash left without.
+
+Quarantine files first, then the ledger's rows; both from the raw snapshot's summary alone. A raw snapshot is
+complete when the ledger has its batches, so the ledger comes last.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyiceberg.table.snapshots import ancestors_of
+
+from dpipe import failpoints
+from dpipe.iceberg import ledger, tables
+from dpipe.iceberg.attempt import RAW_SNAPSHOT, commit_record, summary_value
+from dpipe.iceberg.catalog import QUARANTINE, RAW
+from dpipe.iceberg.datafiles import data_files
+from dpipe.iceberg.retry import with_retries
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+
+    from dpipe.iceberg.attempt import CommitRecord
+
+
+def recover(catalog: Catalog, dataset: str) -> list[CommitRecord]:
+    """Complete the dataset's raw commits that the ledger doesn't know, oldest first; returns them."""
+    table = tables.load(catalog, (RAW, dataset))
+    if table is None or table.current_snapshot() is None:
+        return []
+    records = unrecorded(table, ledger.batch_ids(catalog, dataset), catalog.properties["warehouse"])
+    for record in records:
+        complete(catalog, dataset, record)
+    return records
+
+
+def complete(catalog: Catalog, dataset: str, record: CommitRecord) -> None:
+    """Do what follows a raw commit; doing it again changes nothing."""
+    if record.quarantined:
+        tables.quarantine_table(catalog, dataset)
+        with_retries(lambda: _append_quarantine(catalog, dataset, record), f"{QUARANTINE}.{dataset}")
+    failpoints.reach("after-quarantine-commit")
+    ledger.append(catalog, dataset, record)
+    failpoints.reach("after-ledger")
+
+
+def unrecorded(table: Table, ledger_ids: set[str], warehouse: str) -> list[CommitRecord]:
+    """Commits newer than the ledger, oldest first: from the table's head back to one that it has whole."""
+    found = []
+    for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
+        record = commit_record(snapshot, warehouse)
+        if record is None:
+            continue
+        if all(entry.batch_id in ledger_ids for entry in record.batches):
+            break
+        found.append(record)
+    return found[::-1]
+
+
+def _append_quarantine(catalog: Catalog, dataset: str, record: CommitRecord) -> None:
+    table = catalog.load_table((QUARANTINE, dataset))
+    done = str(record.snapshot_id)
+    if any(summary_value(snapshot, RAW_SNAPSHOT) == done for snapshot in table.snapshots()):
+        return
+    with (
+        table.transaction() as transaction,
+        transaction.update_snapshot(snapshot_properties={RAW_SNAPSHOT: done}).merge_append() as snapshot,
+    ):
+        for file in data_files(table, record.quarantined):
+            snapshot.append_data_file(file)

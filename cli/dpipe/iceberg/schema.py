@@ -1,0 +1,170 @@
+"""From a contract's plan to Iceberg schemas and partition specs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.transforms import (
+    DayTransform,
+    HourTransform,
+    IdentityTransform,
+    MonthTransform,
+    Transform,
+    YearTransform,
+)
+from pyiceberg.types import (
+    BinaryType,
+    BooleanType,
+    DateType,
+    DoubleType,
+    IcebergType,
+    IntegerType,
+    ListType,
+    LongType,
+    NestedField,
+    StringType,
+    StructType,
+    TimestampType,
+    TimestamptzType,
+)
+
+from dpipe.contract import plan as plans
+
+if TYPE_CHECKING:
+    from dpipe.contract import Plan
+
+TYPES: dict[str, IcebergType] = {
+    "int32": IntegerType(),
+    "int64": LongType(),
+    "float64": DoubleType(),
+    "boolean": BooleanType(),
+    "string": StringType(),
+    "date": DateType(),
+    "timestamp": TimestamptzType(),
+    "timestamp_ntz": TimestampType(),
+}
+TRANSFORMS: dict[str, Transform] = {  # type: ignore[type-arg]
+    "identity": IdentityTransform(),
+    "year": YearTransform(),
+    "month": MonthTransform(),
+    "day": DayTransform(),
+    "hour": HourTransform(),
+}
+FIRST_PARTITION_FIELD_ID = 1000
+
+BATCH_ID, RECORD_NO, CONTRACT = plans.PROVENANCE
+PROVENANCE: tuple[tuple[str, IcebergType, str], ...] = (
+    (BATCH_ID, StringType(), "batch that brought the row"),
+    (RECORD_NO, LongType(), "number of the record in its batch, from 1"),
+    (CONTRACT, StringType(), "SHA-256 of the contract that the row met"),
+)
+
+
+def raw_schema(plan: Plan) -> Schema:
+    """The plan's columns, then the provenance columns; ids 1..n in that order."""
+    columns = [
+        NestedField(
+            field_id,
+            column.name,
+            TYPES[column.kind],
+            required=column.required,
+            doc=column.description or None,
+        )
+        for field_id, column in enumerate(plan.columns, start=1)
+    ]
+    provenance = [
+        NestedField(field_id, name, kind, required=True, doc=doc)
+        for field_id, (name, kind, doc) in enumerate(PROVENANCE, start=len(columns) + 1)
+    ]
+    return Schema(*columns, *provenance)
+
+
+def raw_partition_spec(plan: Plan, schema: Schema) -> PartitionSpec:
+    """The plan's partition fields in their order."""
+    return PartitionSpec(
+        *(
+            PartitionField(
+                source_id=schema.find_field(field.column).field_id,
+                field_id=FIRST_PARTITION_FIELD_ID + index,
+                transform=TRANSFORMS[field.transform],
+                name=field.name,
+            )
+            for index, field in enumerate(plan.partition)
+        )
+    )
+
+
+def quarantine_schema() -> Schema:
+    """One row a rejected or duplicate record. The kernel writes these field ids; they never change."""
+    violation = StructType(
+        NestedField(15, "column", StringType(), required=False, doc="None when the whole record is meant"),
+        NestedField(16, "rule", StringType(), required=True),
+        NestedField(17, "message", StringType(), required=True),
+    )
+    return Schema(
+        NestedField(1, BATCH_ID, StringType(), required=True, doc="batch that the record came in"),
+        NestedField(2, RECORD_NO, LongType(), required=True, doc="number of the record in its batch, from 1"),
+        NestedField(3, CONTRACT, StringType(), required=True, doc="SHA-256 of the contract that judged it"),
+        NestedField(4, "disposition", StringType(), required=True, doc="rejected or duplicate"),
+        NestedField(5, "duplicate_kind", StringType(), required=False, doc="identical or conflicting"),
+        NestedField(6, "member", StringType(), required=False, doc="file in an archive"),
+        NestedField(7, "byte_offset", LongType(), required=False, doc="in the decompressed stream, from 0"),
+        NestedField(8, "byte_length", LongType(), required=False),
+        NestedField(9, "line", LongType(), required=False, doc="from 1"),
+        NestedField(10, "raw_format", StringType(), required=True, doc="ndjson, json or csv"),
+        NestedField(11, "raw_header", BinaryType(), required=False, doc="the CSV header line"),
+        NestedField(12, "raw", BinaryType(), required=True, doc="the record's bytes as they came"),
+        NestedField(
+            13,
+            "violations",
+            ListType(element_id=14, element=violation, element_required=True),
+            required=True,
+            doc="every rule that it broke",
+        ),
+        NestedField(18, "winner_batch_id", StringType(), required=False, doc="of the row that has its key"),
+        NestedField(19, "winner_record_no", LongType(), required=False, doc="of the row that has its key"),
+    )
+
+
+def ledger_schema() -> Schema:
+    """One row a batch."""
+    file = StructType(
+        NestedField(21, "path", StringType(), required=True),
+        NestedField(22, "kind", StringType(), required=True, doc="accepted or quarantine"),
+        NestedField(23, "rows", LongType(), required=True),
+        NestedField(24, "bytes", LongType(), required=True),
+        NestedField(25, "sha256", StringType(), required=True),
+    )
+    return Schema(
+        NestedField(1, "batch_id", StringType(), required=True),
+        NestedField(2, "dataset", StringType(), required=True),
+        NestedField(3, "kind", StringType(), required=True, doc="file or job"),
+        NestedField(4, "source", StringType(), required=True, doc="where it came from"),
+        NestedField(5, "sha256", StringType(), required=True, doc="of the landed bytes"),
+        NestedField(6, "bytes", LongType(), required=True, doc="of the landed file"),
+        NestedField(7, "contract", StringType(), required=True, doc="SHA-256 of the contract"),
+        NestedField(8, "contract_version", StringType(), required=True),
+        NestedField(9, "records_in", LongType(), required=True),
+        NestedField(10, "accepted", LongType(), required=True),
+        NestedField(11, "rejected", LongType(), required=True),
+        NestedField(12, "duplicate", LongType(), required=True),
+        NestedField(13, "snapshot_id", LongType(), required=True, doc="of the raw table"),
+        NestedField(14, "committed_at", TimestamptzType(), required=True),
+        NestedField(15, "run_id", StringType(), required=True),
+        NestedField(16, "received_at", TimestamptzType(), required=True),
+        NestedField(17, "violations", StringType(), required=True, doc="JSON: counts by column and rule"),
+        NestedField(
+            18,
+            "files",
+            ListType(element_id=20, element=file, element_required=True),
+            required=True,
+            doc="of the commit that brought the batch; files may be shared with the commit's other batches",
+        ),
+    )
+
+
+def ledger_partition_spec() -> PartitionSpec:
+    """By dataset, so that one dataset's batches are found without reading the others'."""
+    return PartitionSpec(PartitionField(2, FIRST_PARTITION_FIELD_ID, IdentityTransform(), "dataset"))

@@ -1,0 +1,131 @@
+"""Making the lake's tables, and seeing that a contract still fits its table."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.io import load_file_io
+from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec
+from pyiceberg.serializers import ToOutputFile
+from pyiceberg.table.metadata import TableMetadataV2
+from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
+
+from dpipe.errors import ConfigError
+from dpipe.iceberg import schema as schemas
+from dpipe.iceberg.catalog import LEDGER, QUARANTINE, RAW, TABLE_PROPERTIES
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+    from pyiceberg.types import NestedField
+
+    from dpipe.contract import Plan
+
+Name = tuple[str, str]
+
+
+def raw_table(catalog: Catalog, plan: Plan) -> Table:
+    """The dataset's raw table, made when it isn't there.
+
+    A table without a snapshot is made anew when the contract has changed meanwhile. Raises `ConfigError` when
+    the contract's columns or partitions aren't the table's and rows are there.
+    """
+    name = (RAW, plan.dataset)
+    schema = schemas.raw_schema(plan)
+    spec = schemas.raw_partition_spec(plan, schema)
+    table = _ensure(catalog, name, schema, spec)
+    difference = _difference(table, schema, spec)
+    if difference is None:
+        return table
+    if table.current_snapshot() is not None:
+        raise ConfigError(
+            f"the contract of `{plan.dataset}` no longer fits its table `raw.{plan.dataset}`: {difference}",
+            hint="take the change back; changing the columns of a table that has data is not supported yet",
+        )
+    catalog.drop_table(name)
+    return _ensure(catalog, name, schema, spec)
+
+
+def quarantine_table(catalog: Catalog, dataset: str) -> Table:
+    """The dataset's quarantine table, made when it isn't there."""
+    return _ensure(catalog, (QUARANTINE, dataset), schemas.quarantine_schema(), UNPARTITIONED_PARTITION_SPEC)
+
+
+def ledger_table(catalog: Catalog) -> Table:
+    """The ledger of all batches, made when it isn't there."""
+    return _ensure(catalog, LEDGER, schemas.ledger_schema(), schemas.ledger_partition_spec())
+
+
+def load(catalog: Catalog, name: Name) -> Table | None:
+    """The table, or None when it isn't there."""
+    try:
+        return catalog.load_table(name)
+    except NoSuchTableError:
+        return None
+
+
+def field_ids(table: Table) -> dict[str, int]:
+    """The ids of the table's top-level fields by name."""
+    return {field.name: field.field_id for field in table.schema().fields}
+
+
+def _ensure(catalog: Catalog, name: Name, schema: Schema, spec: PartitionSpec) -> Table:
+    table = load(catalog, name)
+    if table is not None:
+        return table
+    try:
+        return _create(catalog, name, schema, spec)
+    except TableAlreadyExistsError:
+        return catalog.load_table(name)  # another process was quicker
+
+
+def _create(catalog: Catalog, name: Name, schema: Schema, spec: PartitionSpec) -> Table:
+    """Register a table with the field ids of `schema`; `Catalog.create_table` would number them anew."""
+    location = f"{catalog.properties['warehouse']}/{name[0]}/{name[1]}"
+    metadata = TableMetadataV2.model_validate(
+        {
+            "location": location,
+            "schemas": [schema],
+            "current-schema-id": schema.schema_id,
+            "last-column-id": schema.highest_field_id,
+            "partition-specs": [spec],
+            "default-spec-id": spec.spec_id,
+            "last-partition-id": spec.last_assigned_field_id,
+            "sort-orders": [UNSORTED_SORT_ORDER],
+            "default-sort-order-id": UNSORTED_SORT_ORDER.order_id,
+            "properties": TABLE_PROPERTIES,
+            "table-uuid": uuid.uuid4(),
+        }
+    )
+    path = f"{location}/metadata/00000-{uuid.uuid4()}.metadata.json"
+    ToOutputFile.table_metadata(metadata, load_file_io(catalog.properties, path).new_output(path))
+    return catalog.register_table(name, path)
+
+
+def _difference(table: Table, schema: Schema, spec: PartitionSpec) -> str | None:
+    """What distinguishes the table from what the contract asks for; descriptions don't count."""
+    there = {field.name: _shape(field) for field in table.schema().fields}
+    wanted = {field.name: _shape(field) for field in schema.fields}
+    for name in [*wanted, *there]:
+        if wanted.get(name) != there.get(name):
+            in_table, in_contract = there.get(name, "not there"), wanted.get(name, "not there")
+            return f"column `{name}` is {in_table} in the table and {in_contract} in the contract"
+    if list(there) != list(wanted):
+        return f"the table has its columns in the order {', '.join(there)}"
+    if _partitions(table.spec(), table.schema()) != _partitions(spec, schema):
+        return "it is partitioned in another way"
+    return None
+
+
+def _shape(field: NestedField) -> str:
+    return f"{'required' if field.required else 'optional'} {field.field_type}"
+
+
+def _partitions(spec: PartitionSpec, schema: Schema) -> list[tuple[str, str, str]]:
+    return [
+        (field.name, str(field.transform), schema.find_column_name(field.source_id) or "")
+        for field in spec.fields
+    ]

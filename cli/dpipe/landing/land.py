@@ -1,0 +1,209 @@
+"""Putting a batch into landing: all of it or nothing, once."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from dpipe import failpoints
+from dpipe.errors import DpipeError, UsageError
+from dpipe.folders import make_private, sync_folder
+from dpipe.landing.manifest import MANIFEST_NAME, Manifest, read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+    from io import RawIOBase
+    from pathlib import Path
+
+    from dpipe.settings import Project
+
+BLOCK_BYTES = 8 << 20
+TEMPORARY_PREFIX = ".landing-"
+TEMPORARY_LIFETIME_SECONDS = 24 * 60 * 60
+LONGEST_NAME = 120
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A batch in landing; `already` when it had landed before."""
+
+    manifest: Manifest
+    already: bool
+
+
+def land_file(
+    project: Project, dataset: str, path: Path, on_bytes: Callable[[int], None] | None = None
+) -> Landed:
+    """Copy a file into landing under the identity (dataset, SHA-256 of its bytes).
+
+    `on_bytes` gets the number of bytes copied so far. Raises `UsageError` for what can't be a batch (missing,
+    a folder, unreadable, empty) and `DpipeError` when landing can't be written; then nothing of the batch is
+    left.
+    """
+    if path.is_dir():
+        raise UsageError(
+            f"`{path}` is a folder", hint=f"name its files, e.g. `dpipe ingest {dataset} {path}/*`"
+        )
+    try:
+        source = path.open("rb")
+    except OSError as error:
+        raise UsageError(
+            f"`{path}` can't be read: {error.strerror}", hint="check the path and the file's permissions"
+        ) from error
+    with source:
+        draft = _draft(dataset, "file", path.name, str(path.resolve()))
+        return _land(project, draft, _read(source.read, path), on_bytes)
+
+
+def land_stream(
+    project: Project,
+    dataset: str,
+    chunks: Iterable[bytes],
+    *,
+    name: str,
+    job_id: str,
+    source: str = "api",
+    format: str | None = None,  # noqa: A002 - the manifest's word
+    compression: str | None = None,
+) -> Landed:
+    """Land a submission under the identity of its job: 32 hex digits, a UUID. The same job lands once.
+
+    An exception from `chunks` goes on to the caller and leaves nothing behind. Raises `UsageError` for an
+    empty body.
+    """
+    draft = replace(_draft(dataset, "job", name, source), format=format, compression=compression)
+    return _land(project, replace(draft, batch_id=f"job-{job_id}"), chunks)
+
+
+def _read(read: Callable[[int], bytes], path: Path) -> Iterator[bytes]:
+    try:
+        while block := read(BLOCK_BYTES):
+            yield block
+    except OSError as error:
+        raise DpipeError(
+            f"`{path}` can't be read to its end: {error.strerror}", hint="check the disk that it is on"
+        ) from error
+
+
+def _draft(dataset: str, kind: Literal["file", "job"], name: str, source: str) -> Manifest:
+    """A manifest without what only the bytes can tell."""
+    received_at = datetime.now(UTC).isoformat(timespec="microseconds")
+    return Manifest("", dataset, kind, sanitised(name), 0, "", received_at, source)
+
+
+def _land(
+    project: Project,
+    draft: Manifest,
+    blocks: Iterable[bytes],
+    on_bytes: Callable[[int], None] | None = None,
+) -> Landed:
+    """Build the batch in a hidden folder beside its place, then rename that; files are named by their hash."""
+    folder = make_private(project.landing / draft.dataset)
+    _sweep(folder)
+    temporary = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+    try:
+        with _writing(draft.name, folder):
+            temporary.mkdir(mode=0o700)
+            target = (temporary / draft.name).open("xb", buffering=0)
+        with target:
+            sha256, size = _copy(blocks, target, on_bytes, lambda: _writing(draft.name, folder))
+        if size == 0:
+            raise UsageError(
+                f"`{draft.name}` is empty", hint="a batch needs at least one byte; leave the file out"
+            )
+        batch_id = draft.batch_id or f"file-{sha256[:32]}"
+        manifest = replace(draft, batch_id=batch_id, bytes=size, sha256=sha256)
+        with _writing(draft.name, folder):
+            _write_durably(temporary / MANIFEST_NAME, manifest.to_json().encode())
+            sync_folder(temporary)
+            failpoints.reach("after-landing-copy")
+            return _publish(project, temporary, manifest)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _writing(name: str, folder: Path) -> Iterator[None]:
+    """Turn what goes wrong with landing's disk, and only that, into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise DpipeError(
+            f"`{name}` can't be landed in `{folder}`: {error.strerror}",
+            hint="free space on its disk or check its permissions, then ingest again; nothing of it was kept",
+        ) from error
+
+
+def _copy(
+    blocks: Iterable[bytes],
+    target: RawIOBase,
+    on_bytes: Callable[[int], None] | None,
+    writing: Callable[[], AbstractContextManager[None]],
+) -> tuple[str, int]:
+    """Write the blocks durably and return their SHA-256 (hex) and number of bytes."""
+    digest, size = hashlib.sha256(), 0
+    for block in blocks:
+        digest.update(block)
+        view = memoryview(block)
+        with writing():
+            while view:
+                view = view[target.write(view) or 0 :]
+        size += len(block)
+        if on_bytes is not None:
+            on_bytes(size)
+    with writing():
+        os.fsync(target.fileno())
+    return digest.hexdigest(), size
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _publish(project: Project, temporary: Path, manifest: Manifest) -> Landed:
+    """Give the finished folder its name in one step; a batch that is there already stays as it is."""
+    final = temporary.parent / manifest.batch_id
+    try:
+        temporary.rename(final)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        there = read_manifest(project, manifest.dataset, manifest.batch_id)
+        if there.sha256 != manifest.sha256:
+            raise UsageError(
+                f"`{manifest.batch_id}` of `{manifest.dataset}` has landed with other bytes",
+                hint="a batch never changes; submit these bytes under an id of their own",
+            ) from error
+        return Landed(there, already=True)
+    sync_folder(temporary.parent)
+    return Landed(manifest, already=False)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what landings that died left behind more than a day ago."""
+    for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        try:
+            old = time.time() - leftover.stat().st_mtime > TEMPORARY_LIFETIME_SECONDS
+        except FileNotFoundError:
+            continue  # its landing finished meanwhile
+        if old:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def sanitised(name: str) -> str:
+    """A plain file name of letters, digits, `.`, `_` and `-`: not hidden, its last 120 characters at most."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)[-LONGEST_NAME:].lstrip(".-")
+    return f"payload-{plain}" if plain in ("", MANIFEST_NAME) else plain

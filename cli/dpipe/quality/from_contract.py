@@ -1,0 +1,169 @@
+"""A contract as a suite over `raw.<dataset>`: one check a rule, none left out.
+
+The kernel has judged every record, and the gate every batch, by the same rules already. Validating the table
+is the independent proof, by another engine, and also sees what other writers put there. What only text has
+(null tokens, timestamp spellings, unknown fields) is the kernel's alone; the partition is a property of the
+Iceberg table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dpipe.contract.plan import PROVENANCE
+from dpipe.contract.quality import quoted
+from dpipe.quality.model import UNEXPECTED_ROWS, Check, Suite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dpipe.contract import Column, Contract, QualityRule, Rule
+    from dpipe.contract.plan import Kind
+
+# Where a row came from: unique in the table, and so the ids of its failing rows.
+ROW_IDS = PROVENANCE[:2]
+
+DUCKDB_TYPES: dict[Kind, str] = {
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float64": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "string": "VARCHAR",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "timestamp_ntz": "TIMESTAMP",
+}
+
+_NOT_NULL = "expect_column_values_to_not_be_null"
+_IN_SET = "expect_column_values_to_be_in_set"
+_BETWEEN = "expect_column_values_to_be_between"
+_LENGTHS = "expect_column_value_lengths_to_be_between"
+# Rules with one limit: the expectation, the argument that takes the limit, and the others.
+_LIMITS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "minimum": (_BETWEEN, "min_value", {}),
+    "maximum": (_BETWEEN, "max_value", {}),
+    "exclusiveMinimum": (_BETWEEN, "min_value", {"strict_min": True}),
+    "exclusiveMaximum": (_BETWEEN, "max_value", {"strict_max": True}),
+    "minLength": (_LENGTHS, "min_value", {}),
+    "maxLength": (_LENGTHS, "max_value", {}),
+}
+_COMPARISONS = {
+    "mustBe": "= {0!r}",
+    "mustNotBe": "<> {0!r}",
+    "mustBeGreaterThan": "> {0!r}",
+    "mustBeGreaterOrEqualTo": ">= {0!r}",
+    "mustBeLessThan": "< {0!r}",
+    "mustBeLessOrEqualTo": "<= {0!r}",
+    "mustBeBetween": "> {0!r} and value < {1!r}",
+    "mustNotBeBetween": "<= {0!r} or value >= {1!r}",
+}
+
+
+def contract_suite(contract: Contract, source: str) -> Suite:
+    """The checks of a contract; `source` is its file."""
+    plan = contract.plan
+    table = f"lake.raw.{quoted(plan.dataset)}"
+    checks = [check for column in plan.columns for check in _column_checks(column, table)]
+    checks += [_not_null("provenance", name, "says where the row came from") for name in PROVENANCE]
+    checks.append(_unique("provenance_unique", ROW_IDS, "a record is in the table once"))
+    if plan.key:
+        checks.append(_unique("key", plan.key, "no two rows have one key"))
+    checks += [batch_check(rule, table) for rule in contract.quality]
+    return Suite("raw", f"raw.{plan.dataset}", table, ROW_IDS, tuple(_told_apart(checks)), source)
+
+
+def _column_checks(column: Column, table: str) -> Iterator[Check]:
+    name = column.name
+    yield Check("exists", "expect_column_to_exist", {"column": name}, name, description="is there")
+    yield _type_check(column, table)
+    if column.required:
+        yield _not_null("required", name, "has a value")
+    for rule in column.rules:
+        yield rule_check(column, rule, table)
+
+
+def rule_check(column: Column, rule: Rule, table: str) -> Check:
+    """The one check that says what a rule on a column's values says; nulls pass, as in the kernel."""
+    if rule.rule == "pattern":
+        return _pattern_check(column, str(rule.value), table)
+    arguments: dict[str, Any] = {"column": column.name}
+    if isinstance(rule.value, tuple):
+        expectation = _IN_SET
+        arguments["value_set"] = _values(column.kind, rule.value)
+    else:
+        expectation, limit, others = _LIMITS[rule.rule]
+        arguments |= {limit: _number(float(rule.value)), **others}
+    return Check(rule.rule, expectation, arguments, column.name, description=rule.describe())
+
+
+def batch_check(rule: QualityRule, table: str) -> Check:
+    """A whole-batch rule, for each batch that has rows in the table; a failing row is a batch and its value."""
+    batch = f"(select * from {table} where _dpipe_batch_id = batches._dpipe_batch_id)"  # noqa: S608
+    sql = (
+        f"select * from (select _dpipe_batch_id, ({rule.sql(batch)}) as value "  # noqa: S608
+        f"from (select distinct _dpipe_batch_id from {table}) as batches) "
+        f"where not (value {_COMPARISONS[rule.operator].format(*map(_number, rule.thresholds))})"
+    )
+    description = rule.description or rule.describe()
+    return Check(
+        rule.name, UNEXPECTED_ROWS, {"sql": sql}, rule.column, rule.severity, description, of_rows=False
+    )
+
+
+def _values(kind: Kind, texts: tuple[str, ...]) -> list[Any]:
+    """An enumeration's values; only strings and integers have one."""
+    return list(texts) if kind == "string" else [int(text) for text in texts]
+
+
+def _number(value: float) -> float | int:
+    """The number as an integer where it is one: 64-bit integers must not be compared as floats."""
+    return int(value) if value.is_integer() else value
+
+
+def _type_check(column: Column, table: str) -> Check:
+    """The exact type as DuckDB names it; Great Expectations can't tell timestamps with and without a zone."""
+    expected = _literal(DUCKDB_TYPES[column.kind])
+    sql = (
+        f"select column_name, column_type, {expected} as expected_type from (describe {table}) "  # noqa: S608
+        f"where column_name = {_literal(column.name)} and column_type <> {expected}"
+    )
+    description = f"is of type {column.kind}"
+    return Check("type", UNEXPECTED_ROWS, {"sql": sql}, column.name, "error", description, of_rows=False)
+
+
+def _pattern_check(column: Column, pattern: str, table: str) -> Check:
+    """A regular expression, searched, in SQL: Great Expectations has none for DuckDB."""
+    name, ids = quoted(column.name), ", ".join(quoted(name) for name in ROW_IDS)
+    sql = (
+        f"select {ids}, {name} from {table} "  # noqa: S608
+        f"where {name} is not null and not regexp_matches({name}, {_literal(pattern)})"
+    )
+    return Check("pattern", UNEXPECTED_ROWS, {"sql": sql}, column.name, description=f"matches {pattern}")
+
+
+def _not_null(rule: str, column: str, description: str) -> Check:
+    return Check(rule, _NOT_NULL, {"column": column}, column, description=description)
+
+
+def _unique(rule: str, columns: tuple[str, ...], description: str) -> Check:
+    named = ", ".join(columns)
+    if len(columns) == 1:
+        single = {"column": named}
+        return Check(rule, "expect_column_values_to_be_unique", single, named, description=description)
+    several = {"column_list": list(columns)}
+    return Check(rule, "expect_compound_columns_to_be_unique", several, named, description=description)
+
+
+def _told_apart(checks: list[Check]) -> Iterator[Check]:
+    """The checks, with a number behind the rule of each that a column has more than once (two patterns)."""
+    seen: Counter[tuple[str, str | None]] = Counter()
+    for check in checks:
+        seen[check.rule, check.column] += 1
+        number = seen[check.rule, check.column]
+        yield check if number == 1 else replace(check, rule=f"{check.rule}_{number}")
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,199 @@
+"""A project and its settings: profile in `configs/dpipe.yaml` < environment `DPIPE_…` < flag."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from dpipe.errors import ConfigError, UsageError
+
+CONFIG_FILE = Path("configs/dpipe.yaml")
+
+
+class Settings(BaseSettings):
+    """What a profile may set. Paths that are not absolute start at the project's folder."""
+
+    model_config = SettingsConfigDict(env_prefix="DPIPE_", extra="forbid", env_nested_delimiter="__")
+
+    name: str = Field(description="the project's name; the Iceberg catalog is called so")
+    profile: str = "local"
+    sources: dict[str, str] = Field(default_factory=dict, description="dataset → path or glob of its files")
+    data_dir: Path = Field(default=Path("var"), description="where everything that dpipe writes lives")
+    catalog_uri: str | None = Field(default=None, description="SQL catalog; default SQLite in `data_dir`")
+    state_url: str | None = Field(default=None, description="state database; default SQLite in `data_dir`")
+    batch_size: int = Field(default=100_000, ge=1, le=10_000_000, description="records held at a time")
+    threads: int = Field(default=0, ge=0, le=1024, description="kernel threads; 0 means every core")
+    max_rejected_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="the gate refuses a batch with a larger share of rejected records",
+    )
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8080, ge=0, le=65535)
+    max_body_bytes: int = Field(default=1 << 30, ge=1, description="largest body that the API takes")
+    dash_port: int = Field(default=8501, ge=1, le=65535)
+    log_format: Literal["text", "json"] = "text"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, which comes in by the constructor."""
+        return env_settings, init_settings
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with `configs/dpipe.yaml`, and where its parts are."""
+
+    root: Path
+    settings: Settings
+
+    @property
+    def data_dir(self) -> Path:
+        """Everything that dpipe writes."""
+        return self.root / self.settings.data_dir
+
+    @property
+    def landing(self) -> Path:
+        """Landed batches: `<dataset>/<batch id>/`, immutable."""
+        return self.data_dir / "landing"
+
+    @property
+    def lake(self) -> Path:
+        """The Iceberg warehouse folder."""
+        return self.data_dir / "lake"
+
+    @property
+    def refused(self) -> Path:
+        """Files of batches that the gate refused."""
+        return self.data_dir / "refused"
+
+    @property
+    def locks(self) -> Path:
+        """Lock files, one a resource."""
+        return self.data_dir / "locks"
+
+    @property
+    def marts(self) -> Path:
+        """The published DuckDB file; only `publish` replaces it.
+
+        Not `marts.duckdb`: DuckDB names a database after its file, and `marts.fct_flights` would be ambiguous
+        where database and schema have one name.
+        """
+        return self.data_dir / "warehouse" / "warehouse.duckdb"
+
+    @property
+    def candidate(self) -> Path:
+        """The DuckDB file that `transform` builds and `publish` swaps in."""
+        return self.data_dir / "warehouse" / "candidate.duckdb"
+
+    @property
+    def contracts(self) -> Path:
+        """`*.odcs.yaml`, one a dataset."""
+        return self.root / "configs" / "contracts"
+
+    @property
+    def transform(self) -> Path:
+        """The dbt project."""
+        return self.root / "transform"
+
+    @property
+    def checks(self) -> Path:
+        """Expectation suites beyond the contracts."""
+        return self.root / "checks"
+
+    @property
+    def ui(self) -> Path:
+        """Streamlit pages."""
+        return self.root / "ui"
+
+    @property
+    def catalog_uri(self) -> str:
+        """SQLAlchemy URL of the Iceberg catalog."""
+        return self.settings.catalog_uri or f"sqlite:///{self.data_dir / 'catalog.db'}"
+
+    @property
+    def state_url(self) -> str:
+        """SQLAlchemy URL of the state database."""
+        return self.settings.state_url or f"sqlite:///{self.data_dir / 'state.db'}"
+
+    def datasets(self) -> list[str]:
+        """Names of the datasets that have a contract, sorted."""
+        return sorted(path.name.removesuffix(".odcs.yaml") for path in self.contracts.glob("*.odcs.yaml"))
+
+
+def find_root(start: Path | None) -> Path:
+    """The project's folder: `start`, else `DPIPE_PROJECT`, else the nearest folder upwards with the config file.
+
+    Raises `UsageError` when there is none.
+    """
+    given = start or (Path(os.environ["DPIPE_PROJECT"]) if os.environ.get("DPIPE_PROJECT") else None)
+    if given is not None:
+        if not (given / CONFIG_FILE).is_file():
+            raise UsageError(
+                f"`{given}` is not a dpipe project: it has no `{CONFIG_FILE}`",
+                hint="name a project's folder, or make one with `dpipe init FOLDER`",
+            )
+        return given.resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / CONFIG_FILE).is_file():
+            return folder
+    raise UsageError(
+        f"no dpipe project in `{here}` or above it",
+        hint="change into a project's folder, pass `--project`, or make one with `dpipe init FOLDER`",
+    )
+
+
+def load_project(
+    start: Path | None = None, *, profile: str | None = None, overrides: dict[str, Any] | None = None
+) -> Project:
+    """Find the project and read its settings.
+
+    `overrides` are the values of flags and win over everything else. Raises `UsageError` without a project and
+    `ConfigError` when the file or the environment holds something that is not a setting.
+    """
+    root = find_root(start)
+    values = _profile_values(root / CONFIG_FILE, profile or os.environ.get("DPIPE_PROFILE"))
+    try:
+        settings = Settings(**values)
+        if overrides:
+            settings = Settings.model_validate(settings.model_dump() | overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise ConfigError(
+            f"setting `{where}`: {first['msg'].rstrip('.')}",
+            hint=f"mend it in `{root / CONFIG_FILE}`, in the environment (`DPIPE_…`) or in the flag",
+        ) from error
+    return Project(root, settings)
+
+
+def _profile_values(path: Path, profile: str | None) -> dict[str, Any]:
+    """The file's common values with those of the chosen profile over them."""
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"`{path}` can't be read: {error}", hint="mend the file") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"`{path}` is not a mapping", hint="begin it with `name:`")
+    profiles = document.pop("profiles", None) or {}
+    chosen = profile or document.get("profile", "local")
+    if chosen not in profiles:
+        known = ", ".join(f"`{name}`" for name in profiles) or "none"
+        raise ConfigError(f"`{path}` has no profile `{chosen}`", hint=f"profiles there: {known}")
+    return {**document, **(profiles[chosen] or {}), "profile": chosen}

@@ -1,0 +1,111 @@
+"""What became of every batch: landing, the ledger and the refusals put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from dpipe.errors import UsageError
+from dpipe.iceberg import ledger, open_catalog
+from dpipe.landing import manifests
+from dpipe.state import refused
+
+if TYPE_CHECKING:
+    from dpipe.landing import Manifest
+    from dpipe.settings import Project
+    from dpipe.state.refused import RefusedBatch
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch; its counts are None until it has been processed, and those of its refusal when refused."""
+
+    dataset: str
+    batch_id: str
+    state: Literal["landed", "committed", "refused"]
+    name: str
+    source: str
+    bytes: int
+    sha256: str
+    received_at: str
+    records_in: int | None = None
+    accepted: int | None = None
+    rejected: int | None = None
+    duplicate: int | None = None
+    snapshot_id: int | None = None
+    committed_at: str | None = None
+    contract_version: str | None = None
+    run_id: str | None = None
+    reasons: tuple[str, ...] = ()
+    violations: tuple[dict[str, Any], ...] = ()
+    files: tuple[dict[str, Any], ...] = ()
+
+
+def batches(project: Project, dataset: str | None = None) -> list[Batch]:
+    """Every batch of a dataset, or of all, in the order of arrival; the ledger's even without landing."""
+    committed = {
+        (row["dataset"], row["batch_id"]): row for row in ledger.rows(open_catalog(project), dataset)
+    }
+    kept_out = {(batch.dataset, batch.batch_id): batch for batch in refused.listed(project, dataset)}
+    names = [dataset] if dataset else sorted(path.name for path in project.landing.glob("*/"))
+    landed = {(name, manifest.batch_id): manifest for name in names for manifest in manifests(project, name)}
+    found = [_committed(row) for row in committed.values()]
+    found += [
+        _landed(manifest, kept_out.get(key)) for key, manifest in landed.items() if key not in committed
+    ]
+    return sorted(found, key=lambda batch: (batch.dataset, batch.received_at, batch.batch_id))
+
+
+def find_batch(project: Project, batch_id: str) -> Batch:
+    """The one batch whose id is or begins with `batch_id`; raises `UsageError` unless there is just one."""
+    matching = [batch for batch in batches(project) if batch.batch_id.startswith(batch_id)]
+    if not matching:
+        raise UsageError(
+            f"no batch has an id that begins with `{batch_id}`", hint="`dpipe batches list` shows them"
+        )
+    if len(matching) > 1:
+        among = ", ".join(f"`{batch.batch_id}` of `{batch.dataset}`" for batch in matching[:5])
+        raise UsageError(f"`{batch_id}` names several batches", hint=f"give more of the id: {among}")
+    return matching[0]
+
+
+def _committed(row: dict[str, Any]) -> Batch:
+    same = (
+        "dataset",
+        "batch_id",
+        "source",
+        "bytes",
+        "sha256",
+        "records_in",
+        "accepted",
+        "rejected",
+        "duplicate",
+    )
+    return Batch(
+        **{name: row[name] for name in (*same, "snapshot_id", "contract_version", "run_id")},
+        state="committed",
+        name=row["source"].rpartition("/")[2],
+        received_at=row["received_at"].isoformat(timespec="microseconds"),
+        committed_at=row["committed_at"].isoformat(timespec="milliseconds"),
+        violations=tuple(row["violations"]),
+        files=tuple(row["files"]),
+    )
+
+
+def _landed(manifest: Manifest, refusal: RefusedBatch | None) -> Batch:
+    counts = refusal.counts if refusal else {}
+    return Batch(
+        dataset=manifest.dataset,
+        batch_id=manifest.batch_id,
+        state="refused" if refusal else "landed",
+        name=manifest.name,
+        source=manifest.source,
+        bytes=manifest.bytes,
+        sha256=manifest.sha256,
+        received_at=manifest.received_at,
+        reasons=refusal.reasons if refusal else (),
+        records_in=counts.get("records_in"),
+        accepted=counts.get("accepted"),
+        rejected=counts.get("rejected"),
+        duplicate=counts.get("duplicate"),
+    )

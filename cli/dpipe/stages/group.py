@@ -1,0 +1,161 @@
+"""One group of landed batches through kernel, gate and commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dpipe import failpoints, output
+from dpipe.iceberg import ledger, tables
+from dpipe.iceberg.attempt import Attempt, BatchEntry
+from dpipe.iceberg.catalog import local_path
+from dpipe.iceberg.commit import Committed, commit
+from dpipe.iceberg.existing import existing_rows
+from dpipe.iceberg.recovery import complete, recover
+from dpipe.stages.gate import Verdict, judge
+from dpipe.stages.kernel import BatchCounts, KernelResult, remove_folder, run_kernel
+from dpipe.state import quality, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+
+    from dpipe.contract import Contract
+    from dpipe.landing import Manifest
+    from dpipe.settings import Project
+    from dpipe.state import Run
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A batch that the gate refused in this run: why, and the folder that keeps its files for a look."""
+
+    batch_id: str
+    source: str
+    reasons: tuple[str, ...]
+    files: Path
+
+
+@dataclass
+class Work:
+    """A dataset under way: what it works with, and what has been committed and refused so far."""
+
+    project: Project
+    run: Run
+    contract: Contract
+    catalog: Catalog
+    committed: list[BatchEntry] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    snapshot_id: int | None = None
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's name."""
+        return self.contract.dataset
+
+
+def commit_group(work: Work, group: list[Manifest]) -> None:
+    """Take a group through kernel, gate and commit; again without what is refused or committed meanwhile."""
+    while group:
+        table = tables.raw_table(work.catalog, work.contract.plan)
+        result = _run_kernel(work, table, group)
+        failpoints.reach("after-kernel")
+        try:
+            verdicts = _judge(work, result)
+        except BaseException:
+            result.discard()
+            raise
+        failpoints.reach("after-gate")
+        out = {verdict.batch_id: verdict for verdict in verdicts if verdict.refused}
+        if out:
+            result.discard()
+            counts = {batch.batch_id: batch for batch in result.batches}
+            for manifest in group:
+                if manifest.batch_id in out:
+                    _refuse(work, table, manifest, out[manifest.batch_id], counts[manifest.batch_id])
+            group = [manifest for manifest in group if manifest.batch_id not in out]
+            continue
+        outcome = commit(work.catalog, _attempt(work, table, group, result))
+        if isinstance(outcome, Committed):
+            failpoints.reach("after-raw-commit")
+            complete(work.catalog, work.dataset, outcome.record)
+            quality.add_results(work.run, [check for verdict in verdicts for check in verdict.results])
+            work.committed += outcome.record.batches
+            work.snapshot_id = outcome.record.snapshot_id
+            for manifest in group:
+                remove_folder(_refused_folder(work, manifest))  # of an earlier refusal
+            return
+        result.discard()
+        recover(work.catalog, work.dataset)
+        done = ledger.batch_ids(work.catalog, work.dataset)
+        group = [manifest for manifest in group if manifest.batch_id not in done]
+
+
+def _run_kernel(
+    work: Work, table: Table, group: Sequence[Manifest], folder: Path | None = None
+) -> KernelResult:
+    """Run the kernel into the tables' folders, or into `folder` for files that are only to be looked at."""
+    quarantine = tables.quarantine_table(work.catalog, work.dataset)
+    data_dir = folder / "accepted" if folder else Path(local_path(table.location())) / "data"
+    quarantine_dir = folder / "quarantine" if folder else Path(local_path(quarantine.location())) / "data"
+    return run_kernel(
+        work.project,
+        work.contract.plan.to_json(tables.field_ids(table)),
+        group,
+        data_dir=data_dir,
+        quarantine_dir=quarantine_dir,
+        existing=existing_rows(table, work.contract.plan) if work.contract.plan.key else None,
+        label=f"process {work.dataset}",
+    )
+
+
+def _judge(work: Work, result: KernelResult) -> list[Verdict]:
+    accepted = [local_path(file.path) for file in result.accepted]
+    return judge(work.contract, result.batches, accepted, work.project.settings.max_rejected_share)
+
+
+def _refuse(work: Work, table: Table, manifest: Manifest, verdict: Verdict, counts: BatchCounts) -> None:
+    """Keep the files of a refused batch for a look, and remember that it stays out."""
+    folder = _refused_folder(work, manifest)
+    remove_folder(folder)
+    _run_kernel(work, table, [manifest], folder)
+    quality.add_results(work.run, verdict.results)
+    refused.remember(work.project, work.dataset, manifest.batch_id, verdict.reasons, counts.to_dict())
+    work.refused.append(Refusal(manifest.batch_id, manifest.source, verdict.reasons, folder))
+    output.warn(f"batch `{manifest.batch_id}` of `{work.dataset}` is refused: {'; '.join(verdict.reasons)}")
+
+
+def _refused_folder(work: Work, manifest: Manifest) -> Path:
+    return work.project.refused / work.dataset / manifest.batch_id
+
+
+def _attempt(work: Work, table: Table, group: Sequence[Manifest], result: KernelResult) -> Attempt:
+    counts = {batch.batch_id: batch for batch in result.batches}
+    head = table.current_snapshot()
+    return Attempt(
+        dataset=work.dataset,
+        batches=[_entry(work, manifest, counts[manifest.batch_id]) for manifest in group],
+        accepted=result.accepted,
+        quarantined=result.quarantined,
+        read_snapshot_id=head.snapshot_id if head else None,
+        has_key=bool(work.contract.plan.key),
+    )
+
+
+def _entry(work: Work, manifest: Manifest, counts: BatchCounts) -> BatchEntry:
+    return BatchEntry(
+        batch_id=manifest.batch_id,
+        kind=manifest.kind,
+        source=manifest.source,
+        sha256=manifest.sha256,
+        bytes=manifest.bytes,
+        received_at=manifest.received_at,
+        contract=work.contract.hash,
+        contract_version=work.contract.version,
+        run_id=work.run.run_id,
+        violations=counts.violations,
+        **counts.to_dict(),
+    )

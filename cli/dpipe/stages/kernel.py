@@ -1,0 +1,138 @@
+"""Calling the kernel, and holding its counts to the rule that every record is accounted for."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dpipe import output
+from dpipe.errors import DpipeError
+from dpipe.iceberg.attempt import WrittenFile
+from dpipe.landing import payload_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dpipe.landing import Manifest
+    from dpipe.settings import Project
+
+
+@dataclass(frozen=True)
+class BatchCounts:
+    """The kernel's counts of one batch; `violations` are `{column, rule, records}`."""
+
+    batch_id: str
+    records_in: int
+    accepted: int
+    rejected: int
+    duplicate: int
+    violations: list[dict[str, Any]]
+    unknown_fields: dict[str, int]
+
+    def to_dict(self) -> dict[str, int]:
+        """The four counts by name."""
+        return {
+            "records_in": self.records_in,
+            "accepted": self.accepted,
+            "rejected": self.rejected,
+            "duplicate": self.duplicate,
+        }
+
+
+@dataclass(frozen=True)
+class KernelResult:
+    """Counts a batch, and the files written for all of them; nothing is visible yet."""
+
+    batches: list[BatchCounts]
+    accepted: list[WrittenFile]
+    quarantined: list[WrittenFile]
+
+    def discard(self) -> None:
+        """Delete the files. Only for files that no snapshot can be referring to."""
+        for file in (*self.accepted, *self.quarantined):
+            Path(file.path.removeprefix("file://")).unlink(missing_ok=True)
+
+
+def run_kernel(
+    project: Project,
+    plan_json: str,
+    manifests: Sequence[Manifest],
+    *,
+    data_dir: Path,
+    quarantine_dir: Path,
+    existing: Callable[[dict[str, Any]], Any] | None,
+    label: str,
+) -> KernelResult:
+    """Process landed batches in this order into files below the two folders.
+
+    Raises `DpipeError` when the kernel stops; what it wrote is gone then.
+    """
+    from dpipe import _kernel
+
+    sources = [
+        {
+            "batch_id": manifest.batch_id,
+            "path": str(payload_path(project, manifest)),
+            "format": manifest.format,
+            "compression": manifest.compression,
+        }
+        for manifest in manifests
+    ]
+    for folder in (data_dir, quarantine_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with output.progress(label, total_bytes=sum(manifest.bytes for manifest in manifests)) as on_progress:
+            answer = _kernel.process(
+                plan_json,
+                sources,
+                data_dir=str(data_dir),
+                quarantine_dir=str(quarantine_dir),
+                batch_size=project.settings.batch_size,
+                threads=project.settings.threads,
+                existing=existing,
+                progress=on_progress,
+            )
+    except _kernel.KernelError as error:
+        raise DpipeError(
+            f"`{manifests[0].dataset}` can't be processed: {error}",
+            hint="the landed files are as they were; `dpipe batches list` shows them",
+        ) from error
+    return _checked(answer)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder with all that is in it, if it is there."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checked(answer: dict[str, Any]) -> KernelResult:
+    fields = BatchCounts.__dataclass_fields__
+    batches = [BatchCounts(**{name: batch[name] for name in fields}) for batch in answer["batches"]]
+    files: dict[str, list[WrittenFile]] = {"accepted": [], "quarantine": []}
+    for file in answer["files"]:
+        files[file["kind"]].append(
+            WrittenFile(
+                f"file://{file['path']}", file["rows"], file["bytes"], file["sha256"], file["partition"]
+            )
+        )
+    result = KernelResult(batches, files["accepted"], files["quarantine"])
+    problem = _imbalance(result)
+    if problem is not None:
+        result.discard()
+        raise DpipeError(f"internal: the kernel's counts don't balance: {problem}", hint="please report it")
+    return result
+
+
+def _imbalance(result: KernelResult) -> str | None:
+    """What is wrong, unless records in = accepted + rejected + duplicate and the files hold just those."""
+    for batch in result.batches:
+        if batch.records_in != batch.accepted + batch.rejected + batch.duplicate:
+            return f"batch `{batch.batch_id}` has {batch.to_dict()}"
+    accepted = sum(batch.accepted for batch in result.batches)
+    kept = sum(batch.rejected + batch.duplicate for batch in result.batches)
+    written = sum(file.rows for file in result.accepted), sum(file.rows for file in result.quarantined)
+    if written != (accepted, kept):
+        return f"{accepted} accepted and {kept} kept records, but {written[0]} and {written[1]} rows written"
+    return None

@@ -1,0 +1,135 @@
+"""Process: landed batches become rows of `raw` and `quarantine`, each batch once, every record accounted for.
+
+The order is files → gate → commit to raw → quarantine → ledger (`docs/guarantees.md`). Until the commit
+nothing is visible; from the commit on, whatever dies, the next run completes what is missing.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from dpipe.contract import contract_for
+from dpipe.iceberg import ledger, open_catalog
+from dpipe.iceberg.recovery import recover
+from dpipe.landing import Manifest, batch_ids, manifests
+from dpipe.stages.group import Refusal, Work, commit_group
+from dpipe.stages.locks import held
+from dpipe.state import refused, runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dpipe.settings import Project
+    from dpipe.state import Run
+
+__all__ = ["ProcessResult", "Refusal", "grouped", "process"]
+
+MOST_BATCHES_A_COMMIT = 256
+MOST_BYTES_A_COMMIT = 4 << 30
+
+
+@dataclass(frozen=True)
+class ProcessResult:
+    """What was committed of a dataset in this run, and what was refused.
+
+    `snapshot_id` is that of the last commit to raw, None without one; `still_refused` counts batches that an
+    earlier run refused and this one left alone.
+    """
+
+    dataset: str
+    batches: int
+    records_in: int
+    accepted: int
+    rejected: int
+    duplicate: int
+    refused: tuple[Refusal, ...]
+    still_refused: int
+    snapshot_id: int | None
+    seconds: float
+    bytes_in: int
+
+
+def process(
+    project: Project, datasets: Sequence[str] | None = None, *, run: Run, retry_refused: bool = False
+) -> list[ProcessResult]:
+    """Commit the pending batches of the datasets, of all that have a contract by default.
+
+    A refused batch holds up no other: it is in the result, and left alone by later runs unless
+    `retry_refused`. Raises `UsageError` for an unknown dataset, `ConfigError` for a contract that can't be
+    carried out.
+    """
+    contracts = [contract_for(project, name) for name in datasets or project.datasets()]
+    catalog = open_catalog(project)
+    works = [Work(project, run, contract, catalog) for contract in contracts]
+    return [_process(work, retry_refused=retry_refused) for work in works]
+
+
+def _process(work: Work, *, retry_refused: bool) -> ProcessResult:
+    project = work.project
+    with held(project, work.dataset):
+        started_at, start = datetime.now(UTC), time.perf_counter()
+        recover(work.catalog, work.dataset)
+        if retry_refused:
+            refused.forget(project, work.dataset)
+        out = {batch.batch_id for batch in refused.listed(project, work.dataset)}
+        pending = batch_ids(project, work.dataset) - ledger.batch_ids(work.catalog, work.dataset)
+        for group in grouped(manifests(project, work.dataset, pending - out)):
+            commit_group(work, group)
+        result = _result(work, still_refused=len(pending & out), seconds=time.perf_counter() - start)
+    if result.batches or result.refused:
+        _record(work.run, result, started_at)
+    return result
+
+
+def grouped(pending: Sequence[Manifest]) -> Iterator[list[Manifest]]:
+    """Batches in their order, as many a commit as its bounds allow."""
+    group: list[Manifest] = []
+    size = 0
+    for manifest in pending:
+        if group and (len(group) == MOST_BATCHES_A_COMMIT or size + manifest.bytes > MOST_BYTES_A_COMMIT):
+            yield group
+            group, size = [], 0
+        group.append(manifest)
+        size += manifest.bytes
+    if group:
+        yield group
+
+
+def _result(work: Work, *, still_refused: int, seconds: float) -> ProcessResult:
+    done = work.committed
+    return ProcessResult(
+        dataset=work.dataset,
+        batches=len(done),
+        records_in=sum(entry.records_in for entry in done),
+        accepted=sum(entry.accepted for entry in done),
+        rejected=sum(entry.rejected for entry in done),
+        duplicate=sum(entry.duplicate for entry in done),
+        refused=tuple(work.refused),
+        still_refused=still_refused,
+        snapshot_id=work.snapshot_id,
+        seconds=seconds,
+        bytes_in=sum(entry.bytes for entry in done),
+    )
+
+
+def _record(run: Run, result: ProcessResult, started_at: datetime) -> None:
+    runs.add_stage(
+        run,
+        "process",
+        dataset=result.dataset,
+        started_at=started_at,
+        seconds=result.seconds,
+        records_in=result.records_in,
+        accepted=result.accepted,
+        rejected=result.rejected,
+        duplicate=result.duplicate,
+        snapshot_id=result.snapshot_id,
+        detail={
+            "batches": result.batches,
+            "bytes_in": result.bytes_in,
+            "refused": [refusal.batch_id for refusal in result.refused],
+        },
+    )

@@ -1,0 +1,82 @@
+"""Publish: the validated candidate takes the place of the published marts at once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from dpipe.errors import DataError, UsageError
+from dpipe.stages.locks import held
+from dpipe.stages.transform import WAREHOUSE_LOCK
+from dpipe.state import runs
+from dpipe.warehouse import batches, candidate
+from dpipe.warehouse.build_folder import BuildFolder, install
+from dpipe.warehouse.publication import strip
+
+if TYPE_CHECKING:
+    from dpipe.settings import Project
+    from dpipe.state import Run
+    from dpipe.warehouse.candidate import CandidateStatus
+
+
+@dataclass(frozen=True)
+class PublishResult:
+    """What is published now. `changed` is false when the candidate was published already; `rows` by mart."""
+
+    path: str
+    candidate_id: str
+    previous_id: str | None
+    changed: bool
+    rows: dict[str, int]
+    bytes: int
+    seconds: float
+
+
+def publish(project: Project, *, run: Run) -> PublishResult:
+    """Put the marts of the candidate in the place of the published file.
+
+    Readers that have the old file open go on reading it; who opens the file afterwards reads the new one. A
+    crash leaves the one or the other. Raises `UsageError` when there is no candidate and `DataError` when it
+    failed its checks or nobody ran them.
+    """
+    started_at, started = datetime.now(UTC), time.perf_counter()
+    with held(project, WAREHOUSE_LOCK):
+        status = candidate.status(project)
+        candidate_id = _fit_to_publish(status)
+        if not status.is_published:
+            folder = BuildFolder.of(project)
+            folder.begin(folder.publication, project.candidate)
+            strip(folder.publication)
+            install(folder.publication, project.marts)
+        result = PublishResult(
+            path=str(project.marts),
+            candidate_id=candidate_id,
+            previous_id=status.published_id,
+            changed=not status.is_published,
+            rows=batches.mart_rows(project.marts),
+            bytes=project.marts.stat().st_size,
+            seconds=round(time.perf_counter() - started, 3),
+        )
+    detail = {key: value for key, value in asdict(result).items() if key != "seconds"}
+    runs.add_stage(run, "publish", started_at=started_at, seconds=result.seconds, detail=detail)
+    return result
+
+
+def _fit_to_publish(status: CandidateStatus) -> str:
+    """The candidate's id, unless it must not be published."""
+    if status.candidate_id is None:
+        raise UsageError(
+            "there is no candidate to publish", hint="`dpipe transform` builds one, `dpipe run` does all"
+        )
+    if status.is_published or status.validated:
+        return status.candidate_id
+    if status.validated is None:
+        raise DataError(
+            "the candidate was not validated, so it is not published", hint="run `dpipe validate`"
+        )
+    raise DataError(
+        "the candidate failed its checks, so it is not published",
+        hint="`dpipe validate` says which; mend the data or the models, then `dpipe run`",
+    )

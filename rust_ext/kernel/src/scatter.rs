@@ -1,0 +1,194 @@
+//! Accepted rows gathered by partition until there are enough for a row group, encoded on the pool, appended in order.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow::array::UInt32Array;
+use rayon::prelude::*;
+use uuid::Uuid;
+
+use crate::{
+    error::Result,
+    outcome::{FileKind, FileOutcome},
+    partition::{PartitionKey, PartitionValue},
+    plan::Plan,
+    schema,
+    write::{Finished, Layout, Part, RowGroup, TableFile},
+};
+
+/// Rows of a full row group.
+const GROUP_ROWS: usize = 1 << 18;
+/// Rows held for all partitions together; past it the fullest partition is written early.
+const HELD_ROWS: usize = 4 << 20;
+
+/// Spreads rows over one file a partition.
+pub struct Scatter {
+    layout: Layout,
+    folder: PathBuf,
+    names: Vec<String>,
+    partitions: Vec<Partition>,
+    by_key: HashMap<PartitionKey, usize>,
+    held_rows: usize,
+}
+
+struct Partition {
+    key: PartitionKey,
+    held: Vec<Part>,
+    held_rows: usize,
+    file: Option<TableFile>,
+}
+
+impl Scatter {
+    /// Files below `folder`, in one folder a partition.
+    pub fn new(plan: &Plan, folder: PathBuf) -> Self {
+        Self {
+            layout: Layout::new(schema::accepted(plan), &plan.contract),
+            folder,
+            names: plan.partition.iter().map(|field| field.name.clone()).collect(),
+            partitions: Vec::new(),
+            by_key: HashMap::new(),
+            held_rows: 0,
+        }
+    }
+
+    /// The index of a partition, and whether it is new.
+    pub fn partition(&mut self, key: &PartitionKey) -> (usize, bool) {
+        if let Some(&known) = self.by_key.get(key) {
+            return (known, false);
+        }
+        let index = self.partitions.len();
+        self.partitions.push(Partition { key: key.clone(), held: Vec::new(), held_rows: 0, file: None });
+        self.by_key.insert(key.clone(), index);
+        (index, true)
+    }
+
+    /// Add rows to a partition; row groups that are full are encoded on `pool` and written.
+    ///
+    /// # Errors
+    /// `Error::Io` or `Error::Parquet` when a file can't be written.
+    pub fn push(&mut self, partition: usize, part: Part, pool: &rayon::ThreadPool) -> Result<()> {
+        let rows = part.record_nos.len();
+        self.held_rows += rows;
+        self.partitions[partition].held_rows += rows;
+        self.partitions[partition].held.push(part);
+        if self.partitions[partition].held_rows >= GROUP_ROWS {
+            self.write_group(partition, pool)?;
+        } else if self.held_rows >= HELD_ROWS {
+            let fullest = (0..self.partitions.len()).max_by_key(|&index| self.partitions[index].held_rows);
+            self.write_group(fullest.unwrap_or(partition), pool)?;
+        }
+        Ok(())
+    }
+
+    fn write_group(&mut self, partition: usize, pool: &rayon::ThreadPool) -> Result<()> {
+        let path = self.path(&self.partitions[partition].key);
+        let partition = &mut self.partitions[partition];
+        self.held_rows -= partition.held_rows;
+        let layout = &self.layout;
+        pool.install(|| partition.write_held(path, layout))
+    }
+
+    /// Write what is held, side by side, and complete every file.
+    ///
+    /// # Errors
+    /// `Error::Io` or `Error::Parquet` when a file can't be written.
+    pub fn finish(mut self, pool: &rayon::ThreadPool) -> Result<Vec<(PartitionKey, Finished)>> {
+        let paths: Vec<PathBuf> = self.partitions.iter().map(|partition| self.path(&partition.key)).collect();
+        let layout = &self.layout;
+        let complete = |(partition, path): (&mut Partition, PathBuf)| {
+            if partition.held_rows > 0 {
+                partition.write_held(path, layout)?;
+            }
+            Ok(partition.file.take().map(TableFile::finish).transpose()?.map(|file| (partition.key.clone(), file)))
+        };
+        let finished: Result<Vec<_>> =
+            pool.install(|| self.partitions.par_iter_mut().zip(paths).map(complete).collect());
+        Ok(finished?.into_iter().flatten().collect())
+    }
+
+    fn path(&self, key: &PartitionKey) -> PathBuf {
+        let mut path = self.folder.clone();
+        path.extend(self.names.iter().zip(key).map(|(name, value)| format!("{name}={}", path_text(value))));
+        path.join(format!("{}.parquet", Uuid::new_v4()))
+    }
+
+    /// The partition fields' names with a key's values.
+    pub fn named(&self, key: &PartitionKey) -> BTreeMap<String, PartitionValue> {
+        named(&self.names, key)
+    }
+}
+
+/// Partition values by their fields' names.
+pub fn named(names: &[String], key: &PartitionKey) -> BTreeMap<String, PartitionValue> {
+    names.iter().cloned().zip(key.iter().cloned()).collect()
+}
+
+impl Partition {
+    fn write_held(&mut self, path: PathBuf, layout: &Layout) -> Result<()> {
+        let parts = std::mem::take(&mut self.held);
+        self.held_rows = 0;
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(TableFile::create(path, layout)?),
+        };
+        let group: RowGroup = layout.encode(&file.factory(), &parts)?;
+        file.append(group)
+    }
+}
+
+/// A report of a file that stays.
+pub fn report(mut file: Finished, kind: FileKind, partition: BTreeMap<String, PartitionValue>) -> FileOutcome {
+    file.keep();
+    FileOutcome {
+        path: file.path.to_string_lossy().into_owned(),
+        kind,
+        partition,
+        rows: file.rows,
+        bytes: file.bytes,
+        sha256: std::mem::take(&mut file.sha256),
+    }
+}
+
+/// Where the quarantine's file of a run goes.
+pub fn quarantine_path(folder: &Path) -> PathBuf {
+    folder.join(format!("{}.parquet", Uuid::new_v4()))
+}
+
+/// The rows of a chunk that go to one partition.
+pub fn selection(rows: Vec<u32>, of: usize) -> Option<UInt32Array> {
+    (rows.len() < of).then(|| UInt32Array::from(rows))
+}
+
+/// A shared batch id.
+pub type BatchId = Arc<str>;
+
+/// A value as a folder's name; anything but letters, digits, `-` and `_` is written as `%` and two hex digits.
+fn path_text(value: &PartitionValue) -> String {
+    match value {
+        PartitionValue::Null => "null".to_owned(),
+        PartitionValue::Boolean(value) => value.to_string(),
+        PartitionValue::Integer(value) => value.to_string(),
+        PartitionValue::Text(text) => {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            // A name longer than file systems take is cut; the file's own name keeps paths apart.
+            text.bytes()
+                .take(60)
+                .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+                .collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_partition_value_stays_in_its_folder() {
+        let hostile = PartitionValue::Text("../../etc/passwd\0".into());
+        assert_eq!(path_text(&hostile), "%2E%2E%2F%2E%2E%2Fetc%2Fpasswd%00");
+    }
+}

@@ -1,0 +1,316 @@
+//! Parsed chunks, taken up in their order: duplicates found, records counted, rows and rejects sent on their way.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{Array, Int64Array, StringArray},
+    record_batch::RecordBatch,
+};
+
+use crate::{
+    cell::Row,
+    check::Checker,
+    chunk::Chunk,
+    dedupe::{KeyIndex, Keys, RecordPlace, Winner},
+    error::{Error, Result},
+    feed::SourceFacts,
+    outcome::{BatchOutcome, ViolationCount},
+    parse::{Compiled, Parsed, Place, Reject, count_name},
+    plan::Plan,
+    quarantine::{BytePlace, Entry, QuarantineWriter, Reason},
+    read::columns,
+    run::Host,
+    scatter::{BatchId, Scatter, named, selection},
+    write::Part,
+};
+
+/// Takes up chunks in the order of the sources.
+pub struct Sequencer {
+    compiled: Arc<Compiled>,
+    existing_checker: Checker,
+    batches: Vec<Batch>,
+    /// The run's batches, then those of existing rows.
+    batch_ids: Vec<BatchId>,
+    existing_ids: BTreeMap<String, u32>,
+    index: KeyIndex,
+    scatter: Scatter,
+    quarantine: QuarantineWriter,
+    partition_names: Vec<String>,
+}
+
+#[derive(Default)]
+struct Batch {
+    outcome: BatchOutcome,
+    violations: BTreeMap<(Option<usize>, &'static str), u64>,
+    facts: SourceFacts,
+    /// Line that the next chunk begins with, from 1.
+    line: u64,
+}
+
+/// A record of a chunk that isn't accepted.
+enum Refused<'a> {
+    Rejected(&'a Reject),
+    Duplicate(&'a Place, Winner),
+}
+
+impl Refused<'_> {
+    fn place(&self) -> &Place {
+        match self {
+            Self::Rejected(reject) => &reject.place,
+            Self::Duplicate(place, _) => place,
+        }
+    }
+}
+
+impl Sequencer {
+    /// A sequencer for batches with these ids.
+    ///
+    /// # Errors
+    /// `Error::Plan` when the plan can't be compiled.
+    pub fn new(
+        compiled: Arc<Compiled>,
+        batch_ids: Vec<BatchId>,
+        scatter: Scatter,
+        quarantine: QuarantineWriter,
+    ) -> Result<Self> {
+        let batch = |id: &BatchId| Batch {
+            outcome: BatchOutcome { batch_id: id.to_string(), ..BatchOutcome::default() },
+            ..Batch::default()
+        };
+        Ok(Self {
+            existing_checker: Checker::new(&without_rules(&compiled.plan))?,
+            batches: batch_ids.iter().map(batch).collect(),
+            batch_ids,
+            existing_ids: BTreeMap::new(),
+            index: KeyIndex::default(),
+            scatter,
+            quarantine,
+            partition_names: compiled.plan.partition.iter().map(|field| field.name.clone()).collect(),
+            compiled,
+        })
+    }
+
+    /// Note what is known of a source.
+    pub fn source(&mut self, source: usize, facts: &SourceFacts) {
+        let batch = &mut self.batches[source];
+        if batch.line == 0 {
+            batch.line = facts.first_line;
+            batch.outcome.format = facts.format;
+            batch.outcome.compression = facts.compression;
+            batch.facts = facts.clone();
+        }
+    }
+
+    /// Records and bytes taken up so far.
+    pub fn done(&self) -> (u64, u64) {
+        let sum = |part: fn(&BatchOutcome) -> u64| self.batches.iter().map(|batch| part(&batch.outcome)).sum();
+        (sum(|outcome| outcome.records_in), sum(|outcome| outcome.bytes_in))
+    }
+
+    /// Take up the next chunk.
+    ///
+    /// # Errors
+    /// `Error::Io`, `Error::Parquet` or `Error::Existing`.
+    pub fn take(
+        &mut self,
+        source: usize,
+        chunk: &Chunk,
+        parsed: Parsed,
+        pool: &rayon::ThreadPool,
+        host: &mut dyn Host,
+    ) -> Result<()> {
+        let before = self.batches[source].outcome.records_in;
+        let partitions = self.partitions(&parsed, host)?;
+        let mut of_partition: Vec<(Vec<u32>, Vec<i64>)> = vec![Default::default(); partitions.len()];
+        let mut refused: Vec<Refused> = parsed.rejects.iter().map(Refused::Rejected).collect();
+        let keyed = self.compiled.keys.is_some();
+        for (row, place) in (0u32..).zip(&parsed.places) {
+            let record = before + place.record as u64 + 1;
+            if keyed {
+                let place_in_run = RecordPlace { batch: u32_index(source), record };
+                if let Some(winner) = self.index.claim(parsed.keys.get(row as usize), place_in_run) {
+                    refused.push(Refused::Duplicate(place, winner));
+                    continue;
+                }
+            }
+            let (rows, record_nos) = &mut of_partition[parsed.partitions.of_row[row as usize] as usize];
+            rows.push(row);
+            record_nos.push(record.cast_signed());
+        }
+        refused.sort_unstable_by_key(|refused| refused.place().record);
+        self.quarantine(source, chunk, before, &refused)?;
+        self.count(source, chunk, &parsed, &refused);
+        for (partition, (rows, record_nos)) in partitions.into_iter().zip(of_partition) {
+            if !rows.is_empty() {
+                let selected = selection(rows, parsed.rows.num_rows());
+                let batch_id = self.batch_ids[source].clone();
+                let part = Part { rows: parsed.rows.clone(), selected, batch_id, record_nos };
+                self.scatter.push(partition, part, pool)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The scatter's indices of the chunk's partitions; the keys of those that are new are loaded.
+    fn partitions(&mut self, parsed: &Parsed, host: &mut dyn Host) -> Result<Vec<usize>> {
+        let mut indices = Vec::with_capacity(parsed.partitions.keys.len());
+        for key in &parsed.partitions.keys {
+            let (index, is_new) = self.scatter.partition(key);
+            if is_new && self.compiled.keys.is_some() {
+                let values = named(&self.partition_names, key);
+                host.existing(&values, &mut |rows| self.load(rows))?;
+            }
+            indices.push(index);
+        }
+        Ok(indices)
+    }
+
+    /// Claim the keys of rows that the table already holds.
+    fn load(&mut self, rows: &RecordBatch) -> Result<()> {
+        let encoder = self.compiled.keys.as_ref().expect("rows are loaded for their keys");
+        let width = self.compiled.plan.columns.len();
+        let wrong = |what: &str| Error::Existing(format!("column {what} is missing or of another type"));
+        let batch_ids = rows.columns().get(width).ok_or_else(|| wrong("of batch ids"))?;
+        let batch_ids = arrow::compute::cast(batch_ids, &arrow::datatypes::DataType::Utf8)?;
+        let batch_ids = batch_ids.as_any().downcast_ref::<StringArray>().ok_or_else(|| wrong("of batch ids"))?;
+        let record_nos = rows.columns().get(width + 1).ok_or_else(|| wrong("of record numbers"))?;
+        let record_nos = record_nos.as_any().downcast_ref::<Int64Array>().ok_or_else(|| wrong("of record numbers"))?;
+        let reader = columns::RowReader::new(&self.compiled.plan, rows)?;
+        let (mut row, mut keys, mut violations) = (Row::new(), Keys::default(), Vec::new());
+        row.resize(width, crate::cell::Cell::Missing);
+        for at in 0..rows.num_rows() {
+            reader.read(at, &mut row);
+            let check = |(index, cell)| self.existing_checker.check(index, cell, &mut violations);
+            let checked: Vec<_> = row.iter().enumerate().map(check).collect();
+            encoder.push(&row, &checked, &mut keys);
+            let batch_id = batch_ids.value(at);
+            let batch = match self.existing_ids.get(batch_id) {
+                Some(&known) => known,
+                None => {
+                    let new = u32_index(self.batch_ids.len());
+                    self.batch_ids.push(batch_id.into());
+                    self.existing_ids.insert(batch_id.to_owned(), new);
+                    new
+                }
+            };
+            let record = record_nos.value(at).cast_unsigned();
+            // Two rows of the table with one key: an older state of affairs that isn't this run's to judge.
+            let _ = self.index.claim(keys.get(at), RecordPlace { batch, record });
+        }
+        match violations.first() {
+            None => Ok(()),
+            Some(violation) => Err(Error::Existing(violation.message.clone())),
+        }
+    }
+
+    fn quarantine(&mut self, source: usize, chunk: &Chunk, before: u64, refused: &[Refused]) -> Result<()> {
+        let batch = &self.batches[source];
+        let columnar = match chunk {
+            Chunk::Columns { batch, .. } if !refused.is_empty() => Some(columns::JsonRows::new(batch)?),
+            _ => None,
+        };
+        let (mut line, mut counted_to) = (batch.line, 0);
+        for record in refused {
+            let place = record.place();
+            let rendered;
+            let (raw, raw_format, byte_place) = match chunk {
+                Chunk::Text { data, offset, .. } => {
+                    line += newlines(&data[counted_to..place.range.start]);
+                    counted_to = place.range.start;
+                    let byte_place = BytePlace {
+                        offset: Some(offset + place.range.start as u64),
+                        length: Some(place.range.len() as u64),
+                        line: Some(line),
+                    };
+                    (&data[place.range.clone()], batch.facts.raw_format, byte_place)
+                }
+                Chunk::Columns { .. } => {
+                    rendered = columnar.as_ref().map(|rows| rows.render(place.range.start)).unwrap_or_default();
+                    (&rendered[..], "json", BytePlace::default())
+                }
+            };
+            let reason = match record {
+                Refused::Rejected(reject) => Reason::Rejected(&reject.violations),
+                Refused::Duplicate(_, winner) => Reason::Duplicate {
+                    identical: winner.identical,
+                    winner_batch_id: &self.batch_ids[winner.place.batch as usize],
+                    winner_record_no: winner.place.record,
+                },
+            };
+            self.quarantine.push(&Entry {
+                batch_id: &batch.outcome.batch_id,
+                record_no: before + place.record as u64 + 1,
+                place: byte_place,
+                member: batch.facts.member.as_deref(),
+                raw_format,
+                header: batch.facts.csv.as_ref().map(|header| header.raw.as_slice()),
+                raw,
+                reason,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, source: usize, chunk: &Chunk, parsed: &Parsed, refused: &[Refused]) {
+        let batch = &mut self.batches[source];
+        let duplicates = (refused.len() - parsed.rejects.len()) as u64;
+        batch.outcome.records_in += parsed.records as u64;
+        batch.outcome.rejected += parsed.rejects.len() as u64;
+        batch.outcome.duplicate += duplicates;
+        batch.outcome.accepted += parsed.places.len() as u64 - duplicates;
+        match chunk {
+            Chunk::Text { data, .. } => {
+                batch.outcome.bytes_in += data.len() as u64;
+                batch.line += newlines(data);
+            }
+            Chunk::Columns { bytes, .. } => batch.outcome.bytes_in += bytes,
+        }
+        for reject in &parsed.rejects {
+            let mut broken: Vec<_> = reject.violations.iter().map(|found| (found.column, found.rule)).collect();
+            broken.sort_unstable();
+            broken.dedup();
+            for rule in broken {
+                *batch.violations.entry(rule).or_default() += 1;
+            }
+        }
+        for (name, records) in &parsed.unknown {
+            count_name(&mut batch.outcome.unknown_fields, name.clone(), *records);
+        }
+        for name in &batch.facts.unknown_columns {
+            count_name(&mut batch.outcome.unknown_fields, name.clone(), parsed.records as u64);
+        }
+    }
+
+    /// The counts, and the writers to be completed.
+    pub fn finish(self) -> (Vec<BatchOutcome>, Scatter, QuarantineWriter, Vec<String>) {
+        let plan = &self.compiled.plan;
+        let outcome = |batch: Batch| {
+            let count = |((column, rule), records): ((Option<usize>, _), _)| ViolationCount {
+                column: column.map(|index| plan.columns[index].name.clone()),
+                rule,
+                records,
+            };
+            BatchOutcome { violations: batch.violations.into_iter().map(count).collect(), ..batch.outcome }
+        };
+        let batches = self.batches.into_iter().map(outcome).collect();
+        (batches, self.scatter, self.quarantine, self.partition_names)
+    }
+}
+
+/// The plan's types alone: rows of the table were checked when they came in, maybe by another contract.
+fn without_rules(plan: &Plan) -> Plan {
+    let mut plan = plan.clone();
+    for column in &mut plan.columns {
+        column.rules.clear();
+        column.required = false;
+    }
+    plan
+}
+
+fn newlines(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
+}
+
+fn u32_index(index: usize) -> u32 {
+    u32::try_from(index).expect("a run has fewer than 2³² batches")
+}

@@ -1,0 +1,357 @@
+"""The commit protocol on real files and a real catalog; the kernel's part is played by pyarrow."""
+
+from __future__ import annotations
+
+import threading
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from dpipe.contract.plan import Column, PartitionField, Plan
+from dpipe.errors import ConfigError, DpipeError, UnavailableError
+from dpipe.iceberg import ledger, metadata_locations, open_catalog, tables
+from dpipe.iceberg.attempt import WrittenFile
+from dpipe.iceberg.commit import AlreadyCommitted, Committed, Stale, commit
+from dpipe.iceberg.existing import existing_rows
+from dpipe.iceberg.recovery import complete, recover
+from support import attempt_of, batch_entry, make_project, rows_of, write_parquet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dpipe.settings import Project
+    from pyiceberg.catalog import Catalog
+
+PLAN = Plan(
+    dataset="orders",
+    contract="c" * 64,
+    columns=(
+        Column("order_id", "int64", required=True),
+        Column("note", "string"),
+        Column("amount", "float64"),
+    ),
+    key=("order_id",),
+)
+DAY = 15_706  # 2013-01-01, in days since 1970
+BY_MONTH = Plan(
+    dataset="orders",
+    contract="c" * 64,
+    columns=(Column("order_id", "int64", required=True), Column("day", "date"), Column("kind", "string")),
+    partition=(PartitionField("day", "month", "day_month"), PartitionField("kind", "identity", "kind")),
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return make_project(tmp_path / "a project", contracts={})
+
+
+@pytest.fixture
+def catalog(project: Project) -> Catalog:
+    catalog = open_catalog(project)
+    tables.raw_table(catalog, PLAN)
+    return catalog
+
+
+def orders(batch_id: str, numbers: range) -> list[dict[str, Any]]:
+    return [
+        {
+            "order_id": number,
+            "note": None,
+            "amount": 1.5,
+            "_dpipe_batch_id": batch_id,
+            "_dpipe_record_no": position,
+            "_dpipe_contract": "c" * 64,
+        }
+        for position, number in enumerate(numbers, start=1)
+    ]
+
+
+def bad_order(batch_id: str) -> dict[str, Any]:
+    return {
+        "_dpipe_batch_id": batch_id,
+        "_dpipe_record_no": 9,
+        "_dpipe_contract": "c" * 64,
+        "disposition": "rejected",
+        "duplicate_kind": None,
+        "member": None,
+        "byte_offset": 80,
+        "byte_length": 3,
+        "line": 9,
+        "raw_format": "csv",
+        "raw_header": b"order_id",
+        "raw": b"\xffx,",
+        "violations": [{"column": "order_id", "rule": "type", "message": "not a whole number"}],
+        "winner_batch_id": None,
+        "winner_record_no": None,
+    }
+
+
+def accepted_file(catalog: Catalog, batch_id: str, numbers: range = range(3)) -> WrittenFile:
+    return write_parquet(catalog, ("raw", "orders"), orders(batch_id, numbers))
+
+
+def quarantine_file(catalog: Catalog, batch_id: str) -> WrittenFile:
+    tables.quarantine_table(catalog, "orders")
+    return write_parquet(catalog, ("quarantine", "orders"), [bad_order(batch_id)])
+
+
+def committed(catalog: Catalog, project: Project, batch_id: str, numbers: range = range(3)) -> Committed:
+    file = accepted_file(catalog, batch_id, numbers)
+    outcome = commit(catalog, attempt_of(project, [batch_entry(batch_id, len(numbers))], [file]))
+    assert isinstance(outcome, Committed)
+    return outcome
+
+
+def test_a_commit_publishes_rows_quarantine_and_ledger(project: Project, catalog: Catalog) -> None:
+    entry = batch_entry("file-a", 3, rejected=1)
+    attempt = attempt_of(
+        project, [entry], [accepted_file(catalog, "file-a")], [quarantine_file(catalog, "file-a")]
+    )
+    outcome = commit(catalog, attempt)
+    assert isinstance(outcome, Committed)
+    complete(catalog, "orders", outcome.record)
+    assert [row["order_id"] for row in rows_of(project, "raw", "orders")] == [0, 1, 2]
+    assert rows_of(project, "quarantine", "orders") == [bad_order("file-a")]
+    (row,) = ledger.rows(catalog)
+    assert (row["batch_id"], row["records_in"], row["accepted"], row["rejected"]) == ("file-a", 4, 3, 1)
+    assert row["snapshot_id"] == outcome.record.snapshot_id
+    assert [file["kind"] for file in row["files"]] == ["accepted", "quarantine"]
+
+
+def test_a_batch_without_accepted_rows_is_committed_all_the_same(project: Project, catalog: Catalog) -> None:
+    outcome = commit(catalog, attempt_of(project, [batch_entry("file-a", 0)]))
+    assert isinstance(outcome, Committed)
+    complete(catalog, "orders", outcome.record)
+    assert ledger.batch_ids(catalog, "orders") == {"file-a"}
+    assert rows_of(project, "raw", "orders") == []
+
+
+def test_a_committed_batch_is_not_committed_again(project: Project, catalog: Catalog) -> None:
+    complete(catalog, "orders", committed(catalog, project, "file-a").record)
+    second = attempt_of(project, [batch_entry("file-a", 3)], [accepted_file(catalog, "file-a")])
+    assert commit(catalog, second) == AlreadyCommitted(frozenset({"file-a"}))
+    assert len(rows_of(project, "raw", "orders")) == 3
+
+
+def test_a_batch_that_only_a_summary_names_is_not_committed_again(project: Project, catalog: Catalog) -> None:
+    committed(catalog, project, "file-a")
+    assert ledger.batch_ids(catalog, "orders") == set()
+    assert commit(catalog, attempt_of(project, [batch_entry("file-a", 0)])) == AlreadyCommitted(
+        frozenset({"file-a"})
+    )
+
+
+def test_keys_read_from_an_older_snapshot_make_the_attempt_stale(project: Project, catalog: Catalog) -> None:
+    late = attempt_of(project, [batch_entry("file-b", 3)], [accepted_file(catalog, "file-b")], has_key=True)
+    committed(catalog, project, "file-a")
+    assert commit(catalog, late) == Stale()
+    assert {row["_dpipe_batch_id"] for row in rows_of(project, "raw", "orders")} == {"file-a"}
+
+
+def test_without_a_key_an_older_snapshot_does_no_harm(project: Project, catalog: Catalog) -> None:
+    late = attempt_of(project, [batch_entry("file-b", 3)], [accepted_file(catalog, "file-b")])
+    committed(catalog, project, "file-a")
+    assert isinstance(commit(catalog, late), Committed)
+    assert len(rows_of(project, "raw", "orders")) == 6
+
+
+def test_of_many_writers_of_one_batch_just_one_commits(project: Project, catalog: Catalog) -> None:
+    attempts = [
+        attempt_of(project, [batch_entry("file-a", 3)], [accepted_file(catalog, "file-a")]) for _ in range(6)
+    ]
+    outcomes: list[object] = []
+    start = threading.Barrier(len(attempts))
+
+    def write(index: int) -> None:
+        own = open_catalog(project)
+        start.wait()
+        outcomes.append(commit(own, attempts[index]))
+
+    threads = [threading.Thread(target=write, args=(index,)) for index in range(len(attempts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(isinstance(outcome, Committed) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, AlreadyCommitted) for outcome in outcomes) == 5
+    assert len(rows_of(project, "raw", "orders")) == 3
+
+
+def test_writers_of_different_batches_all_commit(project: Project, catalog: Catalog) -> None:
+    names = [f"file-{index}" for index in range(5)]
+    attempts = {
+        name: attempt_of(project, [batch_entry(name, 3)], [accepted_file(catalog, name)]) for name in names
+    }
+
+    def write(name: str) -> None:
+        own = open_catalog(project)
+        outcome = commit(own, attempts[name])
+        assert isinstance(outcome, Committed)
+        complete(own, "orders", outcome.record)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(rows_of(project, "raw", "orders")) == 15
+    assert sorted(row["batch_id"] for row in ledger.rows(catalog)) == names
+
+
+def test_a_commit_that_happened_though_its_answer_was_lost_counts(
+    project: Project, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = catalog.commit_table
+
+    def lossy(*arguments: Any) -> None:
+        really(*arguments)
+        raise ConnectionResetError("the answer was lost")
+
+    attempt = attempt_of(project, [batch_entry("file-a", 3)], [accepted_file(catalog, "file-a")])
+    monkeypatch.setattr(catalog, "commit_table", lossy)
+    assert isinstance(commit(catalog, attempt), Committed)
+    assert len(rows_of(project, "raw", "orders")) == 3
+
+
+def test_a_commit_that_can_not_be_found_is_reported_and_its_files_stay(
+    project: Project, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ConnectionResetError("no connection")
+
+    file = accepted_file(catalog, "file-a")
+    attempt = attempt_of(project, [batch_entry("file-a", 3)], [file])
+    monkeypatch.setattr(catalog, "commit_table", broken)
+    with pytest.raises(UnavailableError, match="did not report back"):
+        commit(catalog, attempt)
+    monkeypatch.undo()
+    assert isinstance(commit(catalog, attempt), Committed)
+
+
+def test_recovery_completes_commits_from_their_summaries(project: Project, catalog: Catalog) -> None:
+    entry = batch_entry("file-a", 3, rejected=1)
+    attempt = attempt_of(
+        project, [entry], [accepted_file(catalog, "file-a")], [quarantine_file(catalog, "file-a")]
+    )
+    commit(catalog, attempt)
+    committed(catalog, project, "file-b")
+    assert [record.batches[0].batch_id for record in recover(catalog, "orders")] == ["file-a", "file-b"]
+    assert ledger.batch_ids(catalog, "orders") == {"file-a", "file-b"}
+    assert len(rows_of(project, "quarantine", "orders")) == 1
+
+
+def test_recovery_does_nothing_twice(project: Project, catalog: Catalog) -> None:
+    attempt = attempt_of(
+        project, [batch_entry("file-a", 0, rejected=1)], [], [quarantine_file(catalog, "file-a")]
+    )
+    outcome = commit(catalog, attempt)
+    assert isinstance(outcome, Committed)
+    complete(catalog, "orders", outcome.record)
+    complete(catalog, "orders", outcome.record)
+    assert recover(catalog, "orders") == []
+    assert len(rows_of(project, "quarantine", "orders")) == 1
+    assert len(ledger.rows(catalog)) == 1
+
+
+def test_recovery_after_the_quarantine_commit_appends_the_ledger_alone(
+    project: Project, catalog: Catalog
+) -> None:
+    attempt = attempt_of(
+        project, [batch_entry("file-a", 0, rejected=1)], [], [quarantine_file(catalog, "file-a")]
+    )
+    outcome = commit(catalog, attempt)
+    assert isinstance(outcome, Committed)
+    complete(catalog, "orders", outcome.record)
+    catalog.drop_table(("dpipe", "batches"))
+    recover(catalog, "orders")
+    assert len(rows_of(project, "quarantine", "orders")) == 1
+    assert ledger.batch_ids(catalog, "orders") == {"file-a"}
+
+
+def test_a_file_that_is_not_as_reported_is_not_committed(project: Project, catalog: Catalog) -> None:
+    file = accepted_file(catalog, "file-a")
+    false = WrittenFile(file.path, file.rows + 1, file.bytes, file.sha256)
+    with pytest.raises(DpipeError, match="has 3 rows"):
+        commit(catalog, attempt_of(project, [batch_entry("file-a", 4)], [false]))
+    assert rows_of(project, "raw", "orders") == []
+
+
+def test_quarantine_field_ids_are_the_kernels(catalog: Catalog) -> None:
+    schema = tables.quarantine_table(catalog, "orders").schema()
+    assert {name: schema.find_field(name).field_id for name in ("violations", "violations.element.rule")} == {
+        "violations": 13,
+        "violations.element.rule": 16,
+    }
+    assert schema.find_field("winner_record_no").field_id == 19
+
+
+def test_an_empty_table_follows_a_changed_contract(catalog: Catalog) -> None:
+    changed = Plan("orders", "d" * 64, (Column("order_id", "string"),))
+    assert str(tables.raw_table(catalog, changed).schema().fields[0].field_type) == "string"
+
+
+def test_a_table_with_data_refuses_a_changed_contract(project: Project, catalog: Catalog) -> None:
+    committed(catalog, project, "file-a")
+    changed = Plan("orders", "d" * 64, (*PLAN.columns, Column("colour", "string")), PLAN.key)
+    with pytest.raises(ConfigError, match="column `colour` is not there in the table"):
+        tables.raw_table(catalog, changed)
+
+
+def test_existing_rows_are_those_of_the_partition(project: Project) -> None:
+    catalog = open_catalog(project)
+    tables.raw_table(catalog, BY_MONTH)
+    provenance = {"_dpipe_batch_id": "file-a", "_dpipe_record_no": 1, "_dpipe_contract": "c"}
+    january = {"order_id": 1, "day": date(2013, 1, 31), "kind": "x", **provenance}
+    february = {"order_id": 2, "day": date(2013, 2, 1), "kind": None, **provenance}
+    month = 43 * 12
+    files = [
+        write_parquet(catalog, ("raw", "orders"), [january], {"day_month": month, "kind": "x"}),
+        write_parquet(catalog, ("raw", "orders"), [february], {"day_month": month + 1, "kind": None}),
+    ]
+    commit(catalog, attempt_of(project, [batch_entry("file-a", 2)], files))
+    read = existing_rows(catalog.load_table(("raw", "orders")), BY_MONTH)
+    found = []
+    for values in ((month, "x"), (month + 1, None), (month, "y")):
+        reader = read({"day_month": values[0], "kind": values[1]})
+        assert reader is not None
+        found.append(reader.read_all()["order_id"].to_pylist())
+    assert found == [[1], [2], []]
+
+
+def test_existing_rows_are_those_of_the_snapshot_that_was_loaded(project: Project, catalog: Catalog) -> None:
+    committed(catalog, project, "file-a")
+    read = existing_rows(catalog.load_table(("raw", "orders")), PLAN)
+    committed(catalog, project, "file-b", range(10, 12))
+    reader = read({})
+    assert reader is not None
+    assert reader.read_all()["order_id"].to_pylist() == [0, 1, 2]
+
+
+def test_an_empty_table_has_no_existing_rows(catalog: Catalog) -> None:
+    assert existing_rows(catalog.load_table(("raw", "orders")), PLAN)({}) is None
+
+
+def test_metadata_locations_name_every_table(project: Project, catalog: Catalog) -> None:
+    tables.ledger_table(catalog)
+    assert metadata_locations(project).keys() == {"dpipe.batches", "raw.orders"}
+
+
+def test_many_may_open_a_new_catalog_at_once(project: Project) -> None:
+    start = threading.Barrier(6)
+    failures: list[Exception] = []
+
+    def make() -> None:
+        start.wait()
+        try:
+            tables.ledger_table(open_catalog(project))
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=make) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert metadata_locations(project).keys() == {"dpipe.batches"}

@@ -1,0 +1,18 @@
+"""The dashboard: which pages there are. `dpipe dash` starts it."""
+
+import streamlit as st
+from queries.project import current
+
+project = current()
+st.set_page_config(page_title=f"{project.settings.name} · dpipe", page_icon="🛫", layout="wide")
+page = st.navigation(
+    [
+        st.Page("pages/overview.py", title="Overview", icon=":material/monitor_heart:", default=True),
+        st.Page("pages/quality.py", title="Quality", icon=":material/fact_check:"),
+        st.Page("pages/flights.py", title="Flights", icon=":material/flight_takeoff:"),
+    ]
+)
+st.sidebar.caption(
+    f"Project `{project.settings.name}`, profile `{project.settings.profile}`. All times are UTC."
+)
+page.run()
