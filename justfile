@@ -17,7 +17,7 @@ demo: build data
 
 # Every test but the long proofs; what they need is installed first
 test *args: build data chromium dags-env
-    cargo test --release --workspace
+    cargo test --workspace --quiet
     {{ bin }}/pytest -m "not long" "$@"
 
 # The long proofs: everything marked `long`, then the DAG from end to end on this project
@@ -34,7 +34,7 @@ lint: build
     {{ bin }}/typos
     cd transform && ../{{ bin }}/sqlfluff lint .
     cargo fmt --all --check
-    cargo clippy --release --workspace --all-targets -- -D warnings
+    cargo clippy --workspace --all-targets --quiet -- -D warnings
     uv lock --check --quiet
     uv lock --check --quiet --project dags
 

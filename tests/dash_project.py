@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import functools
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +81,22 @@ def _faulty(header: bytes, lines: list[bytes]) -> list[bytes]:
                 cells[carrier] = NOT_UTF8
             made.append(b",".join(cells))
     return [*made, *made[-DUPLICATE:]]
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def wait_until_ready(port: int, process: subprocess.Popen[str], seconds: float = 60) -> None:
+    """Wait until Streamlit answers; fail with its words when it ends before."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[0]
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError("the dashboard does not answer")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 from charts import MEASURES, ROW_HEIGHT, Measure, lying_bars, standing_bars
 from notices import nothing_yet, problems_told
 from queries import flights, published
+
+if TYPE_CHECKING:
+    from datetime import date
 
 FACTORS = {
     "temperature": "temperature",
@@ -15,9 +20,8 @@ FACTORS = {
 }
 
 
-def chosen() -> flights.Filters:
-    """What the reader asks for; a filter that takes everything in is none."""
-    first, last = flights.bounds()
+def chosen(first: date, last: date) -> flights.Filters:
+    """What the reader asks for, out of the dates on record; a filter that takes everything in is none."""
     names = flights.carriers()
     date_box, origin_box, carrier_box = st.columns([2, 2, 3])
     dates = date_box.date_input("Scheduled departure", (first, last), min_value=first, max_value=last)
@@ -91,7 +95,11 @@ def page() -> None:
     if not published.is_there():
         nothing_yet("No marts are published yet.", "dpipe run")
         return
-    filters = chosen()
+    bounds = flights.bounds()
+    if bounds is None:
+        nothing_yet("The published marts hold no flight.", "dpipe run")
+        return
+    filters = chosen(*bounds)
     if not figures(filters):
         return
     what = st.segmented_control("Charts show", list(MEASURES), default="Mean departure delay", required=True)

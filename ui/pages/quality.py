@@ -201,7 +201,7 @@ def records(dataset: str, reason: quarantine.Reason) -> None:
     total = quarantine.count(dataset, reason)
     found = quarantine.records(dataset, reason, RECORDS_SHOWN)
     st.caption(
-        f"{total:,} records"
+        f"{total:,} record{'' if total == 1 else 's'}"
         + (f", the first {RECORDS_SHOWN:,} shown" if total > RECORDS_SHOWN else "")
         + ". Choose one to see it in full."
     )

@@ -45,12 +45,13 @@ _MEASURES = """
 """
 
 
-def bounds() -> tuple[date, date]:
-    """The first and the last scheduled date."""
+def bounds() -> tuple[date, date] | None:
+    """The first and the last scheduled date; None without flights."""
     found = published.read(
         "select min(scheduled_departure_date) as first, max(scheduled_departure_date) as last from marts.fct_flights"
     )
-    return found["first"].iloc[0].date(), found["last"].iloc[0].date()
+    first, last = found["first"].iloc[0], found["last"].iloc[0]
+    return (first, last) if first and last else None
 
 
 def origins() -> list[str]:
@@ -90,7 +91,7 @@ def by_hour(filters: Filters) -> pd.DataFrame:
 
 def by_month(filters: Filters) -> pd.DataFrame:
     """The measures by the first day of each `month`."""
-    return _measured("date_trunc('month', scheduled_departure_date) as month", filters)
+    return _measured("date_trunc('month', scheduled_departure_date)::timestamp as month", filters)
 
 
 def by_route(filters: Filters, top: int) -> pd.DataFrame:

@@ -43,7 +43,7 @@ def _read(table: str, location: str, sql: str, parameters: dict[str, Any]) -> pd
         with duckdb.connect() as connection:
             attach_lake(connection, {table: location})
             connection.execute(f'create view lake_table as from lake."{namespace}"."{name}"')
-            return connection.execute(sql, parameters).df()
+            return connection.execute(sql, parameters).to_arrow_table().to_pandas()
     except duckdb.Error as error:
         raise UnavailableError(
             f"the table `{table}` can't be read: {str(error).splitlines()[0]}",

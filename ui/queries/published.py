@@ -54,7 +54,7 @@ def _read(
         with duckdb.connect() as connection:
             connection.execute(f"attach '{quoted}' as published (read_only)")
             connection.execute("use published")
-            return connection.execute(sql, parameters).df()
+            return connection.execute(sql, parameters).to_arrow_table().to_pandas()
     except duckdb.Error as error:
         raise UnavailableError(
             f"the published marts can't answer: {str(error).splitlines()[0]}",

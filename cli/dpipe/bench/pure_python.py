@@ -22,6 +22,20 @@ if TYPE_CHECKING:
 
 Breach = tuple[str | None, str]
 INT32 = 1 << 31
+BREACH = pa.struct([("column", pa.string()), ("rule", pa.string())])
+QUARANTINE = pa.schema(
+    [
+        ("_dpipe_batch_id", pa.string()),
+        ("_dpipe_record_no", pa.int64()),
+        ("line", pa.int64()),
+        ("byte_offset", pa.int64()),
+        ("raw", pa.binary()),
+        ("disposition", pa.string()),
+        ("duplicate_kind", pa.string()),
+        ("winner_record_no", pa.int64()),
+        ("violations", pa.list_(BREACH)),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -180,5 +194,5 @@ def _write(
     names = [column.name for column in plan.columns]
     accepted = pa.table(arrays, [*names, "_dpipe_batch_id", "_dpipe_record_no", "_dpipe_contract"])
     pq.write_table(accepted, out / "accepted.parquet", compression="zstd", compression_level=1)
-    kept = pa.Table.from_pylist(quarantine)
+    kept = pa.Table.from_pylist(quarantine, schema=QUARANTINE)
     pq.write_table(kept, out / "quarantine.parquet", compression="zstd", compression_level=1)

@@ -82,8 +82,12 @@ impl ColumnCheck {
             match rule {
                 Rule::Minimum { value } if integer => low = low.max(value.ceil() as i64),
                 Rule::Maximum { value } if integer => high = high.min(value.floor() as i64),
-                Rule::ExclusiveMinimum { value } if integer => low = low.max((value.floor() as i64).saturating_add(1)),
-                Rule::ExclusiveMaximum { value } if integer => high = high.min((value.ceil() as i64).saturating_sub(1)),
+                Rule::ExclusiveMinimum { value } if integer => {
+                    low = low.max((value.floor() as i64).saturating_add(1))
+                }
+                Rule::ExclusiveMaximum { value } if integer => {
+                    high = high.min((value.ceil() as i64).saturating_sub(1))
+                }
                 Rule::Minimum { .. }
                 | Rule::Maximum { .. }
                 | Rule::ExclusiveMinimum { .. }
@@ -101,7 +105,10 @@ impl ColumnCheck {
                 }
                 Rule::Enum { .. } if integer || text => has_rules = true,
                 _ => {
-                    return Err(Error::Plan(format!("`{}`: {rule:?} doesn't fit {:?}", column.name, column.kind)));
+                    return Err(Error::Plan(format!(
+                        "`{}`: {rule:?} doesn't fit {:?}",
+                        column.name, column.kind
+                    )));
                 }
             }
         }
@@ -117,7 +124,8 @@ impl ColumnCheck {
         if !self.column.required {
             return Checked::Null;
         }
-        let message = if matches!(cell, Cell::Missing) { "the field is missing" } else { "the value is null" };
+        let message =
+            if matches!(cell, Cell::Missing) { "the field is missing" } else { "the value is null" };
         violations.push(Violation::of_column(index, "required", message));
         Checked::Broken
     }
@@ -145,7 +153,9 @@ impl ColumnCheck {
             #[allow(clippy::cast_precision_loss)] // a number column holds the nearest 64-bit float
             (Kind::Float64, Cell::Int(value)) => Some((*value as f64).to_bits().cast_signed()),
             (Kind::Float64, Cell::Float(value)) => value.is_finite().then(|| value.to_bits().cast_signed()),
-            (Kind::Float64, Cell::Number(text)) => text::float(text).map(|value| value.to_bits().cast_signed()),
+            (Kind::Float64, Cell::Number(text)) => {
+                text::float(text).map(|value| value.to_bits().cast_signed())
+            }
             (Kind::Boolean, Cell::Bool(value)) => Some(i64::from(*value)),
             (Kind::Date, Cell::Days(days)) => Some(i64::from(*days)),
             (Kind::Timestamp, Cell::Micros { value, zoned: true })
@@ -154,7 +164,9 @@ impl ColumnCheck {
             (Kind::Date, _) => text::date(cell.text()?, formats),
             (Kind::Timestamp, _) => text::timestamp(cell.text()?, true, formats),
             (Kind::TimestampNtz, _) => text::timestamp(cell.text()?, false, formats),
-            (Kind::Int32, _) => text::integer(cell.untyped()?).and_then(|value| i32::try_from(value).ok()).map(i64::from),
+            (Kind::Int32, _) => {
+                text::integer(cell.untyped()?).and_then(|value| i32::try_from(value).ok()).map(i64::from)
+            }
             (Kind::Int64, _) => text::integer(cell.untyped()?),
             (Kind::Float64, _) => text::float(cell.untyped()?).map(|value| value.to_bits().cast_signed()),
             (Kind::Boolean, _) => text::boolean(cell.untyped()?).map(i64::from),
@@ -174,7 +186,11 @@ impl ColumnCheck {
             Kind::TimestampNtz => "a timestamp without a zone",
         };
         let formats = &self.column.formats;
-        let written = if formats.is_empty() { String::new() } else { format!(" written as `{}`", formats.join("` or `")) };
+        let written = if formats.is_empty() {
+            String::new()
+        } else {
+            format!(" written as `{}`", formats.join("` or `"))
+        };
         format!("{} is not {wanted}{written}", cell.shown())
     }
 
@@ -195,8 +211,12 @@ impl ColumnCheck {
         };
         for rule in &self.column.rules {
             match rule {
-                Rule::Minimum { value: limit } if value < *limit => broken("minimum", "below the minimum", limit),
-                Rule::Maximum { value: limit } if value > *limit => broken("maximum", "above the maximum", limit),
+                Rule::Minimum { value: limit } if value < *limit => {
+                    broken("minimum", "below the minimum", limit)
+                }
+                Rule::Maximum { value: limit } if value > *limit => {
+                    broken("maximum", "above the maximum", limit)
+                }
                 Rule::ExclusiveMinimum { value: limit } if value <= *limit => {
                     broken("exclusiveMinimum", "not above", limit);
                 }
@@ -250,7 +270,8 @@ impl ColumnCheck {
             if let Rule::Enum { values } = rule
                 && !values.iter().any(|allowed| allowed == value)
             {
-                let allowed = values.iter().take(20).map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
+                let allowed =
+                    values.iter().take(20).map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
                 let message = format!("{} is none of {allowed}", shown(value));
                 violations.push(Violation::of_column(index, "enum", message));
             }
@@ -347,7 +368,11 @@ mod tests {
             ("string", Cell::Nested("{}")),
             ("timestamp", Cell::Micros { value: 0, zoned: false }),
         ] {
-            assert_eq!(check(kind, json!([]), cell.clone()), (Checked::Broken, vec!["type"]), "{kind} {cell:?}");
+            assert_eq!(
+                check(kind, json!([]), cell.clone()),
+                (Checked::Broken, vec!["type"]),
+                "{kind} {cell:?}"
+            );
         }
     }
 
@@ -356,7 +381,10 @@ mod tests {
         assert_eq!(check("int32", json!([]), Cell::Text("-5")).0, Checked::Value(-5));
         assert_eq!(check("boolean", json!([]), Cell::Text("TRUE")).0, Checked::Value(1));
         assert_eq!(check("date", json!([]), Cell::Text("1970-01-03")).0, Checked::Value(2));
-        assert_eq!(check("float64", json!([]), Cell::Text("0.5")).0, Checked::Value(0.5f64.to_bits().cast_signed()));
+        assert_eq!(
+            check("float64", json!([]), Cell::Text("0.5")).0,
+            Checked::Value(0.5f64.to_bits().cast_signed())
+        );
     }
 
     #[test]
@@ -372,7 +400,10 @@ mod tests {
 
     #[test]
     fn lengths_are_counted_in_characters() {
-        assert_eq!(check("string", json!([{"rule": "maxLength", "value": 2}]), Cell::Str("éé")).0, Checked::Value(0));
+        assert_eq!(
+            check("string", json!([{"rule": "maxLength", "value": 2}]), Cell::Str("éé")).0,
+            Checked::Value(0)
+        );
     }
 
     #[test]

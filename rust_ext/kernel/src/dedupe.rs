@@ -142,7 +142,9 @@ impl KeyIndex {
     #[inline]
     pub fn claim(&mut self, key: Key<'_>, place: RecordPlace) -> Option<Winner> {
         let bytes = &mut self.bytes;
-        let same = |slot: &Slot| slot.hash == key.hash && bytes[slot.start..slot.start + slot.length as usize] == *key.bytes;
+        let same = |slot: &Slot| {
+            slot.hash == key.hash && bytes[slot.start..slot.start + slot.length as usize] == *key.bytes
+        };
         match self.table.entry(key.hash, same, |slot| slot.hash) {
             Entry::Occupied(entry) => {
                 let slot = entry.get();
@@ -181,7 +183,10 @@ mod tests {
         let mut index = KeyIndex::default();
         assert_eq!(index.claim(key(b"a", 7, 1), place(1)), None);
         assert_eq!(index.claim(key(b"a", 7, 1), place(2)), Some(Winner { place: place(1), identical: true }));
-        assert_eq!(index.claim(key(b"a", 7, 2), place(3)), Some(Winner { place: place(1), identical: false }));
+        assert_eq!(
+            index.claim(key(b"a", 7, 2), place(3)),
+            Some(Winner { place: place(1), identical: false })
+        );
     }
 
     #[test]
@@ -201,7 +206,8 @@ mod tests {
     fn texts_do_not_run_into_each_other() {
         let columns = serde_json::json!([
             {"name": "a", "field_id": 1, "type": "string"}, {"name": "b", "field_id": 2, "type": "string"}]);
-        let plan = serde_json::json!({"dataset": "d", "contract": "c", "columns": columns, "key": ["a", "b"]});
+        let plan =
+            serde_json::json!({"dataset": "d", "contract": "c", "columns": columns, "key": ["a", "b"]});
         let encoder = KeyEncoder::new(&Plan::from_json(&plan.to_string()).unwrap()).unwrap().unwrap();
         let mut keys = Keys::default();
         let value = Checked::Value(0);

@@ -1,11 +1,6 @@
 //! The chunks of all sources, one source after the other.
 
-use std::{
-    fs::File,
-    io::Read,
-    path::Path,
-    sync::Arc,
-};
+use std::{fs::File, io::Read, path::Path, sync::Arc};
 
 use crate::{
     cell::Violation,
@@ -31,8 +26,6 @@ pub struct SourceFacts {
     pub csv: Option<Arc<csv::Header>>,
     /// Columns of the file that the plan doesn't know.
     pub unknown_columns: Vec<String>,
-    /// Line that the first chunk begins with, from 1.
-    pub first_line: u64,
 }
 
 /// Opens sources in their order and hands out their chunks.
@@ -62,7 +55,12 @@ impl<'a> Feed<'a> {
                 Some(input) => input.next_chunk(),
                 None if self.facts.len() == self.sources.len() => return Ok(None),
                 None => {
-                    let opened = open(&self.sources[self.facts.len()], self.plan, self.chunk_bytes, self.chunk_records);
+                    let opened = open(
+                        &self.sources[self.facts.len()],
+                        self.plan,
+                        self.chunk_bytes,
+                        self.chunk_records,
+                    );
                     self.facts.push(opened.as_ref().map(SourceFacts::of).unwrap_or_default());
                     match opened {
                         Ok(input) => {
@@ -105,7 +103,6 @@ impl SourceFacts {
             member: input.member.clone(),
             csv: input.csv.clone(),
             unknown_columns: input.unknown_columns.clone(),
-            first_line: input.first_line,
         }
     }
 }
@@ -123,5 +120,10 @@ fn unreadable(path: &Path, error: &Error) -> Result<Chunk> {
         other => other.to_string(),
     };
     let frame = Frame { range: range.clone(), fault: Some(Violation::of_record("unreadable", message)) };
-    Ok(Chunk::Text { data: Bytes::Owned(Arc::new(head), range), offset: 0, line: 1, framing: Framing::Records(vec![frame]) })
+    Ok(Chunk::Text {
+        data: Bytes::Owned(Arc::new(head), range),
+        offset: 0,
+        line: 1,
+        framing: Framing::Records(vec![frame]),
+    })
 }

@@ -10,7 +10,7 @@ use crate::{
     plan::Plan,
 };
 
-/// Objects and arrays nested deeper than this are malformed.
+/// Records nested deeper than this, their own braces counted, are malformed.
 pub const MAX_DEPTH: usize = 128;
 
 /// Parses records into rows in the order of a plan's columns.
@@ -75,7 +75,12 @@ impl Parser {
 
     /// A field's name and the colon after it; its column, if the plan has one.
     #[inline]
-    fn field(&self, cursor: &mut Cursor, expected: usize, unknown: &mut Vec<String>) -> Parsed<Option<usize>> {
+    fn field(
+        &self,
+        cursor: &mut Cursor,
+        expected: usize,
+        unknown: &mut Vec<String>,
+    ) -> Parsed<Option<usize>> {
         if cursor.next() != Some(b'"') {
             return Err(malformed(cursor.at.saturating_sub(1), "no field name"));
         }
@@ -139,11 +144,7 @@ impl<'a> Cursor<'a> {
 
     fn end(&mut self) -> Parsed<()> {
         self.skip_white();
-        if self.at == self.bytes.len() {
-            Ok(())
-        } else {
-            Err(malformed(self.at, "text after the object"))
-        }
+        if self.at == self.bytes.len() { Ok(()) } else { Err(malformed(self.at, "text after the object")) }
     }
 
     #[inline]
@@ -294,7 +295,10 @@ impl<'a> Cursor<'a> {
         let wrong = || malformed(at, "an unknown escape");
         let digits = self.bytes.get(self.at..self.at + 4).ok_or_else(wrong)?;
         self.at += 4;
-        digits.iter().try_fold(0, |code, &digit| Some(code * 16 + char::from(digit).to_digit(16)?)).ok_or_else(wrong)
+        digits
+            .iter()
+            .try_fold(0, |code, &digit| Some(code * 16 + char::from(digit).to_digit(16)?))
+            .ok_or_else(wrong)
     }
 
     /// An object or array, validated without recursion and kept as it is written.
@@ -305,7 +309,7 @@ impl<'a> Cursor<'a> {
             self.skip_white();
             let complete = match self.peek() {
                 Some(bracket @ (b'{' | b'[')) => {
-                    if open.len() == MAX_DEPTH {
+                    if open.len() + 1 == MAX_DEPTH {
                         return Err(malformed(self.at, "nesting that is too deep"));
                     }
                     self.at += 1;
@@ -382,7 +386,10 @@ fn plain_length(bytes: &[u8]) -> usize {
         }
         at += 8;
     }
-    at + bytes[at..].iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20).unwrap_or(bytes.len() - at)
+    at + bytes[at..]
+        .iter()
+        .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)
+        .unwrap_or(bytes.len() - at)
 }
 
 #[cfg(test)]
@@ -390,7 +397,8 @@ mod tests {
     use super::*;
 
     fn parser() -> Parser {
-        let column = |name: &str, id: i32| serde_json::json!({"name": name, "field_id": id, "type": "string"});
+        let column =
+            |name: &str, id: i32| serde_json::json!({"name": name, "field_id": id, "type": "string"});
         let plan =
             serde_json::json!({"dataset": "d", "contract": "c", "columns": [column("a", 1), column("b", 2)]});
         Parser::new(&Plan::from_json(&plan.to_string()).expect("a plan"))
@@ -406,7 +414,10 @@ mod tests {
         let expected = vec![Cell::Int(1), Cell::Str("x")];
         assert_eq!(parse(r#"{"a":1,"b":"x"}"#).unwrap().0, expected);
         assert_eq!(parse(r#" { "b" : "x" , "a" : 1 } "#).unwrap().0, expected);
-        assert_eq!(parse(r#"{"c":[{"d":null},[]],"b":"x","\u0061":1}"#).unwrap(), (expected, vec!["c".to_owned()]));
+        assert_eq!(
+            parse(r#"{"c":[{"d":null},[]],"b":"x","\u0061":1}"#).unwrap(),
+            (expected, vec!["c".to_owned()])
+        );
     }
 
     #[test]
@@ -429,13 +440,30 @@ mod tests {
     #[test]
     fn what_is_not_one_object_is_malformed() {
         for wrong in [
-            "", "{", "[]", "1", "{\"a\"", "{\"a\":}", "{\"a\":1,}", "{\"a\":1}}", "{\"a\":1} x", "{a:1}",
-            "{\"a\":\"x}", "{\"a\":\"\\ud800\"}", "{\"a\":\"\\x\"}", "{\"a\":\"\u{1}\"}", "{\"a\":[1,]}",
-            "{\"a\":{\"b\"}}", "{\"a\":tru}", "{\"a\":\"\\u12", "{\"a\":\"\\", "{\"a\":[1}",
+            "",
+            "{",
+            "[]",
+            "1",
+            "{\"a\"",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{\"a\":1}}",
+            "{\"a\":1} x",
+            "{a:1}",
+            "{\"a\":\"x}",
+            "{\"a\":\"\\ud800\"}",
+            "{\"a\":\"\\x\"}",
+            "{\"a\":\"\u{1}\"}",
+            "{\"a\":[1,]}",
+            "{\"a\":{\"b\"}}",
+            "{\"a\":tru}",
+            "{\"a\":\"\\u12",
+            "{\"a\":\"\\",
+            "{\"a\":[1}",
         ] {
             assert_eq!(parse(wrong).unwrap_err().rule, "malformed", "{wrong}");
         }
-        let deep = format!("{{\"a\":{}{}}}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
         assert!(parse(&deep).unwrap_err().message.contains("too deep"));
     }
 

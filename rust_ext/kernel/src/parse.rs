@@ -14,7 +14,7 @@ use crate::{
     json,
     partition::{Partitioner, RowPartitions},
     plan::{Plan, UnknownFields},
-    read::columns::RowReader,
+    read::{Format, columns::RowReader, lines},
     rows::Rows,
     schema,
 };
@@ -58,6 +58,15 @@ pub enum Dialect {
     Json,
     /// Fields under a header.
     Csv(std::sync::Arc<csv::Header>),
+}
+
+impl Dialect {
+    fn format(&self) -> Format {
+        match self {
+            Self::Json => Format::Ndjson,
+            Self::Csv(_) => Format::Csv,
+        }
+    }
 }
 
 /// A record's bytes in its chunk and its number there, from 0.
@@ -110,7 +119,7 @@ pub fn parse(compiled: &Compiled, dialect: &Dialect, chunk: &Chunk) -> Result<Pa
             };
             match framing {
                 Framing::Lines => {
-                    for range in lines(data) {
+                    for range in lines::records(data, dialect.format()) {
                         sink.text_record(dialect, text(&range), range);
                     }
                 }
@@ -141,23 +150,6 @@ pub fn parse(compiled: &Compiled, dialect: &Dialect, chunk: &Chunk) -> Result<Pa
 fn utf8(bytes: &[u8]) -> std::result::Result<&str, Violation> {
     simdutf8::compat::from_utf8(bytes).map_err(|error| {
         Violation::of_record("utf8", format!("not UTF-8 from byte {} of the record on", error.valid_up_to()))
-    })
-}
-
-/// The lines that aren't blank, without their ends.
-fn lines(data: &[u8]) -> impl Iterator<Item = Range<usize>> {
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        while start < data.len() {
-            let end = memchr::memchr(b'\n', &data[start..]).map_or(data.len(), |length| start + length);
-            let line = start..end;
-            start = end + 1;
-            let trimmed = data[line.clone()].strip_suffix(b"\r").map_or(line.end, |text| line.start + text.len());
-            if data[line.start..trimmed].iter().any(|byte| !matches!(byte, b' ' | b'\t' | b'\r')) {
-                return Some(line.start..trimmed);
-            }
-        }
-        None
     })
 }
 
@@ -280,13 +272,6 @@ pub fn count_name(counts: &mut BTreeMap<String, u64>, name: String, by: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn blank_lines_are_no_records() {
-        let data = b"\r\na\n\n \t\nb\r\nc";
-        let found: Vec<&[u8]> = lines(data).map(|range| &data[range]).collect();
-        assert_eq!(found, [b"a", b"b", b"c"]);
-    }
 
     #[test]
     fn bad_utf8_costs_its_record_only() {

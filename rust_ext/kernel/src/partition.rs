@@ -82,7 +82,9 @@ impl Partitioner {
     fn matches(&self, row: &[Cell], checked: &[Checked], key: &PartitionKey) -> bool {
         self.fields.iter().zip(key).all(|(&(index, kind, transform), value)| match (checked[index], value) {
             (Checked::Value(_), PartitionValue::Text(text)) => row[index].text() == Some(text),
-            (Checked::Value(scalar), PartitionValue::Integer(value)) => transformed(kind, transform, scalar) == *value,
+            (Checked::Value(scalar), PartitionValue::Integer(value)) => {
+                transformed(kind, transform, scalar) == *value
+            }
             (Checked::Value(scalar), PartitionValue::Boolean(value)) => (scalar != 0) == *value,
             (Checked::Null, PartitionValue::Null) => true,
             _ => false,
@@ -91,7 +93,9 @@ impl Partitioner {
 
     fn key(&self, row: &[Cell], checked: &[Checked]) -> PartitionKey {
         let value = |&(index, kind, transform): &(usize, Kind, Transform)| match (checked[index], kind) {
-            (Checked::Value(_), Kind::String) => PartitionValue::Text(row[index].text().unwrap_or_default().into()),
+            (Checked::Value(_), Kind::String) => {
+                PartitionValue::Text(row[index].text().unwrap_or_default().into())
+            }
             (Checked::Value(scalar), Kind::Boolean) => PartitionValue::Boolean(scalar != 0),
             (Checked::Value(scalar), _) => PartitionValue::Integer(transformed(kind, transform, scalar)),
             _ => PartitionValue::Null,
@@ -172,7 +176,11 @@ mod tests {
         let partitioner = Partitioner::new(&Plan::from_json(&plan.to_string()).unwrap()).unwrap();
         let mut rows = RowPartitions::default();
         for (text, number) in [("x", 1), ("x", 2), ("x", 1), ("y", 1), ("x", 2)] {
-            partitioner.push(&[Cell::Str(text), Cell::Int(number)], &[Checked::Value(0), Checked::Value(number)], &mut rows);
+            partitioner.push(
+                &[Cell::Str(text), Cell::Int(number)],
+                &[Checked::Value(0), Checked::Value(number)],
+                &mut rows,
+            );
         }
         partitioner.push(&[Cell::Null, Cell::Null], &[Checked::Null, Checked::Null], &mut rows);
         assert_eq!(rows.of_row, [0, 1, 0, 2, 1, 3]);

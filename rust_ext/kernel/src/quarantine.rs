@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use arrow::{
-    array::{
-        ArrayBuilder, ArrayRef, BinaryBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder,
-    },
+    array::{ArrayBuilder, ArrayRef, BinaryBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder},
     record_batch::RecordBatch,
 };
 use parquet::arrow::ArrowWriter;
@@ -214,7 +212,8 @@ impl Held {
                 self.duplicate_kind.append_value(if *identical { "identical" } else { "conflicting" });
                 self.winner_batch_id.append_value(winner_batch_id);
                 self.winner_record_no.append_value(long(*winner_record_no));
-                let message = format!("the key is that of record {winner_record_no} of batch `{winner_batch_id}`");
+                let message =
+                    format!("the key is that of record {winner_record_no} of batch `{winner_batch_id}`");
                 self.violation(None, "duplicate", &message);
             }
         }

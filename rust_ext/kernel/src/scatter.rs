@@ -102,7 +102,12 @@ impl Scatter {
             if partition.held_rows > 0 {
                 partition.write_held(path, layout)?;
             }
-            Ok(partition.file.take().map(TableFile::finish).transpose()?.map(|file| (partition.key.clone(), file)))
+            Ok(partition
+                .file
+                .take()
+                .map(TableFile::finish)
+                .transpose()?
+                .map(|file| (partition.key.clone(), file)))
         };
         let finished: Result<Vec<_>> =
             pool.install(|| self.partitions.par_iter_mut().zip(paths).map(complete).collect());
@@ -140,7 +145,11 @@ impl Partition {
 }
 
 /// A report of a file that stays.
-pub fn report(mut file: Finished, kind: FileKind, partition: BTreeMap<String, PartitionValue>) -> FileOutcome {
+pub fn report(
+    mut file: Finished,
+    kind: FileKind,
+    partition: BTreeMap<String, PartitionValue>,
+) -> FileOutcome {
     file.keep();
     FileOutcome {
         path: file.path.to_string_lossy().into_owned(),

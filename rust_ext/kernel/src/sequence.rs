@@ -1,6 +1,6 @@
 //! Parsed chunks, taken up in their order: duplicates found, records counted, rows and rejects sent on their way.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
 
 use arrow::{
     array::{Array, Int64Array, StringArray},
@@ -42,9 +42,7 @@ pub struct Sequencer {
 struct Batch {
     outcome: BatchOutcome,
     violations: BTreeMap<(Option<usize>, &'static str), u64>,
-    facts: SourceFacts,
-    /// Line that the next chunk begins with, from 1.
-    line: u64,
+    facts: Option<SourceFacts>,
 }
 
 /// A record of a chunk that isn't accepted.
@@ -93,17 +91,17 @@ impl Sequencer {
     /// Note what is known of a source.
     pub fn source(&mut self, source: usize, facts: &SourceFacts) {
         let batch = &mut self.batches[source];
-        if batch.line == 0 {
-            batch.line = facts.first_line;
+        batch.facts.get_or_insert_with(|| {
             batch.outcome.format = facts.format;
             batch.outcome.compression = facts.compression;
-            batch.facts = facts.clone();
-        }
+            facts.clone()
+        });
     }
 
     /// Records and bytes taken up so far.
     pub fn done(&self) -> (u64, u64) {
-        let sum = |part: fn(&BatchOutcome) -> u64| self.batches.iter().map(|batch| part(&batch.outcome)).sum();
+        let sum =
+            |part: fn(&BatchOutcome) -> u64| self.batches.iter().map(|batch| part(&batch.outcome)).sum();
         (sum(|outcome| outcome.records_in), sum(|outcome| outcome.bytes_in))
     }
 
@@ -172,9 +170,11 @@ impl Sequencer {
         let wrong = |what: &str| Error::Existing(format!("column {what} is missing or of another type"));
         let batch_ids = rows.columns().get(width).ok_or_else(|| wrong("of batch ids"))?;
         let batch_ids = arrow::compute::cast(batch_ids, &arrow::datatypes::DataType::Utf8)?;
-        let batch_ids = batch_ids.as_any().downcast_ref::<StringArray>().ok_or_else(|| wrong("of batch ids"))?;
+        let batch_ids =
+            batch_ids.as_any().downcast_ref::<StringArray>().ok_or_else(|| wrong("of batch ids"))?;
         let record_nos = rows.columns().get(width + 1).ok_or_else(|| wrong("of record numbers"))?;
-        let record_nos = record_nos.as_any().downcast_ref::<Int64Array>().ok_or_else(|| wrong("of record numbers"))?;
+        let record_nos =
+            record_nos.as_any().downcast_ref::<Int64Array>().ok_or_else(|| wrong("of record numbers"))?;
         let reader = columns::RowReader::new(&self.compiled.plan, rows)?;
         let (mut row, mut keys, mut violations) = (Row::new(), Keys::default(), Vec::new());
         row.resize(width, crate::cell::Cell::Missing);
@@ -204,31 +204,15 @@ impl Sequencer {
     }
 
     fn quarantine(&mut self, source: usize, chunk: &Chunk, before: u64, refused: &[Refused]) -> Result<()> {
+        if refused.is_empty() {
+            return Ok(());
+        }
         let batch = &self.batches[source];
-        let columnar = match chunk {
-            Chunk::Columns { batch, .. } if !refused.is_empty() => Some(columns::JsonRows::new(batch)?),
-            _ => None,
-        };
-        let (mut line, mut counted_to) = (batch.line, 0);
+        let facts = batch.facts.as_ref().expect("a source is noted before its first chunk is taken up");
+        let mut bytes = RecordBytes::of(chunk, facts.raw_format)?;
         for record in refused {
             let place = record.place();
-            let rendered;
-            let (raw, raw_format, byte_place) = match chunk {
-                Chunk::Text { data, offset, .. } => {
-                    line += newlines(&data[counted_to..place.range.start]);
-                    counted_to = place.range.start;
-                    let byte_place = BytePlace {
-                        offset: Some(offset + place.range.start as u64),
-                        length: Some(place.range.len() as u64),
-                        line: Some(line),
-                    };
-                    (&data[place.range.clone()], batch.facts.raw_format, byte_place)
-                }
-                Chunk::Columns { .. } => {
-                    rendered = columnar.as_ref().map(|rows| rows.render(place.range.start)).unwrap_or_default();
-                    (&rendered[..], "json", BytePlace::default())
-                }
-            };
+            let (raw, raw_format, byte_place) = bytes.of_record(&place.range);
             let reason = match record {
                 Refused::Rejected(reject) => Reason::Rejected(&reject.violations),
                 Refused::Duplicate(_, winner) => Reason::Duplicate {
@@ -241,10 +225,10 @@ impl Sequencer {
                 batch_id: &batch.outcome.batch_id,
                 record_no: before + place.record as u64 + 1,
                 place: byte_place,
-                member: batch.facts.member.as_deref(),
+                member: facts.member.as_deref(),
                 raw_format,
-                header: batch.facts.csv.as_ref().map(|header| header.raw.as_slice()),
-                raw,
+                header: facts.csv.as_ref().map(|header| header.raw.as_slice()),
+                raw: &raw,
                 reason,
             })?;
         }
@@ -259,14 +243,12 @@ impl Sequencer {
         batch.outcome.duplicate += duplicates;
         batch.outcome.accepted += parsed.places.len() as u64 - duplicates;
         match chunk {
-            Chunk::Text { data, .. } => {
-                batch.outcome.bytes_in += data.len() as u64;
-                batch.line += newlines(data);
-            }
+            Chunk::Text { data, .. } => batch.outcome.bytes_in += data.len() as u64,
             Chunk::Columns { bytes, .. } => batch.outcome.bytes_in += bytes,
         }
         for reject in &parsed.rejects {
-            let mut broken: Vec<_> = reject.violations.iter().map(|found| (found.column, found.rule)).collect();
+            let mut broken: Vec<_> =
+                reject.violations.iter().map(|found| (found.column, found.rule)).collect();
             broken.sort_unstable();
             broken.dedup();
             for rule in broken {
@@ -276,7 +258,7 @@ impl Sequencer {
         for (name, records) in &parsed.unknown {
             count_name(&mut batch.outcome.unknown_fields, name.clone(), *records);
         }
-        for name in &batch.facts.unknown_columns {
+        for name in batch.facts.iter().flat_map(|facts| &facts.unknown_columns) {
             count_name(&mut batch.outcome.unknown_fields, name.clone(), parsed.records as u64);
         }
     }
@@ -307,8 +289,38 @@ fn without_rules(plan: &Plan) -> Plan {
     plan
 }
 
-fn newlines(bytes: &[u8]) -> u64 {
-    memchr::memchr_iter(b'\n', bytes).count() as u64
+/// Finds the bytes and places of a chunk's records, asked for in their order.
+enum RecordBytes<'a> {
+    Text { data: &'a [u8], format: &'static str, offset: u64, line: u64, counted_to: usize },
+    Columns(columns::JsonRows),
+}
+
+impl<'a> RecordBytes<'a> {
+    fn of(chunk: &'a Chunk, format: &'static str) -> Result<Self> {
+        Ok(match chunk {
+            Chunk::Text { data, offset, line, .. } => {
+                Self::Text { data, format, offset: *offset, line: *line, counted_to: 0 }
+            }
+            Chunk::Columns { batch, .. } => Self::Columns(columns::JsonRows::new(batch)?),
+        })
+    }
+
+    /// The record's bytes, how they read, and where they are; a columnar record is rendered as JSON and has no place.
+    fn of_record(&mut self, range: &Range<usize>) -> (Cow<'a, [u8]>, &'static str, BytePlace) {
+        match self {
+            Self::Text { data, format, offset, line, counted_to } => {
+                *line += memchr::memchr_iter(b'\n', &data[*counted_to..range.start]).count() as u64;
+                *counted_to = range.start;
+                let place = BytePlace {
+                    offset: Some(*offset + range.start as u64),
+                    length: Some(range.len() as u64),
+                    line: Some(*line),
+                };
+                (Cow::Borrowed(&data[range.clone()]), format, place)
+            }
+            Self::Columns(rows) => (Cow::Owned(rows.render(range.start)), "json", BytePlace::default()),
+        }
+    }
 }
 
 fn u32_index(index: usize) -> u32 {

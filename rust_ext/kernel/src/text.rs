@@ -73,9 +73,9 @@ struct Iso<'a>(&'a [u8]);
 impl Iso<'_> {
     fn number(&mut self, digits: usize) -> Option<i64> {
         let (head, rest) = self.0.split_at_checked(digits)?;
-        let value = head.iter().try_fold(0, |value, byte| {
-            byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0'))
-        })?;
+        let value = head
+            .iter()
+            .try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))?;
         self.0 = rest;
         Some(value)
     }
@@ -199,7 +199,9 @@ mod tests {
     fn days_that_do_not_exist_are_refused() {
         assert_eq!(date("1970-01-02", &[]), Some(1));
         assert_eq!(date("2024-02-29", &[]), Some(19_782));
-        for wrong in ["2023-02-29", "1900-02-29", "2013-13-01", "2013-00-10", "2013-1-01", "0000-01-01", "2013-01-01T"] {
+        for wrong in
+            ["2023-02-29", "1900-02-29", "2013-13-01", "2013-00-10", "2013-1-01", "0000-01-01", "2013-01-01T"]
+        {
             assert_eq!(date(wrong, &[]), None, "{wrong}");
         }
         assert_eq!(date("02.01.1970", &["%d.%m.%Y".into()]), Some(1));
@@ -211,9 +213,20 @@ mod tests {
         assert_eq!(timestamp("1970-01-01 00:00:00.000001Z", true, &[]), Some(1));
         assert_eq!(timestamp("1970-01-01T00:00", false, &[]), Some(0));
         assert_eq!(timestamp("1969-12-31T23:59:59.5-0000", true, &[]), Some(-500_000));
-        assert_eq!(timestamp("01/02/1970 00:00", false, &["%d/%m/%Y %H:%M".into()]), Some(31 * 86_400_000_000));
-        for wrong in ["1970-01-01T00:00:00", "1970-01-01", "1970-01-01T24:00:00Z", "1970-01-01T00:00:60Z",
-            "1970-01-01T00:00:00.0000001Z", "1970-01-01T00:00:00.Z", "1970-01-01T00:00:00+1", "1970-01-01T00:00:00Zx"] {
+        assert_eq!(
+            timestamp("01/02/1970 00:00", false, &["%d/%m/%Y %H:%M".into()]),
+            Some(31 * 86_400_000_000)
+        );
+        for wrong in [
+            "1970-01-01T00:00:00",
+            "1970-01-01",
+            "1970-01-01T24:00:00Z",
+            "1970-01-01T00:00:60Z",
+            "1970-01-01T00:00:00.0000001Z",
+            "1970-01-01T00:00:00.Z",
+            "1970-01-01T00:00:00+1",
+            "1970-01-01T00:00:00Zx",
+        ] {
             assert_eq!(timestamp(wrong, true, &[]), None, "{wrong}");
         }
         assert_eq!(timestamp("1970-01-01T00:00:00Z", false, &[]), None);

@@ -84,7 +84,12 @@ impl Layout {
         Ok(RowGroup { columns, rows: parts.iter().map(|part| part.record_nos.len()).sum() })
     }
 
-    fn encode_column(&self, index: usize, mut writer: ArrowColumnWriter, parts: &[Part]) -> Result<ArrowColumnChunk> {
+    fn encode_column(
+        &self,
+        index: usize,
+        mut writer: ArrowColumnWriter,
+        parts: &[Part],
+    ) -> Result<ArrowColumnChunk> {
         let field = self.schema.field(index);
         for part in parts {
             for leaf in compute_leaves(field, &self.column(index, part)?)? {

@@ -1,5 +1,7 @@
 //! Whatever the number of threads, the size of record batches or the way a source is cut: one result.
 
+#![allow(clippy::unwrap_used)] // a test that unwraps fails where it should
+
 use std::{fs, path::Path};
 
 use arrow::{compute::concat_batches, record_batch::RecordBatch, util::pretty::pretty_format_batches};
@@ -29,8 +31,9 @@ fn plan() -> Plan {
 
 /// A record of the source: good, doubled now and then by the narrow range of ids, or broken in some way.
 fn record() -> impl Strategy<Value = Vec<u8>> {
-    let good = (0..25i32, "[ab]", proptest::option::of("[a-zé\\\\\"]{0,8}"))
-        .prop_map(|(id, part, note)| serde_json::json!({"id": id, "part": part, "note": note}).to_string().into_bytes());
+    let good = (0..25i32, "[ab]", proptest::option::of("[a-zé\\\\\"]{0,8}")).prop_map(|(id, part, note)| {
+        serde_json::json!({"id": id, "part": part, "note": note}).to_string().into_bytes()
+    });
     prop_oneof![
         8 => good,
         1 => Just(b"{\"id\": 1, ".to_vec()),
@@ -41,10 +44,20 @@ fn record() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Counts, accepted rows by partition and the quarantine, as text.
-fn result(folder: &Path, sources: &[Source], batch_size: usize, threads: usize, chunk_bytes: usize) -> String {
+fn result(
+    folder: &Path,
+    sources: &[Source],
+    batch_size: usize,
+    threads: usize,
+    chunk_bytes: usize,
+) -> String {
     let out = tempfile::tempdir_in(folder).unwrap();
-    let options =
-        Options { batch_size, threads, chunk_bytes, ..Options::new(out.path().join("a"), out.path().join("q")) };
+    let options = Options {
+        batch_size,
+        threads,
+        chunk_bytes,
+        ..Options::new(out.path().join("a"), out.path().join("q"))
+    };
     let outcome = run(&plan(), sources, &options, &mut Alone).unwrap();
     for batch in &outcome.batches {
         assert_eq!(batch.records_in, batch.accepted + batch.rejected + batch.duplicate);
@@ -59,7 +72,8 @@ fn shown(outcome: &Outcome, kind: FileKind) -> Vec<String> {
     let files = outcome.files.iter().filter(|file| file.kind == kind);
     let mut shown: Vec<String> = files
         .map(|file| {
-            let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&file.path).unwrap()).unwrap();
+            let reader =
+                ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&file.path).unwrap()).unwrap();
             let schema = reader.schema().clone();
             let batches: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
             let whole = concat_batches(&schema, &batches).unwrap();

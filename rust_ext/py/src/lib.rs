@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use arrow::{
-    ffi_stream::RecordBatchStreamReader,
-    pyarrow::FromPyArrow,
-    record_batch::RecordBatch,
-};
+use arrow::{ffi_stream::RecordBatchStreamReader, pyarrow::FromPyArrow, record_batch::RecordBatch};
 use dpipe_kernel::{
     error::{Error, Result},
     partition::PartitionValue,
@@ -14,12 +10,7 @@ use dpipe_kernel::{
     read::Source,
     run::{Host, Options, run},
 };
-use pyo3::{
-    create_exception,
-    exceptions::PyException,
-    prelude::*,
-    types::PyAny,
-};
+use pyo3::{create_exception, exceptions::PyException, prelude::*, types::PyAny};
 
 create_exception!(_kernel, KernelError, PyException, "The kernel could not carry out its plan.");
 
@@ -42,7 +33,9 @@ fn process<'py>(
     let dumps = |value: &Bound<PyAny>| json.call_method1("dumps", (value,))?.extract::<String>();
     let sources: Vec<Source> = sources
         .iter()
-        .map(|source| serde_json::from_str(&dumps(source)?).map_err(|error| KernelError::new_err(error.to_string())))
+        .map(|source| {
+            serde_json::from_str(&dumps(source)?).map_err(|error| KernelError::new_err(error.to_string()))
+        })
         .collect::<PyResult<_>>()?;
     let mut options = Options::new(data_dir, quarantine_dir);
     options.batch_size = batch_size.max(1);
@@ -51,7 +44,8 @@ fn process<'py>(
     let outcome = py.detach(|| run(&Plan::from_json(plan)?, &sources, &options, &mut host));
     match outcome {
         Ok(outcome) => {
-            let text = serde_json::to_string(&outcome).map_err(|error| KernelError::new_err(error.to_string()))?;
+            let text =
+                serde_json::to_string(&outcome).map_err(|error| KernelError::new_err(error.to_string()))?;
             json.call_method1("loads", (text,))
         }
         Err(error) => Err(host.raised.unwrap_or_else(|| KernelError::new_err(error.to_string()))),
@@ -83,10 +77,15 @@ impl Host for Caller {
     ) -> Result<()> {
         let reader = Python::attach(|py| {
             let Some(existing) = &self.existing else { return Ok(None) };
-            let values = serde_json::to_string(partition).map_err(|error| KernelError::new_err(error.to_string()))?;
+            let values =
+                serde_json::to_string(partition).map_err(|error| KernelError::new_err(error.to_string()))?;
             let values = py.import("json")?.call_method1("loads", (values,))?;
             let table = existing.bind(py).call1((values,))?;
-            if table.is_none() { Ok(None) } else { RecordBatchStreamReader::from_pyarrow_bound(&table).map(Some) }
+            if table.is_none() {
+                Ok(None)
+            } else {
+                RecordBatchStreamReader::from_pyarrow_bound(&table).map(Some)
+            }
         });
         let Some(reader) = self.keep(reader)? else { return Ok(()) };
         for batch in reader {

@@ -2,8 +2,8 @@
 //!
 //! What has no cell of its own is converted up front, a column at a time: dictionaries to their values, decimals and large
 //! unsigned integers to numbers as text, times and durations to text, structs, lists and maps to JSON. Bytes are text if
-//! they are UTF-8, as older writers don't mark text as such, and otherwise no value of any type. Timestamps finer than a
-//! microsecond lose the rest, toward the past.
+//! they are UTF-8, as older writers don't mark text as such, and otherwise no value of any type. A timestamp that is
+//! finer than a microsecond is no value of any type either: cut, it would be another one.
 
 use std::sync::Arc;
 
@@ -166,13 +166,13 @@ fn days<'a>(millis: i64) -> Cell<'a> {
     i32::try_from(days).map_or(Cell::Int(days), Cell::Days)
 }
 
-/// A count too large for microseconds stays a number, which no timestamp is.
+/// A count too large or too fine for microseconds stays a number, which no timestamp is.
 fn instant<'a>(value: i64, unit: TimeUnit, zoned: bool) -> Cell<'a> {
     let micros = match unit {
         TimeUnit::Second => value.checked_mul(1_000_000),
         TimeUnit::Millisecond => value.checked_mul(1_000),
         TimeUnit::Microsecond => Some(value),
-        TimeUnit::Nanosecond => Some(value.div_euclid(1_000)),
+        TimeUnit::Nanosecond => (value % 1_000 == 0).then_some(value / 1_000),
     };
     micros.map_or(Cell::Int(value), |value| Cell::Micros { value, zoned })
 }
@@ -319,7 +319,7 @@ mod tests {
             TimestampSecondArray::from(vec![1, i64::MAX]),
             [micros(1_000_000, false), Cell::Int(i64::MAX)],
         );
-        assert_cells(TimestampNanosecondArray::from(vec![-1, 1999]), [micros(-1, false), micros(1, false)]);
+        assert_cells(TimestampNanosecondArray::from(vec![-1, 2000]), [Cell::Int(-1), micros(2, false)]);
         let zoned = TimestampMicrosecondArray::from(vec![Some(7), None]).with_timezone("America/New_York");
         assert_cells(zoned, [micros(7, true), Cell::Null]);
         assert_cells(Time32SecondArray::from(vec![61]), [Cell::Str("00:01:01")]);

@@ -134,8 +134,6 @@ pub struct Input {
     pub unknown_columns: Vec<String>,
     /// Length of the file.
     pub bytes: u64,
-    /// Line that the first record begins in, from 1.
-    pub first_line: u64,
     reader: Reader,
 }
 
@@ -201,18 +199,8 @@ pub fn open(source: &Source, plan: &Plan, chunk_bytes: usize, chunk_records: usi
     let name = member.clone().unwrap_or(name);
     let (reader, format, csv) =
         TextReader::open(window, source.format, &name, plan, limits).map_err(&fault)?;
-    let first_line = reader.line();
     let unknown_columns = csv.as_ref().map(|header| header.unknown.clone()).unwrap_or_default();
-    Ok(Input {
-        format,
-        compression,
-        member,
-        csv,
-        unknown_columns,
-        bytes,
-        first_line,
-        reader: Reader::Text(reader),
-    })
+    Ok(Input { format, compression, member, csv, unknown_columns, bytes, reader: Reader::Text(reader) })
 }
 
 /// Map a file; `None` when it is empty.
@@ -236,7 +224,6 @@ fn empty(source: &Source, name: &str) -> Input {
         csv: None,
         unknown_columns: Vec::new(),
         bytes: 0,
-        first_line: 1,
         reader: Reader::Empty,
     }
 }
@@ -245,7 +232,7 @@ fn columns(source: &Source, plan: &Plan, limits: Limits, bytes: u64) -> Result<I
     let (reader, unknown_columns) = ParquetReader::open(&source.path, plan, limits.chunk_records, bytes)?;
     let reader = Reader::Columns(reader);
     let (format, compression) = (Format::Parquet, Compression::None);
-    Ok(Input { format, compression, member: None, csv: None, unknown_columns, bytes, first_line: 1, reader })
+    Ok(Input { format, compression, member: None, csv: None, unknown_columns, bytes, reader })
 }
 
 /// A window on the decompressed bytes, and the archive's member that they are.
@@ -323,7 +310,7 @@ mod tests {
     #[test]
     fn a_file_reads_the_same_however_it_is_compressed() {
         let (plain, expected) = read("a.csv", TEXT);
-        assert_eq!((plain.format, plain.compression, plain.first_line), (Format::Csv, Compression::None, 2));
+        assert_eq!((plain.format, plain.compression), (Format::Csv, Compression::None));
         assert_eq!(plain.unknown_columns, ["x"]);
         assert_eq!(
             expected.iter().map(|record| (record.offset, record.line)).collect::<Vec<_>>(),

@@ -1,7 +1,12 @@
 //! Records of Parquet files.
+//!
+//! The decoder panics on some footers and pages that contradict themselves. Such a panic is a fault of the file, not of the
+//! run, and is turned into one.
 
 use std::{
+    fmt::Display,
     fs::File,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
@@ -36,7 +41,7 @@ impl ParquetReader {
     pub fn open(path: &Path, plan: &Plan, batch_rows: usize, bytes: u64) -> Result<(Self, Vec<String>)> {
         let fault = |message: String| Error::Format { path: path.to_owned(), message };
         let file = File::open(path).map_err(|error| Error::io(path, error))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+        let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file))
             .map_err(|error| fault(format!("not a whole Parquet file: {error}")))?;
         let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
         for (index, name) in names.iter().enumerate() {
@@ -48,11 +53,8 @@ impl ParquetReader {
         let known = (0..names.len()).filter(|index| is_known(&names[*index]));
         let mask = ProjectionMask::roots(builder.parquet_schema(), known);
         let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or_default();
-        let batches = builder
-            .with_projection(mask)
-            .with_batch_size(batch_rows)
-            .build()
-            .map_err(|error| fault(error.to_string()))?;
+        let builder = builder.with_projection(mask).with_batch_size(batch_rows);
+        let batches = guarded(|| builder.build()).map_err(fault)?;
         let unknown = names.into_iter().filter(|name| !is_known(name)).collect();
         let reader = Self { path: path.to_owned(), batches, bytes, bytes_read: 0, rows, rows_read: 0 };
         Ok((reader, unknown))
@@ -63,15 +65,29 @@ impl ParquetReader {
     /// # Errors
     /// `Error::Format` when a page can't be read.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk>> {
-        let Some(batch) = self.batches.next() else { return Ok(None) };
-        let batch = batch.map_err(|error| Error::Format {
+        let batch = guarded(|| self.batches.next().transpose()).map_err(|error| Error::Format {
             path: self.path.clone(),
             message: format!("after row {}: {error}", self.rows_read),
         })?;
+        let Some(batch) = batch else { return Ok(None) };
         self.rows_read += batch.num_rows() as u64;
         let share = u128::from(self.bytes) * u128::from(self.rows_read) / u128::from(self.rows.max(1));
         let before = std::mem::replace(&mut self.bytes_read, u64::try_from(share).unwrap_or(self.bytes));
         Ok(Some(Chunk::Columns { batch, bytes: self.bytes_read.saturating_sub(before) }))
+    }
+}
+
+/// What `decode` gives, or how it fails or panics. What it was decoding must not be used any more then.
+fn guarded<T, E: Display>(
+    decode: impl FnOnce() -> std::result::Result<T, E>,
+) -> std::result::Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(decode)) {
+        Ok(decoded) => decoded.map_err(|error| error.to_string()),
+        Err(panic) => Err(match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+            (Some(message), _) => message.clone(),
+            (None, Some(message)) => (*message).to_owned(),
+            (None, None) => "it contradicts itself".to_owned(),
+        }),
     }
 }
 

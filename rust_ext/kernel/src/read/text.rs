@@ -83,11 +83,6 @@ impl TextReader {
         Ok((reader, format, header))
     }
 
-    /// The line that the first record begins in.
-    pub fn line(&self) -> u64 {
-        self.window.line()
-    }
-
     /// The next records.
     pub fn next_chunk(&mut self) -> Option<Chunk> {
         let mut want = self.want;

@@ -110,11 +110,6 @@ impl Window {
         taken
     }
 
-    /// 1-based number of the line that the next byte is in.
-    pub fn line(&self) -> u64 {
-        self.line
-    }
-
     /// How the stream breaks, once a view has ended there.
     pub fn fault(&self) -> Option<&str> {
         match &self.bytes {

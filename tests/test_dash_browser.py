@@ -1,0 +1,223 @@
+"""In a real browser the pages show the figures that DuckDB gives, and no problem."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from dash_project import (
+    DUPLICATE,
+    REJECTED,
+    dash_command,
+    finished_project,
+    free_port,
+    in_lake,
+    published,
+    wait_until_ready,
+)
+from playwright.sync_api import Page, expect, sync_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dpipe.settings import Project
+    from playwright.sync_api import Browser, ConsoleMessage, Locator, Request
+
+pytestmark = pytest.mark.browser
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+TIMEOUT_MS = 60_000
+FLIGHTS = "select count(*), avg(departure_delay_minutes), avg(is_cancelled::int) from marts.fct_flights"
+
+
+@dataclass
+class Dashboard:
+    """A tab with the dashboard, and what its console and its requests said meanwhile."""
+
+    page: Page
+    address: str
+    complaints: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        """Note errors in the console and requests that leave this machine."""
+        self.page.on("console", self._note_message)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._note_request)
+
+    def open(self, name: str) -> None:
+        """Go to a page by the menu, as people do, and wait until it is drawn."""
+        self.page.goto(self.address)
+        self.page.get_by_test_id("stSidebarNavLink").filter(has_text=name).click()
+        expect(self.page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until nothing is being worked out."""
+        expect(self.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+        expect(self.page.locator("[data-stale=true]")).to_have_count(0)
+
+    def metric(self, label: str) -> Locator:
+        """The value of a figure whose label begins so."""
+        return self.page.get_by_test_id("stMetric").filter(has_text=label).get_by_test_id("stMetricValue")
+
+    def row(self, table: Locator, number: int) -> Locator:
+        """The cells of a table's row, out of the copy that it keeps for screen readers."""
+        return table.locator("table tbody tr").nth(number).locator("td")
+
+    def shows_no_problem(self) -> None:
+        """Neither on the page nor in the console."""
+        expect(self.page.get_by_test_id("stException")).to_have_count(0)
+        expect(self.page.get_by_test_id("stAlert")).to_have_count(0)
+        assert self.complaints == []
+
+    def _note_message(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
+
+    def _note_request(self, request: Request) -> None:
+        if not request.url.startswith((self.address, "data:", "blob:")):
+            self.complaints.append(f"request to {request.url}")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The finished project."""
+    return finished_project(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="module")
+def address(project: Project) -> Iterator[str]:
+    """Where its dashboard listens."""
+    port = free_port()
+    with dash_command(project, "--port", str(port)) as process:
+        try:
+            wait_until_ready(port, process)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            said, _ = process.communicate(timeout=30)
+    assert "deprecat" not in said.lower(), said
+    assert "Traceback" not in said, said
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, of the system."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.fail("the browser tests need Chromium on the path: `just chromium` installs it", pytrace=False)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def dashboard(browser: Browser, address: str) -> Iterator[Dashboard]:
+    """A new tab."""
+    page = browser.new_page(viewport={"width": 1400, "height": 3000})
+    page.set_default_timeout(TIMEOUT_MS)
+    expect.set_options(timeout=TIMEOUT_MS)
+    tab = Dashboard(page, address)
+    tab.watch()
+    yield tab
+    page.close()
+
+
+def test_overview_shows_the_ledgers_counts(dashboard: Dashboard, project: Project) -> None:
+    counts = "sum(records_in), sum(accepted), sum(rejected), sum(duplicate)"
+    total = in_lake(project, f"select {counts} from lake.dpipe.batches")[0]
+    by_dataset = in_lake(
+        project,
+        f"select dataset, count(*), {counts}, max(committed_at) from lake.dpipe.batches group by all order by all",
+    )
+
+    dashboard.open("Overview")
+
+    for label, count in zip(("Records in", "= Accepted", "+ Rejected", "+ Duplicate"), total, strict=True):
+        expect(dashboard.metric(label)).to_have_text(f"{count:,}")
+    table = dashboard.page.get_by_test_id("stDataFrame").first
+    for number, (dataset, *figures, committed) in enumerate(by_dataset):
+        cells = [
+            dataset,
+            *(f"{figure:,}" for figure in figures),
+            "✔ balances",
+            f"{committed:%Y-%m-%d %H:%M:%S}",
+        ]
+        expect(dashboard.row(table, number)).to_have_text(cells)
+    dashboard.shows_no_problem()
+
+
+def test_overview_goes_on_by_itself(dashboard: Dashboard) -> None:
+    dashboard.open("Overview")
+    shown = dashboard.metric("Last run").inner_text()
+
+    expect(dashboard.metric("Last run")).not_to_have_text(shown)
+
+    dashboard.shows_no_problem()
+
+
+def test_quality_shows_the_checks_and_the_quarantine(dashboard: Dashboard, project: Project) -> None:
+    quarantined = in_lake(
+        project,
+        "select _dpipe_record_no, line, byte_offset, disposition from lake.quarantine.flights "
+        "order by _dpipe_batch_id, _dpipe_record_no",
+    )
+
+    dashboard.open("Quality")
+
+    expect(dashboard.metric("Checks failed")).to_have_text("2")
+    expect(dashboard.page.get_by_text(f"{REJECTED + DUPLICATE} records, the first 500 shown")).to_be_visible()
+    first = dashboard.row(dashboard.page.get_by_test_id("stDataFrame").last, 0)
+    for column, value in enumerate(quarantined[0]):
+        expect(first.nth(column)).to_have_text(str(value))
+    dashboard.shows_no_problem()
+
+
+def test_quality_shows_a_record_in_full_as_text(dashboard: Dashboard) -> None:
+    dashboard.open("Quality")
+    dashboard.page.get_by_label("Rule", exact=True).click()
+    dashboard.page.get_by_role("option", name="pattern (carrier)").click()
+    expect(dashboard.page.get_by_text("1 record. Choose one")).to_be_visible()
+    dashboard.settle()
+    table = dashboard.page.get_by_test_id("stDataFrame").last
+    expect(dashboard.row(table, 0).filter(has_text="<b id=injected>")).to_have_count(2)
+    table.locator("canvas").first.click(position={"x": 20, "y": 50})
+
+    expect(dashboard.page.get_by_test_id("stCode").last).to_contain_text("<b id=injected>x</b>")
+    expect(dashboard.page.locator("#injected")).to_have_count(0)
+    dashboard.shows_no_problem()
+
+
+def test_flights_shows_the_figures_of_the_marts(dashboard: Dashboard, project: Project) -> None:
+    count, delay, cancelled = published(project, FLIGHTS)
+
+    dashboard.open("Flights")
+
+    expect(dashboard.metric("Flights scheduled")).to_have_text(f"{count:,}")
+    expect(dashboard.metric("Mean departure delay")).to_have_text(f"{delay:.1f} min")
+    expect(dashboard.metric("Cancelled")).to_have_text(f"{cancelled:.1%}")
+    expect(dashboard.page.get_by_test_id("stVegaLiteChart").locator("canvas, svg")).to_have_count(8)
+    dashboard.shows_no_problem()
+
+
+def test_flights_follows_a_filter(dashboard: Dashboard, project: Project) -> None:
+    count, delay, _ = published(project, f"{FLIGHTS} where origin_airport_code = 'JFK'")
+
+    dashboard.open("Flights")
+    dashboard.page.get_by_role("combobox", name="Origin").click()
+    dashboard.page.get_by_role("option", name="JFK").click()
+
+    expect(dashboard.metric("Flights scheduled")).to_have_text(f"{count:,}")
+    expect(dashboard.metric("Mean departure delay")).to_have_text(f"{delay:.1f} min")
+    dashboard.shows_no_problem()
