@@ -102,7 +102,8 @@ def test_the_overview_names_the_last_run_and_the_refused_batch(project: Project)
     app = opened("overview")
 
     last = runs.latest(project, 1)[0]
-    assert f"Last run: `dpipe {last['command']}` ✖ failed" in metrics(app)
+    mark = {"failed": "✖", "succeeded": "✔"}[last["status"]]
+    assert f"Last run: `dpipe {last['command']}` {mark} {last['status']}" in metrics(app)
     assert app.dataframe[1].value["Dataset"].tolist() == ["flights"]
     assert "rejected_share" in app.dataframe[1].value["Why"][0]
     assert app.dataframe[2].value["Run"].tolist() == [run["run_id"] for run in runs.latest(project, 15)]

@@ -1,0 +1,79 @@
+"""`dpipe run` on the real data, from the files to the published marts, as the command line does it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from dpipe.settings import Project, load_project
+from support import run_dpipe
+
+ROOT = Path(__file__).parent.parent
+RECORDS = {"airlines": 16, "airports": 1_458, "planes": 3_322, "weather": 26_115, "flights": 336_776}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The flights project with the real files, untouched by any command yet."""
+    folder = tmp_path_factory.mktemp("whole_path")
+    for name in ("configs", "transform", "checks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("target", "logs"))
+    (folder / "data").symlink_to(ROOT / "data")
+    return load_project(folder)
+
+
+def run(project: Project) -> dict[str, Any]:
+    done = run_dpipe(project, "run", "--json")
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+@pytest.fixture(scope="module")
+def report(project: Project) -> dict[str, Any]:
+    return run(project)
+
+
+def published(project: Project, sql: str) -> tuple[Any, ...]:
+    with duckdb.connect(str(project.marts), read_only=True) as connection:
+        row = connection.execute(sql).fetchone()
+    assert row is not None
+    return row
+
+
+def test_the_report_accounts_for_every_record(report: dict[str, Any]) -> None:
+    datasets = {done["dataset"]: done for done in report["datasets"]}
+    assert {name: done["records_in"] for name, done in datasets.items()} == RECORDS
+    for done in datasets.values():
+        assert done["accepted"] == done["records_in"]
+        assert done["rejected"] == done["duplicate"] == 0
+        assert isinstance(done["snapshot_id"], int)
+
+
+def test_the_report_times_every_stage(report: dict[str, Any]) -> None:
+    stages = {"ingest", "process", "validate", "transform", "publish", "total"}
+    assert set(report["seconds"]) == stages
+    assert all(seconds > 0 for seconds in report["seconds"].values())
+
+
+def test_the_published_marts_hold_the_known_figures(project: Project, report: dict[str, Any]) -> None:
+    assert report["published"]["path"] == str(project.marts)
+    figures = """
+        select count(*), round(avg(departure_delay_minutes) filter (is_departed), 3),
+               count(*) filter (not is_departed)
+        from marts.fct_flights
+    """
+    assert published(project, figures) == (336_776, 12.639, 8_255)
+
+
+def test_a_second_run_adds_nothing(project: Project, report: dict[str, Any]) -> None:
+    again = run(project)
+    assert all(done["batches"] == done["records_in"] == 0 for done in again["datasets"])
+    assert not again["transformed"]["changed"]
+    assert not again["published"]["changed"]
+    assert again["published"]["candidate_id"] == report["published"]["candidate_id"]
+    assert published(project, "select count(*) from marts.fct_flights") == (336_776,)
