@@ -141,8 +141,12 @@ def history() -> None:
     if frame.empty:
         return
     frame["run"] = frame["started_at"].map(at)
+    accepted = run_chart(frame, ("accepted",), "Records accepted by run")
+    if not frame[["rejected", "duplicate"]].to_numpy().any():
+        st.altair_chart(accepted)
+        return
     taken, kept_out = st.columns(2)
-    taken.altair_chart(run_chart(frame, ("accepted",), "Records accepted by run"))
+    taken.altair_chart(accepted)
     kept_out.altair_chart(run_chart(frame, ("rejected", "duplicate"), "Records in quarantine by run"))
 
 
