@@ -93,3 +93,11 @@ def test_the_readme_is_one_screen_and_begins_with_the_two_commands() -> None:
 
     assert len(text.splitlines()) <= 60
     assert fenced[0].splitlines() == ["pip install uv rust-just && just demo", "just test"]
+
+
+def test_every_place_on_the_map_exists() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rooms = text.split("\n## Rooms\n")[1].split("\n## ")[0]
+    places = re.findall(r"(?m)^\| `([^`]+)` \|", rooms)
+    assert places
+    assert [place for place in places if not (ROOT / place).exists()] == []
