@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dpipe.contract.plan import Column, PartitionField, Plan
+from dpipe.contract.plan import Column, Kind, PartitionField, Plan
 from dpipe.errors import ConfigError, DpipeError, UnavailableError
 from dpipe.iceberg import ledger, metadata_locations, open_catalog, tables
 from dpipe.iceberg.attempt import WrittenFile
 from dpipe.iceberg.commit import AlreadyCommitted, Committed, Stale, commit
 from dpipe.iceberg.existing import existing_rows
 from dpipe.iceberg.recovery import complete, recover
+from pyiceberg.table import DataScan, FileScanTask
 from support import attempt_of, batch_entry, make_project, rows_of, write_parquet
 
 if TYPE_CHECKING:
@@ -235,10 +236,36 @@ def test_recovery_completes_commits_from_their_summaries(project: Project, catal
         project, [entry], [accepted_file(catalog, "file-a")], [quarantine_file(catalog, "file-a")]
     )
     commit(catalog, attempt)
-    committed(catalog, project, "file-b")
-    assert [record.batches[0].batch_id for record in recover(catalog, "orders")] == ["file-a", "file-b"]
+    assert [record.batches[0].batch_id for record in recover(catalog, "orders")] == ["file-a"]
+    assert ledger.batch_ids(catalog, "orders") == {"file-a"}
+    assert len(rows_of(project, "quarantine", "orders")) == 1
+
+
+def test_a_dead_writers_commit_is_completed_before_another_goes_on_top(
+    project: Project, catalog: Catalog
+) -> None:
+    dead = attempt_of(
+        project,
+        [batch_entry("file-a", 3, rejected=1)],
+        [accepted_file(catalog, "file-a")],
+        [quarantine_file(catalog, "file-a")],
+    )
+    commit(catalog, dead)
+    complete(catalog, "orders", committed(catalog, project, "file-b", range(10, 12)).record)
+    assert recover(catalog, "orders") == []
     assert ledger.batch_ids(catalog, "orders") == {"file-a", "file-b"}
     assert len(rows_of(project, "quarantine", "orders")) == 1
+
+
+def test_a_dead_writers_batch_is_not_committed_again_below_another_commit(
+    project: Project, catalog: Catalog
+) -> None:
+    committed(catalog, project, "file-a")
+    complete(catalog, "orders", committed(catalog, project, "file-b", range(10, 12)).record)
+    recover(catalog, "orders")
+    again = attempt_of(project, [batch_entry("file-a", 3)], [accepted_file(catalog, "file-a")])
+    assert commit(catalog, again) == AlreadyCommitted(frozenset({"file-a"}))
+    assert len(rows_of(project, "raw", "orders")) == 5
 
 
 def test_recovery_does_nothing_twice(project: Project, catalog: Catalog) -> None:
@@ -317,6 +344,76 @@ def test_existing_rows_are_those_of_the_partition(project: Project) -> None:
         assert reader is not None
         found.append(reader.read_all()["order_id"].to_pylist())
     assert found == [[1], [2], []]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "stored"),
+    [
+        ("date", date(2013, 1, 1), DAY),
+        ("date", date(1, 1, 1), -719_162),
+        ("date", None, None),
+        ("timestamp", datetime(2013, 1, 1, tzinfo=UTC), DAY * 86_400_000_000),
+        ("timestamp_ntz", datetime(2013, 1, 1), DAY * 86_400_000_000),  # noqa: DTZ001 - has no zone
+        ("boolean", True, True),
+        ("int32", 7, 7),
+        ("string", "x/y=z", "x/y=z"),
+    ],
+)
+def test_existing_rows_are_found_by_the_value_that_iceberg_stores(
+    project: Project, kind: Kind, value: object, stored: object
+) -> None:
+    plan = Plan(
+        dataset="orders",
+        contract="c" * 64,
+        columns=(Column("order_id", "int64", required=True), Column("part", kind)),
+        partition=(PartitionField("part", "identity", "part"),),
+    )
+    catalog = open_catalog(project)
+    tables.raw_table(catalog, plan)
+    row = {**orders("file-a", range(1))[0], "part": value}
+    del row["note"], row["amount"]
+    file = write_parquet(catalog, ("raw", "orders"), [row], {"part": stored})
+    commit(catalog, attempt_of(project, [batch_entry("file-a", 1)], [file]))
+    reader = existing_rows(catalog.load_table(("raw", "orders")), plan)({"part": stored})
+    assert reader is not None
+    assert reader.read_all()["part"].to_pylist() == [value]
+
+
+def test_look_ups_of_many_partitions_plan_the_files_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = open_catalog(project)
+    tables.raw_table(catalog, BY_MONTH)
+    really, calls = DataScan.plan_files, []
+
+    def counted(scan: DataScan) -> Any:
+        calls.append(scan)
+        return really(scan)
+
+    row = {**orders("file-a", range(1))[0], "day": date(2013, 1, 1), "kind": "x"}
+    del row["note"], row["amount"]
+    file = write_parquet(catalog, ("raw", "orders"), [row], {"day_month": 516, "kind": "x"})
+    commit(catalog, attempt_of(project, [batch_entry("file-a", 1)], [file]))
+    monkeypatch.setattr(DataScan, "plan_files", counted)
+    read = existing_rows(catalog.load_table(("raw", "orders")), BY_MONTH)
+    assert calls == []
+    for month in range(500, 530):
+        reader = read({"day_month": month, "kind": "x"})
+        assert reader is not None
+        assert reader.read_all().num_rows == (month == 516)
+    assert len(calls) == 1
+
+
+def test_rows_that_a_delete_file_deleted_are_not_taken_for_existing_ones(
+    project: Project, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed(catalog, project, "file-a")
+    table = catalog.load_table(("raw", "orders"))
+    (task,) = table.scan().plan_files()
+    deleting = FileScanTask(task.file, delete_files={task.file})
+    monkeypatch.setattr(DataScan, "plan_files", lambda _: [deleting])
+    with pytest.raises(DpipeError, match="deleted by a delete file"):
+        existing_rows(table, PLAN)({})
 
 
 def test_existing_rows_are_those_of_the_snapshot_that_was_loaded(project: Project, catalog: Catalog) -> None:

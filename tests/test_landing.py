@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from dpipe import landing
 from dpipe.errors import DpipeError, UsageError
+from dpipe.landing import land
 from dpipe.landing.land import sanitised
 from dpipe.stages.ingest import ingest, source_files
 from dpipe.state import runs
@@ -141,6 +142,28 @@ def test_leftovers_of_dead_landings_are_swept_after_a_day(project: Project, orde
         os.utime(folder / name, times=(time.time() - age,) * 2)
     landing.land_file(project, "orders", orders)
     assert [name for name in folders(project) if name.startswith(".")] == [".landing-new"]
+
+
+def test_a_landing_that_still_writes_after_a_day_is_not_swept(project: Project, orders: Path) -> None:
+    slow = project.landing / "orders" / ".landing-slow"
+    slow.mkdir(parents=True)
+    (slow / "huge.csv").write_bytes(CONTENT)
+    os.utime(slow, times=(time.time() - 100_000,) * 2)
+    landing.land_file(project, "orders", orders)
+    assert slow.exists()
+    os.utime(slow / "huge.csv", times=(time.time() - 100_000,) * 2)
+    landing.land_file(project, "orders", orders)
+    assert not slow.exists()
+
+
+def test_a_batch_that_is_there_already_is_made_durable_all_the_same(
+    project: Project, orders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landing.land_file(project, "orders", orders)
+    synced: list[Path] = []
+    monkeypatch.setattr(land, "sync_folder", synced.append)
+    assert landing.land_file(project, "orders", orders).already
+    assert synced[-1] == project.landing / "orders"
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", "{}", None])

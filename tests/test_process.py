@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from dpipe import landing
-from dpipe.app import app
+from dpipe.app import app, main
 from dpipe.errors import DpipeError, UnavailableError
 from dpipe.iceberg import open_catalog
 from dpipe.stages import gate, group
@@ -108,6 +109,20 @@ def test_a_key_of_an_earlier_commit_makes_a_record_a_duplicate_of_that_row(proje
     rows = sorted(rows_of(project, "quarantine", "orders"), key=lambda row: row["_dpipe_record_no"])
     assert [row["duplicate_kind"] for row in rows] == ["identical", "conflicting"]
     assert {(row["winner_batch_id"], row["winner_record_no"]) for row in rows} == {(first, 3)}
+
+
+@pytest.mark.parametrize("transform", ["year", "month", "day"])
+def test_a_sentinel_date_in_a_partition_is_a_date_like_any_other(tmp_path: Path, transform: str) -> None:
+    by = ORDERS.replace(
+        "partitionKeyPosition: 1,",
+        "partitionKeyPosition: 1, customProperties: "
+        f"[{{property: dpipe.partitionTransform, value: {transform}}}],",
+    )
+    project = make_project(tmp_path, {"orders": by})
+    land(project, "a.csv", HEADER + "1,0001-01-01,1\n2,9999-12-31,1\n")
+    processed(project)
+    land(project, "b.csv", HEADER + "1,0001-01-01,2\n3,0001-01-01,2\n2,9999-12-31,2\n")
+    assert counts(processed(project)) == (3, 1, 0, 2)
 
 
 def test_a_key_of_another_batch_of_the_same_commit_loses_to_the_earlier_batch(project: Project) -> None:
@@ -312,6 +327,100 @@ def test_counts_that_do_not_balance_stop_the_run(project: Project, monkeypatch: 
     with pytest.raises(DpipeError, match="don't balance"):
         processed(project)
     assert rows_of(project, "raw", "orders") == []
+
+
+def failing_kernel(monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> None:
+    """Have the kernel stop with the message whenever the landed file of the name is among its sources."""
+    from dpipe import _kernel
+
+    really = _kernel.process
+
+    def process(plan: str, sources: Any, **options: Any) -> dict[str, Any]:
+        if any(source["path"].endswith(f"/{name}") for source in sources):
+            raise _kernel.KernelError(message)
+        return really(plan, sources, **options)
+
+    monkeypatch.setattr(_kernel, "process", process)
+
+
+def test_a_batch_that_stops_the_kernel_is_refused_and_holds_up_no_other(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_of = {name: land(project, name, GOOD.replace(",2.5", f",{name[0]}")) for name in ("1.csv", "3.csv")}
+    batch_of["2.csv"] = land(project, "2.csv", HEADER + "9,2013-01-09,1\n")
+    land(project, "bad.csv", ALL_BAD)
+    failing_kernel(monkeypatch, "2.csv", "internal: a chunk made the parser panic")
+    result = processed(project)
+    assert (result.batches, result.accepted) == (2, 3)
+    reasons = {refusal.batch_id: refusal.reasons for refusal in result.refused}
+    assert len(result.refused) == len(reasons) == 2
+    assert reasons[batch_of["2.csv"]] == (
+        "the kernel can't process it: internal: a chunk made the parser panic",
+    )
+    refused = find_batch(project, batch_of["2.csv"])
+    assert (refused.state, refused.reasons) == ("refused", reasons[batch_of["2.csv"]])
+    monkeypatch.undo()
+    assert processed(project).still_refused == 2
+    assert processed(project, retry_refused=True).accepted == 1
+
+
+def test_the_command_ends_with_1_for_a_batch_that_stops_the_kernel(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(project, "a.csv", GOOD)
+    failing_kernel(monkeypatch, "a.csv", "internal: a chunk made the parser panic")
+    monkeypatch.setattr(sys, "argv", ["dpipe", "-q", "--project", str(project.root), "process"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "`/lake/x.parquet`: No space left on device (os error 28)",
+        "External: No space left on device (os error 28)",
+        "existing keys could not be read: column 2 is missing or of another type",
+        "the plan can't be carried out: there is no column `x`",
+    ],
+)
+def test_what_is_not_a_batchs_fault_refuses_none(
+    project: Project, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    land(project, "a.csv", GOOD)
+    land(project, "b.csv", HEADER + "9,2013-01-09,1\n")
+    failing_kernel(monkeypatch, "b.csv", message)
+    with pytest.raises(DpipeError, match="can't be processed"):
+        processed(project)
+    assert {batch.state for batch in batches(project)} == {"landed"}
+
+
+def test_a_table_whose_rows_can_not_be_read_refuses_no_batch(project: Project) -> None:
+    land(project, "a.csv", GOOD)
+    processed(project)
+    for path in (project.lake / "raw").rglob("*.parquet"):
+        path.unlink()
+    batch = land(project, "b.csv", HEADER + "9,2013-01-01,1\n")
+    with pytest.raises(DpipeError, match=r"rows of `raw\.orders` can't be read"):
+        processed(project)
+    assert find_batch(project, batch).state == "landed"
+
+
+def test_a_kernels_io_error_refuses_no_batch(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dpipe import _kernel
+
+    class KernelIoError(_kernel.KernelError):
+        pass
+
+    def process(*_: Any, **__: Any) -> None:
+        raise KernelIoError("`/lake/x.parquet`: unexpected end of file")
+
+    land(project, "a.csv", GOOD)
+    monkeypatch.setattr(_kernel, "KernelIoError", KernelIoError, raising=False)
+    monkeypatch.setattr(_kernel, "process", process)
+    with pytest.raises(DpipeError, match="can't be processed"):
+        processed(project)
+    assert batches(project)[0].state == "landed"
 
 
 def test_the_command_ends_with_1_for_a_refused_batch_and_says_why(project: Project) -> None:

@@ -8,6 +8,9 @@ import pyarrow as pa
 class KernelError(Exception):
     """The kernel could not carry out its plan; what it had written is removed."""
 
+class KernelIoError(KernelError):
+    """A file could not be opened, read or written: no fault of the data."""
+
 def process(
     plan: str,
     sources: Sequence[dict[str, Any]],
@@ -27,5 +30,5 @@ def process(
     done so far.
 
     Returns `batches` (counts, by source), and `files` (path, kind, partition, rows, bytes, sha256): complete and
-    durable, and unknown to anybody else. Raises `KernelError`, or what a callback raised.
+    durable, and unknown to anybody else. Raises `KernelError` (`KernelIoError` for files), or what a callback raised.
     """

@@ -94,7 +94,9 @@ def main() -> None:
         sys.exit(141)
     except Exception as error:
         if output.options.verbose:
-            raise
+            import traceback
+
+            traceback.print_exc()
         _fail(
             DpipeError(
                 f"internal error: {type(error).__name__}: {error}",

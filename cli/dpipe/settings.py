@@ -122,12 +122,12 @@ class Project:
     @property
     def catalog_uri(self) -> str:
         """SQLAlchemy URL of the Iceberg catalog."""
-        return self.settings.catalog_uri or f"sqlite:///{self.data_dir / 'catalog.db'}"
+        return self.settings.catalog_uri or _sqlite_url(self.data_dir / "catalog.db")
 
     @property
     def state_url(self) -> str:
         """SQLAlchemy URL of the state database."""
-        return self.settings.state_url or f"sqlite:///{self.data_dir / 'state.db'}"
+        return self.settings.state_url or _sqlite_url(self.data_dir / "state.db")
 
     def datasets(self) -> list[str]:
         """Names of the datasets that have a contract, sorted."""
@@ -163,7 +163,8 @@ def load_project(
     """Find the project and read its settings.
 
     `overrides` are the values of flags and win over everything else. Raises `UsageError` without a project and
-    `ConfigError` when the file or the environment holds something that is not a setting.
+    `ConfigError` when the file or the environment holds something that is not a setting, and for folders whose
+    path can't be part of an Iceberg location.
     """
     root = find_root(start)
     values = _profile_values(root / CONFIG_FILE, profile or os.environ.get("DPIPE_PROFILE"))
@@ -178,7 +179,26 @@ def load_project(
             f"setting `{where}`: {first['msg'].rstrip('.')}",
             hint=f"mend it in `{root / CONFIG_FILE}`, in the environment (`DPIPE_…`) or in the flag",
         ) from error
-    return Project(root, settings)
+    project = Project(root, settings)
+    _check_path(root)
+    _check_path(project.data_dir)
+    return project
+
+
+def _check_path(folder: Path) -> None:
+    """Refuse what a file's location, a URL, would take for the beginning of its query or fragment."""
+    for character in "#?":
+        if character in str(folder):
+            raise ConfigError(
+                f"the path `{folder}` has a `{character}`, which the location of an Iceberg table can't have",
+                hint="give the folder another name, then run the command again",
+            )
+
+
+def _sqlite_url(path: Path) -> str:
+    from sqlalchemy import URL
+
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
 def _profile_values(path: Path, profile: str | None) -> dict[str, Any]:

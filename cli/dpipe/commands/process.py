@@ -47,7 +47,7 @@ def process(
         refusals = [refusal for result in results for refusal in result.refused]
         if refusals:
             raise DataError(
-                f"the gate refused {len(refusals)} batch(es): "
+                f"refused {len(refusals)} batch(es): "
                 + "; ".join(f"`{refusal.batch_id}`: {', '.join(refusal.reasons)}" for refusal in refusals),
                 hint=f"look into `{refusals[0].files}`; mend the data or the contract, then `dpipe process "
                 "--retry-refused`",

@@ -119,7 +119,6 @@ class Plan:
                 for column in self.columns
             ],
             "key": list(self.key),
-            "on_duplicate": "keep_first",
             "partition": [
                 {"column": part.column, "transform": part.transform, "name": part.name}
                 for part in self.partition

@@ -2,7 +2,8 @@
 
 A batch is committed when, and only when, a raw snapshot names it. Every try loads the table, looks for its
 batches, and appends on top of the very snapshot that it looked at (the catalog refuses any other), so that
-two writers can't both publish a batch, nor, where there is a key, a key.
+two writers can't both publish a batch, nor, where there is a key, a key. Before it appends, it completes what
+a writer that died left beneath, so that only the table's head can be a commit that the ledger doesn't have.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dpipe.iceberg import ledger
 from dpipe.iceberg.attempt import ATTEMPT, Attempt, commit_record, summary_value
 from dpipe.iceberg.catalog import RAW
 from dpipe.iceberg.datafiles import data_files
-from dpipe.iceberg.recovery import unrecorded
+from dpipe.iceberg.recovery import complete, unrecorded
 from dpipe.iceberg.retry import is_transient, with_retries
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _try(catalog: Catalog, attempt: Attempt) -> Outcome:
     done = _find(catalog, table, attempt)
     if done is not None:
         return done
-    taken = _committed_ids(catalog, table, attempt.dataset) & {entry.batch_id for entry in attempt.batches}
+    taken = _completed_ids(catalog, table, attempt.dataset) & {entry.batch_id for entry in attempt.batches}
     if taken:
         return AlreadyCommitted(frozenset(taken))
     head = table.current_snapshot()
@@ -113,8 +114,10 @@ def _find(catalog: Catalog, table: Table, attempt: Attempt) -> Committed | None:
     return None
 
 
-def _committed_ids(catalog: Catalog, table: Table, dataset: str) -> set[str]:
+def _completed_ids(catalog: Catalog, table: Table, dataset: str) -> set[str]:
+    """Ids of the batches that the table has, once the ledger has them all."""
     ids = ledger.batch_ids(catalog, dataset)
     for record in unrecorded(table, ids, catalog.properties["warehouse"]):
+        complete(catalog, dataset, record)
         ids.update(entry.batch_id for entry in record.batches)
     return ids

@@ -3,107 +3,84 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from pyiceberg.io.pyarrow import ArrowScan
 
+from dpipe.errors import DpipeError
 from dpipe.iceberg import filters
-from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
+from dpipe.iceberg.schema import ARROW_TYPES, BATCH_ID, RECORD_NO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Hashable
 
-    from pyiceberg.expressions import BooleanExpression
-    from pyiceberg.table import Table
+    from pyiceberg.table import FileScanTask, Table
 
     from dpipe.contract import Plan
 
-ARROW_TYPES: dict[str, pa.DataType] = {
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "boolean": pa.bool_(),
-    "string": pa.string(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", "UTC"),
-    "timestamp_ntz": pa.timestamp("us"),
-}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MONTHS = 12
+Partition = frozenset[tuple[str, "Hashable"]]
 
 
 def existing_rows(table: Table, plan: Plan) -> Callable[[dict[str, Any]], pa.RecordBatchReader | None]:
     """The kernel's `existing` callback for the table's snapshot as loaded, whatever is committed meanwhile.
 
     It takes partition values by field name and returns the plan's columns, `_dpipe_batch_id` and
-    `_dpipe_record_no`, or None when the table is empty.
+    `_dpipe_record_no`, or None when the table is empty. The snapshot's files are planned once, at the first
+    call, and found by the partition values that their manifests name. Rows are read before they are handed
+    on, so that what can't be read raises `DpipeError` in the callback, as a delete file does.
     """
     snapshot = table.current_snapshot()
     names = [column.name for column in plan.columns] + [BATCH_ID, RECORD_NO]
     types = [ARROW_TYPES[column.kind] for column in plan.columns] + [pa.string(), pa.int64()]
     schema = pa.schema([pa.field(name, kind) for name, kind in zip(names, types, strict=True)])
 
+    @cache
+    def files() -> dict[Partition, list[FileScanTask]]:
+        return _files_by_partition(table, snapshot.snapshot_id if snapshot else None)
+
     def read(partition: dict[str, Any]) -> pa.RecordBatchReader | None:
         if snapshot is None:
             return None
-        scan = table.scan(
-            row_filter=partition_filter(plan, partition),
-            selected_fields=tuple(names),
-            snapshot_id=snapshot.snapshot_id,
-        )
-        return pa.RecordBatchReader.from_batches(schema, _cast(scan.to_arrow_batch_reader(), schema))
+        tasks = files().get(_partition(partition), [])
+        scan = ArrowScan(table.metadata, table.io, table.schema().select(*names), filters.everything())
+        try:
+            rows = scan.to_table(tasks)
+        except (OSError, pa.ArrowException) as error:
+            raise DpipeError(
+                f"rows of `{'.'.join(table.name())}` can't be read: {error}",
+                hint="restore the table's files, then run `dpipe process` again",
+            ) from error
+        return rows.select(names).cast(schema).to_reader()
 
     return read
 
 
-def _cast(reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    for batch in reader:
-        yield batch.select(schema.names).cast(schema)
+def _files_by_partition(table: Table, snapshot_id: int | None) -> dict[Partition, list[FileScanTask]]:
+    found: dict[Partition, list[FileScanTask]] = {}
+    for task in table.scan(snapshot_id=snapshot_id).plan_files():
+        if task.delete_files:
+            raise DpipeError(
+                f"the file `{task.file.file_path}` has rows that were deleted by a delete file",
+                hint="dpipe doesn't read delete files; rewrite the table's files without them",
+            )
+        fields = table.specs()[task.file.spec_id].fields
+        values = {field.name: task.file.partition[index] for index, field in enumerate(fields)}
+        found.setdefault(_partition(values), []).append(task)
+    return found
 
 
-def partition_filter(plan: Plan, values: dict[str, Any]) -> BooleanExpression:
-    """The rows of one partition, as a condition on the source columns that Iceberg prunes files by."""
-    kinds = {column.name: column.kind for column in plan.columns}
-    conditions = [
-        _condition(field.column, kinds[field.column], field.transform, values[field.name])
-        for field in plan.partition
-    ]
-    return filters.all_of(*conditions)
+def _partition(values: dict[str, Any]) -> Partition:
+    return frozenset((name, _as_stored(value)) for name, value in values.items())
 
 
-def _condition(column: str, kind: str, transform: str, value: Any) -> BooleanExpression:  # noqa: ANN401
-    if value is None:
-        return filters.is_null(column)
-    if transform == "identity":
-        return filters.equals(column, _literal(kind, value))
-    begin = filters.at_least(column, _as_kind(kind, _start(transform, value)))
-    try:
-        end = _start(transform, value + 1)
-    except (ValueError, OverflowError):
-        return begin  # the last year that Python's calendar has
-    return filters.all_of(begin, filters.below(column, _as_kind(kind, end)))
-
-
-def _literal(kind: str, value: Any) -> Any:  # noqa: ANN401 - any column's value
-    """An Iceberg partition value as the literal that a filter takes."""
-    if kind == "date":
-        return (EPOCH + timedelta(days=value)).date()
-    if kind in ("timestamp", "timestamp_ntz"):
-        return _as_kind(kind, EPOCH + timedelta(microseconds=value))
-    return value
-
-
-def _start(transform: str, value: int) -> datetime:
-    """The first moment of the year, month, day or hour that lies `value` of them after 1970 began."""
-    if transform == "year":
-        return EPOCH.replace(year=EPOCH.year + value)
-    if transform == "month":
-        years, month = divmod(value, MONTHS)
-        return EPOCH.replace(year=EPOCH.year + years, month=month + 1)
-    return EPOCH + (timedelta(days=value) if transform == "day" else timedelta(hours=value))
-
-
-def _as_kind(kind: str, moment: datetime) -> date | datetime:
-    if kind == "date":
-        return moment.date()
-    return moment if kind == "timestamp" else moment.replace(tzinfo=None)
+def _as_stored(value: Any) -> Hashable:  # noqa: ANN401 - any partition value
+    """A value as Iceberg stores it: dates as days since 1970, timestamps as microseconds since then."""
+    if isinstance(value, datetime):
+        return (value.replace(tzinfo=value.tzinfo or UTC) - EPOCH) // timedelta(microseconds=1)
+    if isinstance(value, date):
+        return value.toordinal() - EPOCH.toordinal()
+    stored: Hashable = value
+    return stored

@@ -32,7 +32,7 @@ def rows(catalog: Catalog, dataset: str | None = None) -> list[dict[str, Any]]:
     table = tables.load(catalog, LEDGER)
     if table is None:
         return []
-    of_dataset = filters.all_of() if dataset is None else filters.equals("dataset", dataset)
+    of_dataset = filters.everything() if dataset is None else filters.equals("dataset", dataset)
     found: list[dict[str, Any]] = table.scan(row_filter=of_dataset).to_arrow().to_pylist()
     found.sort(key=lambda row: (row["committed_at"], row["dataset"], row["received_at"], row["batch_id"]))
     return [{**row, "violations": json.loads(row["violations"])} for row in found]

@@ -69,6 +69,6 @@ def _rows(
     table = tables.load(catalog, (QUARANTINE, dataset))
     if table is None:
         return
-    of_batch = filters.all_of() if batch is None else filters.starts_with(BATCH_ID, batch)
+    of_batch = filters.everything() if batch is None else filters.starts_with(BATCH_ID, batch)
     for chunk in table.scan(row_filter=of_batch, selected_fields=columns).to_arrow_batch_reader():
         yield from chunk.to_pylist()

@@ -46,7 +46,10 @@ def complete(catalog: Catalog, dataset: str, record: CommitRecord) -> None:
 
 
 def unrecorded(table: Table, ledger_ids: set[str], warehouse: str) -> list[CommitRecord]:
-    """Commits newer than the ledger, oldest first: from the table's head back to one that it has whole."""
+    """Commits newer than the ledger, oldest first: from the table's head back to one that it has whole.
+
+    None can be older than that one, since `commit` completes what is beneath before it appends.
+    """
     found = []
     for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
         record = commit_record(snapshot, warehouse)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.transforms import (
@@ -44,6 +45,16 @@ TYPES: dict[str, IcebergType] = {
     "date": DateType(),
     "timestamp": TimestamptzType(),
     "timestamp_ntz": TimestampType(),
+}
+ARROW_TYPES: dict[str, pa.DataType] = {
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "boolean": pa.bool_(),
+    "string": pa.string(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", "UTC"),
+    "timestamp_ntz": pa.timestamp("us"),
 }
 TRANSFORMS: dict[str, Transform] = {  # type: ignore[type-arg]
     "identity": IdentityTransform(),
@@ -113,7 +124,13 @@ def quarantine_schema() -> Schema:
         NestedField(7, "byte_offset", LongType(), required=False, doc="in the decompressed stream, from 0"),
         NestedField(8, "byte_length", LongType(), required=False),
         NestedField(9, "line", LongType(), required=False, doc="from 1"),
-        NestedField(10, "raw_format", StringType(), required=True, doc="ndjson, json or csv"),
+        NestedField(
+            10,
+            "raw_format",
+            StringType(),
+            required=True,
+            doc="ndjson, json (also of Parquet rows), csv, or unknown",
+        ),
         NestedField(11, "raw_header", BinaryType(), required=False, doc="the CSV header line"),
         NestedField(12, "raw", BinaryType(), required=True, doc="the record's bytes as they came"),
         NestedField(

@@ -187,6 +187,8 @@ def _publish(project: Project, temporary: Path, manifest: Manifest) -> Landed:
                 f"`{manifest.batch_id}` of `{manifest.dataset}` has landed with other bytes",
                 hint="a batch never changes; submit these bytes under an id of their own",
             ) from error
+        # Whoever renamed it may have died before it made the name durable.
+        sync_folder(temporary.parent)
         return Landed(there, already=True)
     sync_folder(temporary.parent)
     return Landed(manifest, already=False)
@@ -196,11 +198,16 @@ def _sweep(folder: Path) -> None:
     """Remove what landings that died left behind more than a day ago."""
     for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
         try:
-            old = time.time() - leftover.stat().st_mtime > TEMPORARY_LIFETIME_SECONDS
+            old = time.time() - _last_written(leftover) > TEMPORARY_LIFETIME_SECONDS
         except FileNotFoundError:
             continue  # its landing finished meanwhile
         if old:
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _last_written(folder: Path) -> float:
+    """Seconds since 1970; a file that grows leaves the time of its folder as it is."""
+    return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
 
 
 def sanitised(name: str) -> str:

@@ -10,8 +10,7 @@ import pyarrow as pa
 from duckdb import ColumnExpression, ConstantExpression
 
 from dpipe.errors import DpipeError
-from dpipe.iceberg.existing import ARROW_TYPES
-from dpipe.iceberg.schema import BATCH_ID
+from dpipe.iceberg.schema import ARROW_TYPES, BATCH_ID
 from dpipe.state import QualityResult
 
 if TYPE_CHECKING:

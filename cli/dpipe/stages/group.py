@@ -13,8 +13,9 @@ from dpipe.iceberg.catalog import local_path
 from dpipe.iceberg.commit import Committed, commit
 from dpipe.iceberg.existing import existing_rows
 from dpipe.iceberg.recovery import complete, recover
+from dpipe.landing import payload_path
 from dpipe.stages.gate import Verdict, judge
-from dpipe.stages.kernel import BatchCounts, KernelResult, remove_folder, run_kernel
+from dpipe.stages.kernel import BatchCounts, KernelResult, UnprocessableError, remove_folder, run_kernel
 from dpipe.state import quality, refused
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A batch that the gate refused in this run: why, and the folder that keeps its files for a look."""
+    """A batch that was refused in this run: why, and the folder that has its files for a look.
+
+    Those are what the kernel wrote, or what has landed when the kernel couldn't process it.
+    """
 
     batch_id: str
     source: str
@@ -58,6 +62,23 @@ class Work:
 
 
 def commit_group(work: Work, group: list[Manifest]) -> None:
+    """Take a group through kernel, gate and commit; one by one when a batch of it stops the kernel.
+
+    A batch that stops the kernel by itself is refused.
+    """
+    try:
+        _commit_together(work, group)
+    except UnprocessableError as error:
+        if len(group) == 1:
+            _refuse_unprocessable(work, group[0], error)
+            return
+        out = {refusal.batch_id for refusal in work.refused}
+        for manifest in group:
+            if manifest.batch_id not in out:
+                commit_group(work, [manifest])
+
+
+def _commit_together(work: Work, group: list[Manifest]) -> None:
     """Take a group through kernel, gate and commit; again without what is refused or committed meanwhile."""
     while group:
         table = tables.raw_table(work.catalog, work.contract.plan)
@@ -123,9 +144,20 @@ def _refuse(work: Work, table: Table, manifest: Manifest, verdict: Verdict, coun
     remove_folder(folder)
     _run_kernel(work, table, [manifest], folder)
     quality.add_results(work.run, verdict.results)
-    refused.remember(work.project, work.dataset, manifest.batch_id, verdict.reasons, counts.to_dict())
-    work.refused.append(Refusal(manifest.batch_id, manifest.source, verdict.reasons, folder))
-    output.warn(f"batch `{manifest.batch_id}` of `{work.dataset}` is refused: {'; '.join(verdict.reasons)}")
+    _remember(work, Refusal(manifest.batch_id, manifest.source, verdict.reasons, folder), counts.to_dict())
+
+
+def _refuse_unprocessable(work: Work, manifest: Manifest, error: UnprocessableError) -> None:
+    remove_folder(_refused_folder(work, manifest))  # of an earlier refusal
+    reasons = (f"the kernel can't process it: {error.__cause__}",)
+    landed = payload_path(work.project, manifest).parent
+    _remember(work, Refusal(manifest.batch_id, manifest.source, reasons, landed), {})
+
+
+def _remember(work: Work, refusal: Refusal, counts: dict[str, int]) -> None:
+    refused.remember(work.project, work.dataset, refusal.batch_id, refusal.reasons, counts)
+    work.refused.append(refusal)
+    output.warn(f"batch `{refusal.batch_id}` of `{work.dataset}` is refused: {'; '.join(refusal.reasons)}")
 
 
 def _refused_folder(work: Work, manifest: Manifest) -> Path:

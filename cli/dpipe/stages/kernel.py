@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
 
     from dpipe.landing import Manifest
     from dpipe.settings import Project
+
+
+# The kernel's messages for what lies with the machine, the table or the contract, not with what has landed.
+NOT_THE_DATA = re.compile(
+    r"\(os error \d+\)|^existing keys could not be read|^the plan can't be carried out|^interrupted$"
+)
+
+
+class UnprocessableError(DpipeError):
+    """What has landed stopped the kernel; other batches may well go through."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,8 @@ def run_kernel(
 ) -> KernelResult:
     """Process landed batches in this order into files below the two folders.
 
-    Raises `DpipeError` when the kernel stops; what it wrote is gone then.
+    Raises `UnprocessableError` when a batch stops the kernel, another `DpipeError` when a disk, the table or the plan
+    does; what it wrote is gone then.
     """
     from dpipe import _kernel
 
@@ -95,7 +107,8 @@ def run_kernel(
                 progress=on_progress,
             )
     except _kernel.KernelError as error:
-        raise DpipeError(
+        kind = UnprocessableError if _is_of_the_data(error) else DpipeError
+        raise kind(
             f"`{manifests[0].dataset}` can't be processed: {error}",
             hint="the landed files are as they were; `dpipe batches list` shows them",
         ) from error
@@ -105,6 +118,12 @@ def run_kernel(
 def remove_folder(folder: Path) -> None:
     """Delete a folder with all that is in it, if it is there."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_of_the_data(error: Exception) -> bool:
+    from dpipe import _kernel
+
+    return not (isinstance(error, getattr(_kernel, "KernelIoError", ())) or NOT_THE_DATA.search(str(error)))
 
 
 def _checked(answer: dict[str, Any]) -> KernelResult:

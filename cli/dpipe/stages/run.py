@@ -139,6 +139,6 @@ def _refusals(results: list[ProcessResult]) -> DataError | None:
     dataset, first = refusals[0]
     more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
     return DataError(
-        f"the gate refused batch `{first.batch_id}` of `{dataset}`: {'; '.join(first.reasons)}{more}",
+        f"refused batch `{first.batch_id}` of `{dataset}`: {'; '.join(first.reasons)}{more}",
         hint=f"its files are in `{first.files}`; mend the data or the contract, then `dpipe process --retry-refused`",
     )

@@ -1,4 +1,4 @@
-"""Batches that the gate refused; they stay out until asked for again."""
+"""Batches that were refused; they stay out until asked for again."""
 
 from __future__ import annotations
 

@@ -157,9 +157,13 @@ impl ColumnCheck {
                 text::float(text).map(|value| value.to_bits().cast_signed())
             }
             (Kind::Boolean, Cell::Bool(value)) => Some(i64::from(*value)),
-            (Kind::Date, Cell::Days(days)) => Some(i64::from(*days)),
+            (Kind::Date, Cell::Days(days)) => {
+                Some(i64::from(*days)).filter(|days| text::CALENDAR.contains(days))
+            }
             (Kind::Timestamp, Cell::Micros { value, zoned: true })
-            | (Kind::TimestampNtz, Cell::Micros { value, zoned: false }) => Some(*value),
+            | (Kind::TimestampNtz, Cell::Micros { value, zoned: false }) => {
+                Some(*value).filter(|value| text::CALENDAR.contains(&value.div_euclid(text::DAY_MICROS)))
+            }
             (Kind::String, _) => cell.text().map(|_| 0),
             (Kind::Date, _) => text::date(cell.text()?, formats),
             (Kind::Timestamp, _) => text::timestamp(cell.text()?, true, formats),
@@ -367,6 +371,8 @@ mod tests {
             ("timestamp", Cell::Int(0)),
             ("string", Cell::Nested("{}")),
             ("timestamp", Cell::Micros { value: 0, zoned: false }),
+            ("timestamp", Cell::Micros { value: i64::MAX, zoned: true }),
+            ("date", Cell::Days(10_000_000)),
         ] {
             assert_eq!(
                 check(kind, json!([]), cell.clone()),

@@ -4,6 +4,8 @@
 //! found. A record without a quote is cut at its delimiters byte by byte, which is as fast as any cleverer search at the few
 //! bytes that fields have; one with quotes takes the general path.
 
+use std::collections::HashSet;
+
 use crate::{
     cell::{Cell, Row, Violation},
     plan::{CsvOptions, Plan},
@@ -34,11 +36,12 @@ impl Header {
             .map_err(|error| format!("the header is not UTF-8 from byte {} on", error.valid_up_to()))?;
         let mut names: Vec<String> = Vec::new();
         split(text, &plan.csv, |_, field| names.push(field.into_text())).map_err(|fault| fault.message)?;
+        let mut seen = HashSet::new();
         for (index, name) in names.iter().enumerate() {
             if name.is_empty() {
                 return Err(format!("column {} of the header has no name", index + 1));
             }
-            if names[..index].contains(name) {
+            if !seen.insert(name) {
                 return Err(format!("column `{name}` is in the header twice"));
             }
         }

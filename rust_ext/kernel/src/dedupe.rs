@@ -82,10 +82,18 @@ impl KeyEncoder {
     fn fingerprint(&self, row: &[Cell], checked: &[Checked]) -> u64 {
         let mut hasher = self.state.build_hasher();
         for ((cell, checked), is_text) in row.iter().zip(checked).zip(&self.is_text) {
+            // Each cell begins with a number of its own kind, so that no two rows hash the same stream.
             match checked {
-                Checked::Value(_) if *is_text => hasher.write(cell.text().unwrap_or_default().as_bytes()),
-                Checked::Value(value) => hasher.write_i64(*value),
-                _ => hasher.write_u8(0xff),
+                Checked::Value(_) if *is_text => {
+                    let text = cell.text().unwrap_or_default();
+                    hasher.write_u64(2 + text.len() as u64);
+                    hasher.write(text.as_bytes());
+                }
+                Checked::Value(value) => {
+                    hasher.write_u64(1);
+                    hasher.write_i64(*value);
+                }
+                _ => hasher.write_u64(0),
             }
         }
         hasher.finish()
@@ -200,6 +208,20 @@ mod tests {
             let winner = index.claim(key(bytes, 42, 0), place(9999)).unwrap();
             assert_eq!(winner.place, place(record));
         }
+    }
+
+    #[test]
+    fn a_null_is_not_taken_for_a_value_next_to_it() {
+        let columns = serde_json::json!([
+            {"name": "id", "field_id": 1, "type": "int64"}, {"name": "a", "field_id": 2, "type": "int64"},
+            {"name": "b", "field_id": 3, "type": "int64"}]);
+        let plan = serde_json::json!({"dataset": "d", "contract": "c", "columns": columns, "key": ["id"]});
+        let encoder = KeyEncoder::new(&Plan::from_json(&plan.to_string()).unwrap()).unwrap().unwrap();
+        let row = [Cell::Null, Cell::Null, Cell::Null];
+        let (mut keys, id) = (Keys::default(), Checked::Value(1));
+        encoder.push(&row, &[id, Checked::Null, Checked::Value(-1)], &mut keys);
+        encoder.push(&row, &[id, Checked::Value(-1), Checked::Null], &mut keys);
+        assert_ne!(keys.get(0).fingerprint, keys.get(1).fingerprint);
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use std::{io, path::PathBuf};
 
+use arrow::error::ArrowError;
+use parquet::errors::ParquetError;
+
 /// The kernel's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -30,21 +33,46 @@ pub enum Error {
     },
     /// Encoding or decoding of a column failed.
     #[error(transparent)]
-    Arrow(#[from] arrow::error::ArrowError),
+    Arrow(#[from] ArrowError),
     /// A Parquet file could not be written or read.
     #[error(transparent)]
-    Parquet(#[from] parquet::errors::ParquetError),
+    Parquet(#[from] ParquetError),
     /// The caller's look-up of existing rows failed.
     #[error("existing keys could not be read: {0}")]
     Existing(String),
+    /// The kernel is at fault.
+    #[error("internal: {0}")]
+    Internal(String),
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
 }
 
 impl Error {
+    /// Whether a file could not be opened, read or written: no fault of the data.
+    pub fn is_io(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::Arrow(ArrowError::IoError(..)) => true,
+            Self::Parquet(ParquetError::External(inner)) => inner.is::<io::Error>(),
+            _ => false,
+        }
+    }
+
     /// An operating system's fault with the file it happened on.
     pub fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { path: path.into(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_no_fault_of_the_data_whoever_writes() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        assert!(Error::io("x", full()).is_io());
+        assert!(Error::from(ParquetError::from(full())).is_io());
+        assert!(!Error::from(ParquetError::General("x".into())).is_io());
     }
 }

@@ -25,7 +25,7 @@ pub struct SourceFacts {
     /// The header of a CSV file.
     pub csv: Option<Arc<csv::Header>>,
     /// Columns of the file that the plan doesn't know.
-    pub unknown_columns: Vec<String>,
+    pub unknown_columns: Arc<[String]>,
 }
 
 /// Opens sources in their order and hands out their chunks.
@@ -61,7 +61,9 @@ impl<'a> Feed<'a> {
                         self.chunk_bytes,
                         self.chunk_records,
                     );
-                    self.facts.push(opened.as_ref().map(SourceFacts::of).unwrap_or_default());
+                    self.facts.push(
+                        opened.as_ref().map(SourceFacts::of).unwrap_or_else(|_| SourceFacts::unknown()),
+                    );
                     match opened {
                         Ok(input) => {
                             self.open = Some(input);
@@ -95,6 +97,12 @@ impl<'a> Feed<'a> {
 }
 
 impl SourceFacts {
+    /// Of a source that can't be opened.
+    fn unknown() -> Self {
+        let unknown = "unknown";
+        Self { format: unknown, compression: unknown, raw_format: unknown, ..Self::default() }
+    }
+
     fn of(input: &Input) -> Self {
         Self {
             format: input.format.name(),
@@ -102,7 +110,7 @@ impl SourceFacts {
             raw_format: if input.format == Format::Parquet { "json" } else { input.format.name() },
             member: input.member.clone(),
             csv: input.csv.clone(),
-            unknown_columns: input.unknown_columns.clone(),
+            unknown_columns: input.unknown_columns.as_slice().into(),
         }
     }
 }

@@ -104,14 +104,23 @@ pub struct Parsed {
     pub unknown: BTreeMap<String, u64>,
 }
 
-/// Parse and check all records of a chunk.
+/// Parse and check all records of a chunk. `unknown_columns` are those of its source that the plan doesn't know.
 ///
 /// # Errors
 /// `Error::Arrow` when columns can't be built; bad records are no errors.
-pub fn parse(compiled: &Compiled, dialect: &Dialect, chunk: &Chunk) -> Result<Parsed> {
+pub fn parse(
+    compiled: &Compiled,
+    dialect: &Dialect,
+    unknown_columns: &[String],
+    chunk: &Chunk,
+) -> Result<Parsed> {
+    let refused = match compiled.plan.unknown_fields {
+        UnknownFields::Reject => unknown_columns,
+        UnknownFields::Ignore => &[],
+    };
     match chunk {
         Chunk::Text { data, framing, .. } => {
-            let mut sink = Sink::new(compiled, data.len() / 200);
+            let mut sink = Sink::new(compiled, refused, data.len() / 200);
             let valid = simdutf8::basic::from_utf8(data).ok();
             let text = |range: &Range<usize>| match valid {
                 Some(text) => Ok(&text[range.clone()]),
@@ -136,7 +145,7 @@ pub fn parse(compiled: &Compiled, dialect: &Dialect, chunk: &Chunk) -> Result<Pa
             sink.finish()
         }
         Chunk::Columns { batch, .. } => {
-            let mut sink = Sink::new(compiled, batch.num_rows());
+            let mut sink = Sink::new(compiled, refused, batch.num_rows());
             let reader = RowReader::new(&compiled.plan, batch)?;
             for row in 0..batch.num_rows() {
                 reader.read(row, &mut sink.row);
@@ -156,6 +165,8 @@ fn utf8(bytes: &[u8]) -> std::result::Result<&str, Violation> {
 /// Collects the records of one chunk.
 struct Sink<'c, 'a> {
     compiled: &'c Compiled,
+    /// Columns of the source for which every record is refused.
+    refused_columns: &'c [String],
     row: Row<'a>,
     checked: Vec<Checked>,
     unknown_names: Vec<String>,
@@ -169,10 +180,11 @@ struct Sink<'c, 'a> {
 }
 
 impl<'c, 'a> Sink<'c, 'a> {
-    fn new(compiled: &'c Compiled, capacity: usize) -> Self {
+    fn new(compiled: &'c Compiled, refused_columns: &'c [String], capacity: usize) -> Self {
         let width = compiled.plan.columns.len();
         Self {
             compiled,
+            refused_columns,
             row: vec![Cell::Missing; width],
             checked: vec![Checked::Null; width],
             unknown_names: Vec::new(),
@@ -197,36 +209,36 @@ impl<'c, 'a> Sink<'c, 'a> {
             Dialect::Json => self.compiled.json.parse(text, &mut self.row, &mut self.unknown_names),
             Dialect::Csv(header) => csv::parse_record(text, header, &self.compiled.plan.csv, &mut self.row),
         });
-        let parsed = parsed.and_then(|()| self.no_unknown_fields());
         match parsed {
             Ok(()) => self.record(range),
             Err(violation) => self.reject(range, vec![violation]),
         }
     }
 
-    /// Count the fields that the plan doesn't know, or refuse the record for the first of them.
-    #[inline]
-    fn no_unknown_fields(&mut self) -> std::result::Result<(), Violation> {
-        if self.unknown_names.is_empty() {
-            return Ok(());
-        }
+    /// Count the record's fields that the plan doesn't know; a violation where they are refused.
+    #[cold]
+    fn unknown_fields(&mut self) -> Option<Violation> {
         let mut names = std::mem::take(&mut self.unknown_names);
         names.sort_unstable();
         names.dedup();
-        let message = format!("the contract has no `{}`", names.join("`, `"));
+        let refused = self.compiled.plan.unknown_fields == UnknownFields::Reject;
+        let violation = refused.then(|| unknown_field(&names));
         for name in names {
             count_name(&mut self.unknown, name, 1);
         }
-        match self.compiled.plan.unknown_fields {
-            UnknownFields::Ignore => Ok(()),
-            UnknownFields::Reject => Err(Violation::of_record("unknown_field", message)),
-        }
+        violation
     }
 
     /// Check the row that was read and keep or reject it.
     #[inline]
     fn record(&mut self, range: Range<usize>) {
         let mut violations = Vec::new();
+        if !self.unknown_names.is_empty() {
+            violations.extend(self.unknown_fields());
+        }
+        if !self.refused_columns.is_empty() {
+            violations.push(unknown_field(self.refused_columns));
+        }
         for (index, (cell, checked)) in self.row.iter().zip(&mut self.checked).enumerate() {
             *checked = self.compiled.checker.check(index, cell, &mut violations);
         }
@@ -262,6 +274,11 @@ impl<'c, 'a> Sink<'c, 'a> {
     }
 }
 
+fn unknown_field(names: &[String]) -> Violation {
+    let shown = names.iter().take(20).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    Violation::of_record("unknown_field", format!("the contract has no {shown}"))
+}
+
 /// Count `name`; past a hundred names, hostile input is counted together.
 pub fn count_name(counts: &mut BTreeMap<String, u64>, name: String, by: u64) {
     const MOST: usize = 100;
@@ -282,9 +299,26 @@ mod tests {
         let length = data.len();
         let data = crate::chunk::Bytes::Owned(data.into(), 0..length);
         let chunk = Chunk::Text { data, offset: 0, line: 1, framing: Framing::Lines };
-        let parsed = parse(&compiled, &Dialect::Json, &chunk).unwrap();
+        let parsed = parse(&compiled, &Dialect::Json, &[], &chunk).unwrap();
         assert_eq!((parsed.records, parsed.rows.num_rows(), parsed.rejects.len()), (3, 2, 1));
         assert_eq!(parsed.rejects[0].violations[0].rule, "utf8");
         assert_eq!(parsed.rejects[0].place, Place { record: 1, range: 10..20 - 1 });
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_beside_what_else_is_wrong() {
+        let plan = serde_json::json!({"dataset": "d", "contract": "c", "unknown_fields": "reject",
+            "columns": [{"name": "a", "field_id": 1, "type": "int32"}]});
+        let compiled = Compiled::new(Plan::from_json(&plan.to_string()).unwrap()).unwrap();
+        let rules = |data: &[u8], dialect: &Dialect, unknown: &[String]| {
+            let data = crate::chunk::Bytes::Owned(data.to_vec().into(), 0..data.len());
+            let chunk = Chunk::Text { data, offset: 0, line: 1, framing: Framing::Lines };
+            let parsed = parse(&compiled, dialect, unknown, &chunk).unwrap();
+            parsed.rejects[0].violations.iter().map(|violation| violation.rule).collect::<Vec<_>>()
+        };
+        assert_eq!(rules(b"{\"a\":\"x\",\"b\":1}", &Dialect::Json, &[]), ["unknown_field", "type"]);
+        let header = csv::Header::parse(b"a,b", &compiled.plan).unwrap();
+        let unknown = header.unknown.clone();
+        assert_eq!(rules(b"x,1", &Dialect::Csv(header.into()), &unknown), ["unknown_field", "type"]);
     }
 }

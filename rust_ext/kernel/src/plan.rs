@@ -17,12 +17,9 @@ pub struct Plan {
     pub contract: String,
     /// The columns in order.
     pub columns: Vec<Column>,
-    /// Names of the primary key's columns; empty when records have no key.
+    /// Names of the primary key's columns; empty when records have no key. Of two records with one key the first is kept.
     #[serde(default)]
     pub key: Vec<String>,
-    /// Which of two records with one key is kept.
-    #[serde(default)]
-    pub on_duplicate: OnDuplicate,
     /// How accepted rows are spread over files.
     #[serde(default)]
     pub partition: Vec<PartitionField>,
@@ -132,15 +129,6 @@ pub enum Rule {
         /// The values as text.
         values: Vec<String>,
     },
-}
-
-/// Which of two records with one key is kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnDuplicate {
-    /// The first in the order of batches and records.
-    #[default]
-    KeepFirst,
 }
 
 /// What to do with a field that the plan doesn't know.

@@ -116,12 +116,15 @@ impl QuarantineWriter {
     /// # Errors
     /// `Error::Io` or `Error::Parquet` when the file can't be written.
     pub fn push(&mut self, entry: &Entry) -> Result<()> {
-        self.held.push(entry, &self.contract, &self.columns);
-        self.held_bytes += entry.raw.len();
-        self.rows += 1;
-        if self.held.record_no.len() >= HELD_ROWS || self.held_bytes >= HELD_BYTES {
+        // A header is repeated in every row, and may be as long as a record.
+        let bytes = entry.raw.len() + entry.header.map_or(0, <[u8]>::len);
+        let is_full = self.held.record_no.len() >= HELD_ROWS || self.held_bytes + bytes > HELD_BYTES;
+        if is_full && self.held.record_no.len() > 0 {
             self.write_held()?;
         }
+        self.held.push(entry, &self.contract, &self.columns);
+        self.held_bytes += bytes;
+        self.rows += 1;
         Ok(())
     }
 

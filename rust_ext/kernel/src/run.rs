@@ -42,13 +42,22 @@ pub struct Options {
     pub threads: usize,
     /// Bytes parsed at a time by a thread, about.
     pub chunk_bytes: usize,
+    /// Bytes of rows held for the partitions' files, about; past them the files are completed and others begun.
+    pub held_bytes: usize,
 }
 
 impl Options {
     /// Files below the two folders; everything else as is usual.
     pub fn new(data_dir: impl Into<PathBuf>, quarantine_dir: impl Into<PathBuf>) -> Self {
         let (data_dir, quarantine_dir) = (data_dir.into(), quarantine_dir.into());
-        Self { data_dir, quarantine_dir, batch_size: 100_000, threads: 0, chunk_bytes: 4 << 20 }
+        Self {
+            data_dir,
+            quarantine_dir,
+            batch_size: 100_000,
+            threads: 0,
+            chunk_bytes: 4 << 20,
+            held_bytes: 512 << 20,
+        }
     }
 }
 
@@ -94,6 +103,7 @@ struct Task {
     source: usize,
     chunk: Chunk,
     dialect: Dialect,
+    unknown_columns: Arc<[String]>,
 }
 
 struct Done {
@@ -111,9 +121,9 @@ pub fn run(plan: &Plan, sources: &[Source], options: &Options, host: &mut dyn Ho
         .num_threads(options.threads)
         .thread_name(|index| format!("dpipe-{index}"))
         .build()
-        .map_err(|error| Error::Plan(format!("no thread pool: {error}")))?;
+        .map_err(|error| Error::Internal(format!("no thread pool: {error}")))?;
     let compiled = Arc::new(Compiled::new(plan.clone())?);
-    let scatter = Scatter::new(plan, options.data_dir.clone());
+    let scatter = Scatter::new(plan, options.data_dir.clone(), options.held_bytes);
     let quarantine = QuarantineWriter::new(plan, scatter::quarantine_path(&options.quarantine_dir));
     let batch_ids = sources.iter().map(|source| source.batch_id.as_str().into()).collect();
     let mut sequencer = Sequencer::new(compiled.clone(), batch_ids, scatter, quarantine)?;
@@ -127,7 +137,8 @@ pub fn run(plan: &Plan, sources: &[Source], options: &Options, host: &mut dyn Ho
     loop {
         while fed - taken < most_under_way {
             let Some((source, facts, chunk)) = feed.next_chunk()? else { break };
-            let task = Task { source, chunk, dialect: dialect(facts) };
+            let unknown_columns = facts.unknown_columns.clone();
+            let task = Task { source, chunk, dialect: dialect(facts), unknown_columns };
             sequencer.source(source, facts);
             spawn(&pool, fed, task, compiled.clone(), sender.clone());
             fed += 1;
@@ -173,13 +184,15 @@ fn dialect(facts: &SourceFacts) -> Dialect {
 
 fn spawn(pool: &rayon::ThreadPool, number: u64, task: Task, compiled: Arc<Compiled>, sender: Sender<Done>) {
     pool.spawn(move || {
-        let parsed = catch_unwind(AssertUnwindSafe(|| parse(&compiled, &task.dialect, &task.chunk)));
-        let parsed = parsed.unwrap_or_else(|_| Err(Error::Plan("a chunk made the parser panic".into())));
+        let parsed = catch_unwind(AssertUnwindSafe(|| {
+            parse(&compiled, &task.dialect, &task.unknown_columns, &task.chunk)
+        }));
+        let parsed = parsed.unwrap_or_else(|_| Err(Error::Internal("a chunk made the parser panic".into())));
         // The receiver is gone only when the run has failed already.
         let _ = sender.send(Done { number, task, parsed });
     });
 }
 
 fn receive(receiver: &Receiver<Done>) -> Result<Done> {
-    receiver.recv().map_err(|_| Error::Plan("the threads went away".into()))
+    receiver.recv().map_err(|_| Error::Internal("the threads went away".into()))
 }

@@ -21,8 +21,6 @@ use crate::{
 
 /// Rows of a full row group.
 const GROUP_ROWS: usize = 1 << 18;
-/// Rows held for all partitions together; past it the fullest partition is written early.
-const HELD_ROWS: usize = 4 << 20;
 
 /// Spreads rows over one file a partition.
 pub struct Scatter {
@@ -31,7 +29,9 @@ pub struct Scatter {
     names: Vec<String>,
     partitions: Vec<Partition>,
     by_key: HashMap<PartitionKey, usize>,
-    held_rows: usize,
+    most_held_bytes: usize,
+    held_bytes: usize,
+    finished: Vec<(PartitionKey, Finished)>,
 }
 
 struct Partition {
@@ -42,15 +42,17 @@ struct Partition {
 }
 
 impl Scatter {
-    /// Files below `folder`, in one folder a partition.
-    pub fn new(plan: &Plan, folder: PathBuf) -> Self {
+    /// Files below `folder`, in one folder a partition, completed whenever chunks of `most_held_bytes` are held.
+    pub fn new(plan: &Plan, folder: PathBuf, most_held_bytes: usize) -> Self {
         Self {
             layout: Layout::new(schema::accepted(plan), &plan.contract),
             folder,
             names: plan.partition.iter().map(|field| field.name.clone()).collect(),
             partitions: Vec::new(),
             by_key: HashMap::new(),
-            held_rows: 0,
+            most_held_bytes,
+            held_bytes: 0,
+            finished: Vec::new(),
         }
     }
 
@@ -65,37 +67,47 @@ impl Scatter {
         (index, true)
     }
 
-    /// Add rows to a partition; row groups that are full are encoded on `pool` and written.
+    /// Add rows to a partition; a row group that is full is encoded on `pool` and written.
     ///
     /// # Errors
     /// `Error::Io` or `Error::Parquet` when a file can't be written.
     pub fn push(&mut self, partition: usize, part: Part, pool: &rayon::ThreadPool) -> Result<()> {
-        let rows = part.record_nos.len();
-        self.held_rows += rows;
-        self.partitions[partition].held_rows += rows;
-        self.partitions[partition].held.push(part);
-        if self.partitions[partition].held_rows >= GROUP_ROWS {
-            self.write_group(partition, pool)?;
-        } else if self.held_rows >= HELD_ROWS {
-            let fullest = (0..self.partitions.len()).max_by_key(|&index| self.partitions[index].held_rows);
-            self.write_group(fullest.unwrap_or(partition), pool)?;
+        let path = self.path(&self.partitions[partition].key);
+        let partition = &mut self.partitions[partition];
+        partition.held_rows += part.record_nos.len();
+        partition.held.push(part);
+        if partition.held_rows >= GROUP_ROWS {
+            let layout = &self.layout;
+            pool.install(|| partition.write_held(path, layout))?;
         }
         Ok(())
     }
 
-    fn write_group(&mut self, partition: usize, pool: &rayon::ThreadPool) -> Result<()> {
-        let path = self.path(&self.partitions[partition].key);
-        let partition = &mut self.partitions[partition];
-        self.held_rows -= partition.held_rows;
-        let layout = &self.layout;
-        pool.install(|| partition.write_held(path, layout))
+    /// Note that a chunk's rows were pushed. However few rows a partition takes of it, the chunk is held whole, so it is
+    /// chunks that are counted; and a file held open for each of many partitions would be too many.
+    ///
+    /// # Errors
+    /// `Error::Io` or `Error::Parquet` when a file can't be written.
+    pub fn chunk_pushed(&mut self, bytes: usize, pool: &rayon::ThreadPool) -> Result<()> {
+        self.held_bytes += bytes;
+        if self.held_bytes >= self.most_held_bytes {
+            self.complete(pool)?;
+            self.held_bytes = 0;
+        }
+        Ok(())
     }
 
-    /// Write what is held, side by side, and complete every file.
+    /// Write what is held and complete every file.
     ///
     /// # Errors
     /// `Error::Io` or `Error::Parquet` when a file can't be written.
     pub fn finish(mut self, pool: &rayon::ThreadPool) -> Result<Vec<(PartitionKey, Finished)>> {
+        self.complete(pool)?;
+        Ok(self.finished)
+    }
+
+    /// Write what is held, partitions side by side, and complete every file.
+    fn complete(&mut self, pool: &rayon::ThreadPool) -> Result<()> {
         let paths: Vec<PathBuf> = self.partitions.iter().map(|partition| self.path(&partition.key)).collect();
         let layout = &self.layout;
         let complete = |(partition, path): (&mut Partition, PathBuf)| {
@@ -109,20 +121,17 @@ impl Scatter {
                 .transpose()?
                 .map(|file| (partition.key.clone(), file)))
         };
+        let partitions = &mut self.partitions;
         let finished: Result<Vec<_>> =
-            pool.install(|| self.partitions.par_iter_mut().zip(paths).map(complete).collect());
-        Ok(finished?.into_iter().flatten().collect())
+            pool.install(|| partitions.par_iter_mut().zip(paths).map(complete).collect());
+        self.finished.extend(finished?.into_iter().flatten());
+        Ok(())
     }
 
     fn path(&self, key: &PartitionKey) -> PathBuf {
         let mut path = self.folder.clone();
         path.extend(self.names.iter().zip(key).map(|(name, value)| format!("{name}={}", path_text(value))));
         path.join(format!("{}.parquet", Uuid::new_v4()))
-    }
-
-    /// The partition fields' names with a key's values.
-    pub fn named(&self, key: &PartitionKey) -> BTreeMap<String, PartitionValue> {
-        named(&self.names, key)
     }
 }
 

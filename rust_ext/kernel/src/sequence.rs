@@ -146,7 +146,7 @@ impl Sequencer {
                 self.scatter.push(partition, part, pool)?;
             }
         }
-        Ok(())
+        self.scatter.chunk_pushed(parsed.rows.get_array_memory_size(), pool)
     }
 
     /// The scatter's indices of the chunk's partitions; the keys of those that are new are loaded.
@@ -258,7 +258,7 @@ impl Sequencer {
         for (name, records) in &parsed.unknown {
             count_name(&mut batch.outcome.unknown_fields, name.clone(), *records);
         }
-        for name in batch.facts.iter().flat_map(|facts| &facts.unknown_columns) {
+        for name in batch.facts.iter().flat_map(|facts| facts.unknown_columns.iter()) {
             count_name(&mut batch.outcome.unknown_fields, name.clone(), parsed.records as u64);
         }
     }

@@ -2,6 +2,12 @@
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
 
+/// Days since 1970-01-01 that the calendar of dates and timestamps has: the years 1 to 9999, as Python and SQL have.
+pub const CALENDAR: std::ops::RangeInclusive<i64> = -719_162..=2_932_896;
+
+/// Microseconds of a day.
+pub const DAY_MICROS: i64 = 86_400_000_000;
+
 /// An integer: an optional sign and digits. `None` when it is something else or doesn't fit.
 #[inline]
 pub fn integer(text: &str) -> Option<i64> {
@@ -168,9 +174,10 @@ fn iso_timestamp(text: &[u8], zoned: bool) -> Option<i64> {
     if !(iso.accept(b'T') || iso.accept(b' ') || iso.accept(b't')) {
         return None;
     }
-    let wall = days * 86_400_000_000 + iso.time()?;
+    let wall = days * DAY_MICROS + iso.time()?;
     let offset = if zoned { iso.zone()? } else { 0 };
-    iso.0.is_empty().then_some(wall - offset)
+    let micros = wall - offset;
+    (iso.0.is_empty() && CALENDAR.contains(&micros.div_euclid(DAY_MICROS))).then_some(micros)
 }
 
 #[cfg(test)]

@@ -220,8 +220,7 @@ impl NewFile {
     /// # Errors
     /// `Error::Io` when that fails.
     pub fn create(path: PathBuf) -> Result<Self> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        create_folder(path.parent().unwrap_or(Path::new(".")))?;
         let file = File::create_new(&path).map_err(|error| Error::io(&path, error))?;
         let file = BufWriter::with_capacity(1 << 20, file);
         Ok(Self { file, hash: Sha256::new(), bytes: 0, guard: RemoveOnDrop { path, armed: true } })
@@ -242,6 +241,17 @@ impl NewFile {
         let sha256 = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Finished { path, rows, bytes: self.bytes, sha256, guard: self.guard })
     }
+}
+
+/// Create a folder and those above it, each durable in the one that it is in.
+fn create_folder(folder: &Path) -> Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+    for parent in missing.iter().filter_map(|created| created.parent()) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| Error::io(parent, error))?;
+    }
+    Ok(())
 }
 
 impl Write for NewFile {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that unwraps fails where it should
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use arrow::{compute::concat_batches, record_batch::RecordBatch, util::pretty::pretty_format_batches};
 use dpipe_kernel::{
@@ -44,20 +44,10 @@ fn record() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Counts, accepted rows by partition and the quarantine, as text.
-fn result(
-    folder: &Path,
-    sources: &[Source],
-    batch_size: usize,
-    threads: usize,
-    chunk_bytes: usize,
-) -> String {
+fn result(folder: &Path, sources: &[Source], change: impl FnOnce(&mut Options)) -> String {
     let out = tempfile::tempdir_in(folder).unwrap();
-    let options = Options {
-        batch_size,
-        threads,
-        chunk_bytes,
-        ..Options::new(out.path().join("a"), out.path().join("q"))
-    };
+    let mut options = Options::new(out.path().join("a"), out.path().join("q"));
+    change(&mut options);
     let outcome = run(&plan(), sources, &options, &mut Alone).unwrap();
     for batch in &outcome.batches {
         assert_eq!(batch.records_in, batch.accepted + batch.rejected + batch.duplicate);
@@ -68,21 +58,20 @@ fn result(
     parts.join("\n")
 }
 
+/// The rows of each partition, its files one after the other.
 fn shown(outcome: &Outcome, kind: FileKind) -> Vec<String> {
-    let files = outcome.files.iter().filter(|file| file.kind == kind);
-    let mut shown: Vec<String> = files
-        .map(|file| {
-            let reader =
-                ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&file.path).unwrap()).unwrap();
-            let schema = reader.schema().clone();
-            let batches: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
-            let whole = concat_batches(&schema, &batches).unwrap();
-            assert_eq!(whole.num_rows(), file.rows);
-            format!("{:?}\n{}", file.partition, pretty_format_batches(&[whole]).unwrap())
-        })
-        .collect();
-    shown.sort();
-    shown
+    let mut partitions: BTreeMap<String, Vec<RecordBatch>> = BTreeMap::new();
+    for file in outcome.files.iter().filter(|file| file.kind == kind) {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&file.path).unwrap()).unwrap();
+        let batches: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), file.rows);
+        partitions.entry(format!("{:?}", file.partition)).or_default().extend(batches);
+    }
+    let whole = |batches: &[RecordBatch]| concat_batches(&batches[0].schema(), batches).unwrap();
+    let text = |(name, batches): (String, Vec<RecordBatch>)| {
+        format!("{name}\n{}", pretty_format_batches(&[whole(&batches)]).unwrap())
+    };
+    partitions.into_iter().map(text).collect()
 }
 
 proptest! {
@@ -94,6 +83,7 @@ proptest! {
         batch_size in 1usize..50,
         threads in 1usize..4,
         chunk_bytes in 1usize..400,
+        held_bytes in prop_oneof![Just(1usize), Just(3000), Just(1 << 30)],
     ) {
         let folder = tempfile::tempdir().unwrap();
         let sources: Vec<Source> = batches.iter().enumerate().map(|(index, records)| {
@@ -101,7 +91,11 @@ proptest! {
             fs::write(&path, records.join(&b'\n')).unwrap();
             Source { batch_id: format!("batch-{index}"), path, format: Some(dpipe_kernel::read::Format::Ndjson), compression: None }
         }).collect();
-        let expected = result(folder.path(), &sources, 100_000, 1, 1 << 20);
-        prop_assert_eq!(result(folder.path(), &sources, batch_size, threads, chunk_bytes), expected);
+        let expected = result(folder.path(), &sources, |options| options.threads = 1);
+        let found = result(folder.path(), &sources, |options| {
+            (options.batch_size, options.threads) = (batch_size, threads);
+            (options.chunk_bytes, options.held_bytes) = (chunk_bytes, held_bytes);
+        });
+        prop_assert_eq!(found, expected);
     }
 }

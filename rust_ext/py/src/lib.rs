@@ -1,6 +1,10 @@
 //! The Python binding: converts, lets go of the interpreter, calls the kernel, converts back.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+};
 
 use arrow::{ffi_stream::RecordBatchStreamReader, pyarrow::FromPyArrow, record_batch::RecordBatch};
 use dpipe_kernel::{
@@ -13,6 +17,7 @@ use dpipe_kernel::{
 use pyo3::{create_exception, exceptions::PyException, prelude::*, types::PyAny};
 
 create_exception!(_kernel, KernelError, PyException, "The kernel could not carry out its plan.");
+create_exception!(_kernel, KernelIoError, KernelError, "A file could not be opened, read or written.");
 
 /// Run the plan over the sources; see `dpipe/_kernel.pyi`.
 #[pyfunction]
@@ -41,14 +46,21 @@ fn process<'py>(
     options.batch_size = batch_size.max(1);
     options.threads = threads;
     let mut host = Caller { existing, progress, raised: None };
-    let outcome = py.detach(|| run(&Plan::from_json(plan)?, &sources, &options, &mut host));
+    let outcome = py.detach(|| {
+        let run = || run(&Plan::from_json(plan)?, &sources, &options, &mut host);
+        catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|_| Err(Error::Internal("the kernel panicked".into())))
+    });
     match outcome {
         Ok(outcome) => {
             let text =
                 serde_json::to_string(&outcome).map_err(|error| KernelError::new_err(error.to_string()))?;
             json.call_method1("loads", (text,))
         }
-        Err(error) => Err(host.raised.unwrap_or_else(|| KernelError::new_err(error.to_string()))),
+        Err(error) => Err(host.raised.unwrap_or_else(|| match error {
+            error if error.is_io() => KernelIoError::new_err(error.to_string()),
+            error => KernelError::new_err(error.to_string()),
+        })),
     }
 }
 
@@ -110,5 +122,6 @@ impl Host for Caller {
 #[pymodule]
 fn _kernel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("KernelError", module.py().get_type::<KernelError>())?;
+    module.add("KernelIoError", module.py().get_type::<KernelIoError>())?;
     module.add_function(wrap_pyfunction!(process, module)?)
 }

@@ -196,8 +196,7 @@ fn in_utc(data_type: &DataType) -> DataType {
 }
 
 fn as_json(field: &FieldRef, array: &ArrayRef) -> Result<StringArray> {
-    let array = &cast(array, &in_utc(array.data_type()))?;
-    let field = &Arc::new(field.as_ref().clone().with_data_type(array.data_type().clone()));
+    let (field, array) = &json_column(field, array)?;
     let options = EncoderOptions::default().with_explicit_nulls(true);
     let mut encoder = make_encoder(field, array, &options)?;
     let mut text = Vec::new();
@@ -210,6 +209,19 @@ fn as_json(field: &FieldRef, array: &ArrayRef) -> Result<StringArray> {
         Some(String::from_utf8_lossy(&text).into_owned())
     };
     Ok((0..array.len()).map(json).collect())
+}
+
+/// A column that JSON can be made of. One that has no JSON (a map whose keys aren't text) is shown by its type's name.
+fn json_column(field: &FieldRef, array: &ArrayRef) -> Result<(FieldRef, ArrayRef)> {
+    let array = cast(array, &in_utc(array.data_type()))?;
+    let retyped = |data_type: &DataType| Arc::new(field.as_ref().clone().with_data_type(data_type.clone()));
+    let field = retyped(array.data_type());
+    if make_encoder(&field, &array, &EncoderOptions::default()).is_ok() {
+        return Ok((field, array));
+    }
+    let name = format!("<{}>", array.data_type());
+    let shown: StringArray = (0..array.len()).map(|at| array.is_valid(at).then_some(name.as_str())).collect();
+    Ok((retyped(&DataType::Utf8), Arc::new(shown)))
 }
 
 /// Renders rows of a batch as JSON objects, to be kept as the bytes of records that have none of their own.
@@ -225,8 +237,14 @@ impl JsonRows {
     /// # Errors
     /// `Error::Arrow` when a column has a type that has no JSON.
     pub fn new(batch: &RecordBatch) -> Result<Self> {
-        let rows: ArrayRef = Arc::new(StructArray::from(batch.clone()));
-        let rows = cast(&rows, &in_utc(rows.data_type()))?;
+        let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+        let (fields, arrays): (Vec<_>, Vec<_>) = columns
+            .map(|(field, array)| json_column(field, array))
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .unzip();
+        let rows = StructArray::try_new_with_length(fields.into(), arrays, None, batch.num_rows())?;
+        let rows: ArrayRef = Arc::new(rows);
         let field = Arc::new(Field::new("row", rows.data_type().clone(), false));
         let options = EncoderOptions::default().with_explicit_nulls(true);
         make_encoder(&field, &rows, &options)?;

@@ -132,8 +132,6 @@ pub struct Input {
     pub csv: Option<Arc<csv::Header>>,
     /// Columns of the file that the plan doesn't know.
     pub unknown_columns: Vec<String>,
-    /// Length of the file.
-    pub bytes: u64,
     reader: Reader,
 }
 
@@ -194,13 +192,12 @@ pub fn open(source: &Source, plan: &Plan, chunk_bytes: usize, chunk_records: usi
         return columns(source, plan, limits, map.len() as u64);
     }
 
-    let bytes = map.len() as u64;
     let (window, member) = window(map, compression, limits.chunk_bytes).map_err(&fault)?;
     let name = member.clone().unwrap_or(name);
     let (reader, format, csv) =
         TextReader::open(window, source.format, &name, plan, limits).map_err(&fault)?;
     let unknown_columns = csv.as_ref().map(|header| header.unknown.clone()).unwrap_or_default();
-    Ok(Input { format, compression, member, csv, unknown_columns, bytes, reader: Reader::Text(reader) })
+    Ok(Input { format, compression, member, csv, unknown_columns, reader: Reader::Text(reader) })
 }
 
 /// Map a file; `None` when it is empty.
@@ -223,7 +220,6 @@ fn empty(source: &Source, name: &str) -> Input {
         member: None,
         csv: None,
         unknown_columns: Vec::new(),
-        bytes: 0,
         reader: Reader::Empty,
     }
 }
@@ -232,7 +228,7 @@ fn columns(source: &Source, plan: &Plan, limits: Limits, bytes: u64) -> Result<I
     let (reader, unknown_columns) = ParquetReader::open(&source.path, plan, limits.chunk_records, bytes)?;
     let reader = Reader::Columns(reader);
     let (format, compression) = (Format::Parquet, Compression::None);
-    Ok(Input { format, compression, member: None, csv: None, unknown_columns, bytes, reader })
+    Ok(Input { format, compression, member: None, csv: None, unknown_columns, reader })
 }
 
 /// A window on the decompressed bytes, and the archive's member that they are.

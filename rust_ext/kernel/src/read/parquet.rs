@@ -4,6 +4,7 @@
 //! run, and is turned into one.
 
 use std::{
+    collections::HashSet,
     fmt::Display,
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -44,12 +45,11 @@ impl ParquetReader {
         let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file))
             .map_err(|error| fault(format!("not a whole Parquet file: {error}")))?;
         let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
-        for (index, name) in names.iter().enumerate() {
-            if names[..index].contains(name) {
-                return Err(fault(format!("column `{name}` is there twice")));
-            }
+        let mut seen = HashSet::new();
+        if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
+            return Err(fault(format!("column `{name}` is there twice")));
         }
-        let is_known = |name: &String| plan.columns.iter().any(|column| column.name == *name);
+        let is_known = |name: &String| plan.column(name).is_ok();
         let known = (0..names.len()).filter(|index| is_known(&names[*index]));
         let mask = ProjectionMask::roots(builder.parquet_schema(), known);
         let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or_default();
