@@ -20,7 +20,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DPIPE_", extra="forbid", env_nested_delimiter="__")
 
-    name: str = Field(description="the project's name; the Iceberg catalog is called so")
+    name: str = Field(description="the project's name, for people")
     profile: str = "local"
     sources: dict[str, str] = Field(default_factory=dict, description="dataset → path or glob of its files")
     data_dir: Path = Field(default=Path("var"), description="where everything that dpipe writes lives")

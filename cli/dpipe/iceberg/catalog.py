@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from dpipe.settings import Project
 
+# Not the project's name: a catalog keeps its tables under this one, and a project may be renamed.
+CATALOG_NAME = "dpipe"
 RAW = "raw"
 QUARANTINE = "quarantine"
 LEDGER = ("dpipe", "batches")
@@ -56,7 +58,7 @@ def open_catalog(project: Project) -> Catalog:
 )
 def _open(project: Project, uri: str) -> Catalog:
     """Tried again, since another process may be making the same tables and namespaces just now."""
-    catalog = SqlCatalog(project.settings.name, uri=uri, warehouse=f"file://{project.lake}")
+    catalog = SqlCatalog(CATALOG_NAME, uri=uri, warehouse=f"file://{project.lake}")
     for namespace in NAMESPACES:
         catalog.create_namespace_if_not_exists(namespace)
     return catalog

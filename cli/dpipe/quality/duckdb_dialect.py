@@ -9,20 +9,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import duckdb_engine
 import sqlalchemy
 from sqlalchemy.dialects import registry
 
 if TYPE_CHECKING:
-    import duckdb
     from sqlalchemy.engine.interfaces import ReflectedColumn, ReflectedPrimaryKeyConstraint
 
 URL = "duckdb+lake:///:memory:"
 
 
+def _reserved_words() -> set[str]:
+    """Words that can't name a column everywhere unless they are quoted."""
+    with duckdb.connect() as connection:
+        words = connection.execute(
+            "select keyword_name from duckdb_keywords() where keyword_category <> 'unreserved'"
+        ).fetchall()
+    return {word for (word,) in words}
+
+
+class LakePreparer(duckdb_engine.DuckDBIdentifierPreparer):
+    """Quotes the words that DuckDB keeps to itself: PostgreSQL's list lacks `at`, `pivot` and others."""
+
+    reserved_words = duckdb_engine.DuckDBIdentifierPreparer.reserved_words | _reserved_words()
+
+
 class LakeDialect(duckdb_engine.Dialect):
     """DuckDB with reflection by `describe`, read without transactions."""
 
+    preparer = LakePreparer
     supports_statement_cache = False
 
     def get_columns(

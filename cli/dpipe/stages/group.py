@@ -106,6 +106,7 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
             quality.add_results(work.run, [check for verdict in verdicts for check in verdict.results])
             work.committed += outcome.record.batches
             work.snapshot_id = outcome.record.snapshot_id
+            _warn_of_lost_ends(outcome.record.batches, work.dataset)
             for manifest in group:
                 remove_folder(_refused_folder(work, manifest))  # of an earlier refusal
             return
@@ -136,6 +137,17 @@ def _run_kernel(
 def _judge(work: Work, result: KernelResult) -> list[Verdict]:
     accepted = [local_path(file.path) for file in result.accepted]
     return judge(work.contract, result.batches, accepted, work.project.settings.max_rejected_share)
+
+
+def _warn_of_lost_ends(batches: Sequence[BatchEntry], dataset: str) -> None:
+    """A source that breaks off is one rejected record, whatever it held after that: nobody should overlook it."""
+    for batch in batches:
+        rules = {violation["rule"] for violation in batch.violations}
+        if rules & {"truncated", "unreadable"}:
+            output.warn(
+                f"batch `{batch.batch_id}` of `{dataset}` (`{batch.source}`) breaks off: what comes after the break is "
+                f"in no count; `dpipe quarantine show {dataset} --batch {batch.batch_id}` says where"
+            )
 
 
 def _refuse(work: Work, table: Table, manifest: Manifest, verdict: Verdict, counts: BatchCounts) -> None:
