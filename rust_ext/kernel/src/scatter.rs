@@ -72,15 +72,15 @@ impl Scatter {
     /// # Errors
     /// `Error::Io` or `Error::Parquet` when a file can't be written.
     pub fn push(&mut self, partition: usize, part: Part, pool: &rayon::ThreadPool) -> Result<()> {
-        let path = self.path(&self.partitions[partition].key);
-        let partition = &mut self.partitions[partition];
-        partition.held_rows += part.record_nos.len();
-        partition.held.push(part);
-        if partition.held_rows >= GROUP_ROWS {
-            let layout = &self.layout;
-            pool.install(|| partition.write_held(path, layout))?;
+        let held = &mut self.partitions[partition];
+        held.held_rows += part.record_nos.len();
+        held.held.push(part);
+        if held.held_rows < GROUP_ROWS {
+            return Ok(());
         }
-        Ok(())
+        let path = self.path(&self.partitions[partition].key);
+        let (held, layout) = (&mut self.partitions[partition], &self.layout);
+        pool.install(|| held.write_held(path, layout))
     }
 
     /// Note that a chunk's rows were pushed. However few rows a partition takes of it, the chunk is held whole, so it is
