@@ -1,5 +1,7 @@
 //! From a cell to a value of its column's type, and whether the contract's rules hold of it.
 
+use std::fmt::Display;
+
 use regex::Regex;
 
 use crate::{
@@ -48,6 +50,12 @@ impl Checker {
         Ok(Self { columns })
     }
 
+    /// The bounds of a column of integers that has no other rules, both included.
+    pub fn integer_bounds(&self, index: usize) -> Option<(i64, i64)> {
+        let check = &self.columns[index];
+        (check.takes_integers() && !check.has_rules).then_some((check.low, check.high))
+    }
+
     /// Check one cell; what is broken is added to `violations`.
     #[inline]
     pub fn check(&self, index: usize, cell: &Cell, violations: &mut Vec<Violation>) -> Checked {
@@ -77,24 +85,19 @@ impl ColumnCheck {
         for rule in &column.rules {
             let numeric = integer || column.kind == Kind::Float64;
             let text = column.kind == Kind::String;
-            // `as` saturates, and so does a bound beyond 64 bits.
-            #[allow(clippy::cast_possible_truncation)]
             match rule {
-                Rule::Minimum { value } if integer => low = low.max(value.ceil() as i64),
-                Rule::Maximum { value } if integer => high = high.min(value.floor() as i64),
-                Rule::ExclusiveMinimum { value } if integer => {
-                    low = low.max((value.floor() as i64).saturating_add(1))
-                }
-                Rule::ExclusiveMaximum { value } if integer => {
-                    high = high.min((value.ceil() as i64).saturating_sub(1))
-                }
                 Rule::Minimum { .. }
                 | Rule::Maximum { .. }
                 | Rule::ExclusiveMinimum { .. }
                 | Rule::ExclusiveMaximum { .. }
                     if numeric =>
                 {
-                    has_rules = true;
+                    if integer {
+                        let (lowest, highest) = integers_within(rule);
+                        (low, high) = (low.max(lowest), high.min(highest));
+                    } else {
+                        has_rules = true;
+                    }
                 }
                 Rule::MinLength { .. } | Rule::MaxLength { .. } if text => has_rules = true,
                 Rule::Pattern { value } if text => {
@@ -202,33 +205,32 @@ impl ColumnCheck {
         if value >= self.low && value <= self.high {
             return true;
         }
-        #[allow(clippy::cast_precision_loss)] // only the rule's name and text depend on it
-        self.limits(index, value as f64, &value.to_string(), violations);
+        let is_beyond = |rule: &Rule| {
+            let (lowest, highest) = integers_within(rule);
+            value < lowest || value > highest
+        };
+        self.limits(index, &value, is_beyond, violations);
         false
     }
 
-    /// Every limit that `value` is beyond.
+    /// A violation of every limit that the value `shown` is beyond.
     #[cold]
-    fn limits(&self, index: usize, value: f64, shown: &str, violations: &mut Vec<Violation>) {
-        let mut broken = |rule, what: &str, limit: &f64| {
-            violations.push(Violation::of_column(index, rule, format!("{shown} is {what} {limit}")));
-        };
-        for rule in &self.column.rules {
-            match rule {
-                Rule::Minimum { value: limit } if value < *limit => {
-                    broken("minimum", "below the minimum", limit)
-                }
-                Rule::Maximum { value: limit } if value > *limit => {
-                    broken("maximum", "above the maximum", limit)
-                }
-                Rule::ExclusiveMinimum { value: limit } if value <= *limit => {
-                    broken("exclusiveMinimum", "not above", limit);
-                }
-                Rule::ExclusiveMaximum { value: limit } if value >= *limit => {
-                    broken("exclusiveMaximum", "not below", limit);
-                }
-                _ => {}
-            }
+    fn limits(
+        &self,
+        index: usize,
+        shown: &dyn Display,
+        is_beyond: impl Fn(&Rule) -> bool,
+        violations: &mut Vec<Violation>,
+    ) {
+        for rule in self.column.rules.iter().filter(|rule| is_beyond(rule)) {
+            let (name, what, limit) = match rule {
+                Rule::Minimum { value } => ("minimum", "below the minimum", value),
+                Rule::Maximum { value } => ("maximum", "above the maximum", value),
+                Rule::ExclusiveMinimum { value } => ("exclusiveMinimum", "not above", value),
+                Rule::ExclusiveMaximum { value } => ("exclusiveMaximum", "not below", value),
+                _ => continue,
+            };
+            violations.push(Violation::of_column(index, name, format!("{shown} is {what} {limit}")));
         }
     }
 
@@ -238,7 +240,14 @@ impl ColumnCheck {
         match self.column.kind {
             Kind::Float64 => {
                 let number = f64::from_bits(value.cast_unsigned());
-                self.limits(index, number, &number.to_string(), violations);
+                let is_beyond = |rule: &Rule| match rule {
+                    Rule::Minimum { value } => number < *value,
+                    Rule::Maximum { value } => number > *value,
+                    Rule::ExclusiveMinimum { value } => number <= *value,
+                    Rule::ExclusiveMaximum { value } => number >= *value,
+                    _ => false,
+                };
+                self.limits(index, &number, is_beyond, violations);
             }
             Kind::String => self.text_rules(index, cell.text().unwrap_or_default(), violations),
             _ => self.enumeration(index, &value.to_string(), violations),
@@ -280,6 +289,19 @@ impl ColumnCheck {
                 violations.push(Violation::of_column(index, "enum", message));
             }
         }
+    }
+}
+
+/// The least and the greatest integer that a limit allows. A 64-bit integer isn't turned into a float to be compared: the
+/// nearest one may lie on the other side of the limit.
+#[allow(clippy::cast_possible_truncation)] // `as` saturates, and so does a limit beyond 64 bits
+fn integers_within(rule: &Rule) -> (i64, i64) {
+    match rule {
+        Rule::Minimum { value } => (value.ceil() as i64, i64::MAX),
+        Rule::Maximum { value } => (i64::MIN, value.floor() as i64),
+        Rule::ExclusiveMinimum { value } => ((value.floor() as i64).saturating_add(1), i64::MAX),
+        Rule::ExclusiveMaximum { value } => (i64::MIN, (value.ceil() as i64).saturating_sub(1)),
+        _ => (i64::MIN, i64::MAX),
     }
 }
 
@@ -420,6 +442,20 @@ mod tests {
         assert!(verdict(2).is_empty() && verdict(3).is_empty());
         assert_eq!(verdict(4), ["exclusiveMaximum"]);
         assert_eq!(check("float64", rules, Cell::Number("4.0")).1, ["exclusiveMaximum"]);
+    }
+
+    #[test]
+    fn bounds_beyond_a_floats_digits_are_kept_too() {
+        const LIMIT: i64 = 1 << 53; // the float next to it is two away
+        let verdict = |rule: &str, value| {
+            let rules = json!([{"rule": rule, "value": LIMIT.abs() * i64::signum(value)}]);
+            check("int64", rules, Cell::Int(value)).1
+        };
+        assert_eq!(verdict("maximum", LIMIT + 1), ["maximum"]);
+        assert_eq!(verdict("minimum", -LIMIT - 1), ["minimum"]);
+        assert!(verdict("exclusiveMinimum", LIMIT + 1).is_empty());
+        assert!(verdict("exclusiveMaximum", -LIMIT - 1).is_empty());
+        assert_eq!(verdict("exclusiveMinimum", LIMIT), ["exclusiveMinimum"]);
     }
 
     #[test]

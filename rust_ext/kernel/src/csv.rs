@@ -9,6 +9,8 @@ use std::collections::HashSet;
 use crate::{
     cell::{Cell, Row, Violation},
     plan::{CsvOptions, Plan},
+    quick::{Quick, Scratch},
+    rows::Rows,
 };
 
 /// The first record of a CSV file.
@@ -22,6 +24,8 @@ pub struct Header {
     pub columns: Vec<Option<usize>>,
     /// Names that the plan doesn't know.
     pub unknown: Vec<String>,
+    /// The plan's columns that the file doesn't have.
+    absent: Vec<usize>,
     /// How many columns the plan has.
     width: usize,
 }
@@ -55,20 +59,24 @@ impl Header {
         let unknown =
             names.iter().zip(&columns).filter(|(_, column)| column.is_none()).map(|(name, _)| name.clone());
         let unknown = unknown.collect();
-        Ok(Self { raw: raw.to_vec(), names, columns, unknown, width: plan.columns.len() })
+        let width = plan.columns.len();
+        let absent = (0..width).filter(|column| !columns.contains(&Some(*column))).collect();
+        Ok(Self { raw: raw.to_vec(), names, columns, unknown, absent, width })
     }
 
     /// The header that a file without one would have: the plan's columns in their order.
     pub fn of_plan(plan: &Plan) -> Self {
         let names: Vec<String> = plan.columns.iter().map(|column| column.name.clone()).collect();
         let columns = (0..names.len()).map(Some).collect();
-        Self { raw: Vec::new(), width: names.len(), names, columns, unknown: Vec::new() }
+        let (unknown, absent) = (Vec::new(), Vec::new());
+        Self { raw: Vec::new(), width: names.len(), names, columns, unknown, absent }
     }
 
     /// The header of a file that ends before there is one.
     pub fn none(plan: &Plan) -> Self {
-        let (names, columns, unknown) = (Vec::new(), Vec::new(), Vec::new());
-        Self { raw: Vec::new(), names, columns, unknown, width: plan.columns.len() }
+        let width = plan.columns.len();
+        let absent = (0..width).collect();
+        Self { raw: Vec::new(), names: Vec::new(), columns: Vec::new(), unknown: Vec::new(), absent, width }
     }
 }
 
@@ -105,6 +113,64 @@ pub fn parse_record<'a>(
     let fields = if count == 1 { "field" } else { "fields" };
     let message = format!("{count} {fields} where the header has {}", header.columns.len());
     Err(Violation::of_record("field_count", message))
+}
+
+/// Read the record that begins at `start` and has no quoted field, if `is_end` says of the place after it that a record may end
+/// there. That place; `None` when it is more than the quick path can judge, and then nothing of it is in `rows`.
+#[inline]
+pub fn read_quickly<'a>(
+    text: &'a str,
+    start: usize,
+    is_end: impl Fn(&[u8], usize) -> bool,
+    header: &Header,
+    quick: &Quick,
+    rows: &mut Rows,
+    scratch: &mut Scratch<'a>,
+) -> Option<usize> {
+    let stop = quick_fields(text, start, header, quick, rows, scratch);
+    let stop = stop.filter(|stop| is_end(text.as_bytes(), *stop));
+    if stop.is_some() {
+        scratch.commit(rows.columns());
+        rows.commit();
+    } else {
+        scratch.take_back();
+        rows.take_back();
+    }
+    stop
+}
+
+#[inline]
+fn quick_fields<'a>(
+    text: &'a str,
+    start: usize,
+    header: &Header,
+    quick: &Quick,
+    rows: &mut Rows,
+    scratch: &mut Scratch<'a>,
+) -> Option<usize> {
+    let (bytes, columns, fields) = (text.as_bytes(), rows.columns(), &quick.fields);
+    let mut at = start;
+    for (index, column) in header.columns.iter().enumerate() {
+        if index > 0 {
+            if bytes.get(at) != Some(&fields.delimiter) {
+                return None;
+            }
+            at += 1;
+        }
+        if bytes.get(at) == Some(&fields.quote) {
+            return None;
+        }
+        at = match column {
+            Some(column) => quick.columns[*column].csv(text, at, fields, &quick.checker, columns, scratch)?,
+            None => fields.stop(bytes, at)?,
+        };
+    }
+    for column in &header.absent {
+        if !quick.columns[*column].absent(columns) {
+            return None;
+        }
+    }
+    Some(at)
 }
 
 /// A field as it is found.

@@ -4,21 +4,20 @@
 
 use std::hash::{BuildHasher, Hasher};
 
+use arrow::record_batch::RecordBatch;
 use foldhash::fast::RandomState;
-use hashbrown::{HashTable, hash_table::Entry};
 
 use crate::{
-    cell::Cell,
-    check::Checked,
     error::Result,
-    plan::{Kind, Plan},
+    plan::Plan,
+    scalars::{Scalar, Scalars, Values},
 };
 
 /// Encodes keys and fingerprints whole rows.
 #[derive(Clone)]
 pub struct KeyEncoder {
     key: Vec<usize>,
-    is_text: Vec<bool>,
+    width: usize,
     state: RandomState,
 }
 
@@ -39,6 +38,9 @@ pub struct Key<'a> {
     fingerprint: u64,
 }
 
+/// An odd number without a pattern, to mix bits by multiplying (the golden ratio in 64 bits).
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+
 impl KeyEncoder {
     /// An encoder for the plan's key, `None` when records have none.
     ///
@@ -49,54 +51,104 @@ impl KeyEncoder {
             return Ok(None);
         }
         let key = plan.key.iter().map(|name| plan.column(name)).collect::<Result<_>>()?;
-        let is_text = plan.columns.iter().map(|column| column.kind == Kind::String).collect();
-        Ok(Some(Self { key, is_text, state: RandomState::default() }))
+        Ok(Some(Self { key, width: plan.columns.len(), state: RandomState::default() }))
     }
 
-    /// Add a row's key to `keys`.
+    /// The keys of rows whose first columns are the plan's.
+    ///
+    /// # Errors
+    /// `Error::Internal` when a column has a type that no plan's has.
+    pub fn encode(&self, rows: &RecordBatch) -> Result<Keys> {
+        let columns = rows.columns()[..self.width].iter().map(|array| Scalars::of(array));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let count = rows.num_rows();
+        let mut keys = Keys {
+            bytes: Vec::with_capacity(count * self.key.len() * 5),
+            ends: Vec::with_capacity(count),
+            hashes: Vec::with_capacity(count),
+            fingerprints: self.fingerprints(&columns, count),
+        };
+        for row in 0..count {
+            let start = keys.bytes.len();
+            for &index in &self.key {
+                push(&mut keys.bytes, columns[index].get(row));
+            }
+            keys.ends.push(keys.bytes.len());
+            let mut hasher = self.state.build_hasher();
+            hasher.write(&keys.bytes[start..]);
+            keys.hashes.push(hasher.finish());
+        }
+        Ok(keys)
+    }
+
+    /// A hash of all of each row's values, column by column. It only labels a duplicate as identical or conflicting.
+    fn fingerprints(&self, columns: &[Scalars], rows: usize) -> Vec<u64> {
+        const NULL: u64 = 0x6e75_6c6c_6e75_6c6c;
+        let mut hashes = vec![MIX; rows];
+        let mut texts = Vec::new();
+        for column in columns {
+            let mix = |hash: &mut u64, value: u64| *hash = (hash.rotate_left(29) ^ value).wrapping_mul(MIX);
+            // What stands in the place of a null has no meaning: such a row's hash goes on from what it was before.
+            let is_null = |row: &usize| column.nulls().is_some_and(|nulls| nulls.is_null(*row));
+            let nulls = (0..if column.nulls().is_some() { rows } else { 0 }).filter(is_null);
+            let nulls: Vec<_> = nulls.map(|row| (row, hashes[row])).collect();
+            let all = hashes.iter_mut();
+            match column.values() {
+                Values::Int32(values) => all.zip(*values).for_each(|(hash, value)| mix(hash, *value as u64)),
+                Values::Int64(values) => all.zip(*values).for_each(|(hash, value)| mix(hash, *value as u64)),
+                Values::Float64(values) => {
+                    all.zip(*values).for_each(|(hash, value)| mix(hash, value.to_bits()))
+                }
+                Values::Boolean(values) => {
+                    all.zip(values.values()).for_each(|(hash, value)| mix(hash, u64::from(value)));
+                }
+                Values::Text(values) => {
+                    texts.clear();
+                    texts.extend((0..rows).map(|row| self.text_hash(values.value(row))));
+                    all.zip(&texts).for_each(|(hash, value)| mix(hash, *value));
+                }
+            }
+            for (row, before) in nulls {
+                hashes[row] = before;
+                mix(&mut hashes[row], NULL);
+            }
+        }
+        hashes
+    }
+
     #[inline]
-    pub fn push(&self, row: &[Cell], checked: &[Checked], keys: &mut Keys) {
-        let start = keys.bytes.len();
-        for &index in &self.key {
-            match checked[index] {
-                Checked::Value(_) if self.is_text[index] => {
-                    let text = row[index].text().unwrap_or_default();
-                    keys.bytes.extend_from_slice(&(text.len() as u64 + 1).to_le_bytes());
-                    keys.bytes.extend_from_slice(text.as_bytes());
-                }
-                Checked::Value(value) => {
-                    keys.bytes.push(1);
-                    keys.bytes.extend_from_slice(&value.to_le_bytes());
-                }
-                _ => keys.bytes.push(0),
-            }
+    fn text_hash(&self, text: &str) -> u64 {
+        let bytes = text.as_bytes();
+        if bytes.len() < 8 {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            word[7] = bytes.len() as u8;
+            return u64::from_le_bytes(word);
         }
-        keys.ends.push(keys.bytes.len());
-        let mut hasher = self.state.build_hasher();
-        hasher.write(&keys.bytes[start..]);
-        keys.hashes.push(hasher.finish());
-        keys.fingerprints.push(self.fingerprint(row, checked));
+        self.state.hash_one(bytes)
     }
+}
 
-    /// A hash of all of a row's values. It only labels a duplicate as identical or conflicting.
-    fn fingerprint(&self, row: &[Cell], checked: &[Checked]) -> u64 {
-        let mut hasher = self.state.build_hasher();
-        for ((cell, checked), is_text) in row.iter().zip(checked).zip(&self.is_text) {
-            // Each cell begins with a number of its own kind, so that no two rows hash the same stream.
-            match checked {
-                Checked::Value(_) if *is_text => {
-                    let text = cell.text().unwrap_or_default();
-                    hasher.write_u64(2 + text.len() as u64);
-                    hasher.write(text.as_bytes());
-                }
-                Checked::Value(value) => {
-                    hasher.write_u64(1);
-                    hasher.write_i64(*value);
-                }
-                _ => hasher.write_u64(0),
-            }
+/// Append a value so that no two different lists of values give the same bytes.
+#[inline]
+fn push(bytes: &mut Vec<u8>, value: Scalar) {
+    match value {
+        Scalar::Null => bytes.push(0xff),
+        Scalar::Number(value) => {
+            // Small numbers, which most are, take few bytes: how many come first, then those that aren't all sign.
+            let zigzag = ((value << 1) ^ (value >> 63)).cast_unsigned();
+            let length = 8 - zigzag.leading_zeros() as usize / 8;
+            let mut word = [0; 9];
+            word[0] = length as u8;
+            word[1..].copy_from_slice(&zigzag.to_le_bytes());
+            let before = bytes.len();
+            bytes.extend_from_slice(&word);
+            bytes.truncate(before + 1 + length);
         }
-        hasher.finish()
+        Scalar::Text(text) => {
+            push(bytes, Scalar::Number(text.len().cast_signed() as i64));
+            bytes.extend_from_slice(text.as_bytes());
+        }
     }
 }
 
@@ -131,51 +183,118 @@ pub struct Winner {
 }
 
 /// Every key seen so far.
+///
+/// A slot of the table holds the upper half of a key's hash and the key's number, and its place in the table grows with that
+/// half. So a look-up touches one place of a small table, and the table grows by one walk from its beginning to its end.
 #[derive(Default)]
 pub struct KeyIndex {
-    table: HashTable<Slot>,
+    slots: Vec<u64>,
+    keys: Vec<Known>,
     bytes: Vec<u8>,
 }
 
-struct Slot {
-    hash: u64,
-    start: usize,
-    length: u32,
+/// A key that is known, and the record that has it.
+struct Known {
+    stop: usize,
     fingerprint: u64,
     place: RecordPlace,
 }
 
+const HALF: u32 = 32;
+
 impl KeyIndex {
+    /// Claim the keys of rows for the records at `place`; `taken` is told of those that another record has already.
+    pub fn claim_all(
+        &mut self,
+        keys: &Keys,
+        place: impl Fn(usize) -> RecordPlace,
+        mut taken: impl FnMut(usize, Winner),
+    ) {
+        const BLOCK: usize = 32;
+        let count = keys.hashes.len();
+        for start in (0..count).step_by(BLOCK) {
+            let block = start..(start + BLOCK).min(count);
+            self.reserve(block.len());
+            // The slots of a block are fetched from memory side by side, and are near when they are needed.
+            let touched = block.clone().fold(0, |all, row| all ^ self.slots[self.slot(keys.hashes[row])]);
+            std::hint::black_box(touched);
+            for row in block {
+                if let Some(winner) = self.claim(keys.get(row), place(row)) {
+                    taken(row, winner);
+                }
+            }
+        }
+    }
+
     /// Claim a key for the record at `place`; `Some` winner when another record has it already.
     #[inline]
     pub fn claim(&mut self, key: Key<'_>, place: RecordPlace) -> Option<Winner> {
-        let bytes = &mut self.bytes;
-        let same = |slot: &Slot| {
-            slot.hash == key.hash && bytes[slot.start..slot.start + slot.length as usize] == *key.bytes
-        };
-        match self.table.entry(key.hash, same, |slot| slot.hash) {
-            Entry::Occupied(entry) => {
-                let slot = entry.get();
-                Some(Winner { place: slot.place, identical: slot.fingerprint == key.fingerprint })
+        self.reserve(1);
+        let mut at = self.slot(key.hash);
+        loop {
+            let slot = self.slots[at];
+            if slot == 0 {
+                break;
             }
-            Entry::Vacant(entry) => {
-                let length = u32::try_from(key.bytes.len()).expect("a key is no longer than its record");
-                entry.insert(Slot {
-                    hash: key.hash,
-                    start: bytes.len(),
-                    length,
-                    fingerprint: key.fingerprint,
-                    place,
-                });
-                bytes.extend_from_slice(key.bytes);
-                None
+            if slot >> HALF == key.hash >> HALF {
+                let number = (slot & u64::from(u32::MAX)) as usize - 1;
+                let known = &self.keys[number];
+                if self.bytes[self.start(number)..known.stop] == *key.bytes {
+                    let identical = known.fingerprint == key.fingerprint;
+                    return Some(Winner { place: known.place, identical });
+                }
             }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+        self.bytes.extend_from_slice(key.bytes);
+        self.keys.push(Known { stop: self.bytes.len(), fingerprint: key.fingerprint, place });
+        let number = u32::try_from(self.keys.len()).expect("a run has fewer than 2³² keys");
+        self.slots[at] = key.hash >> HALF << HALF | u64::from(number);
+        None
+    }
+
+    fn start(&self, number: usize) -> usize {
+        number.checked_sub(1).map_or(0, |before| self.keys[before].stop)
+    }
+
+    /// Where in the table a key with this hash is looked for first.
+    #[inline]
+    fn slot(&self, hash: u64) -> usize {
+        (((hash >> HALF) * self.slots.len() as u64) >> HALF) as usize
+    }
+
+    /// Make room for so many more keys.
+    #[inline]
+    fn reserve(&mut self, more: usize) {
+        if (self.keys.len() + more) * 4 > self.slots.len() * 3 {
+            self.grow(more);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, more: usize) {
+        let wanted = ((self.keys.len() + more) * 2).next_power_of_two().max(1 << 10);
+        let before = std::mem::replace(&mut self.slots, vec![0; wanted]);
+        for slot in before.into_iter().filter(|slot| *slot != 0) {
+            let mut at = self.slot(slot);
+            while self.slots[at] != 0 {
+                at = (at + 1) & (wanted - 1);
+            }
+            self.slots[at] = slot;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::{
+        array::{Array, ArrayRef, Int64Array, StringArray},
+        datatypes::DataType,
+    };
+    use proptest::{option, prelude::*};
+
     use super::*;
 
     fn place(record: u64) -> RecordPlace {
@@ -210,34 +329,68 @@ mod tests {
         }
     }
 
+    fn encode(columns: &[(&str, ArrayRef)], key: &[&str]) -> Keys {
+        let plan_columns: Vec<_> = columns
+            .iter()
+            .zip(1..)
+            .map(|((name, array), id)| {
+                let kind = if array.data_type() == &DataType::Utf8 { "string" } else { "int64" };
+                serde_json::json!({"name": name, "field_id": id, "type": kind})
+            })
+            .collect();
+        let plan = serde_json::json!({"dataset": "d", "contract": "c", "columns": plan_columns, "key": key});
+        let encoder = KeyEncoder::new(&Plan::from_json(&plan.to_string()).unwrap()).unwrap().unwrap();
+        encoder.encode(&RecordBatch::try_from_iter(columns.to_vec()).unwrap()).unwrap()
+    }
+
+    fn integers(values: &[Option<i64>]) -> ArrayRef {
+        Arc::new(Int64Array::from(values.to_vec()))
+    }
+
+    fn texts(values: &[Option<&str>]) -> ArrayRef {
+        Arc::new(StringArray::from(values.to_vec()))
+    }
+
     #[test]
     fn a_null_is_not_taken_for_a_value_next_to_it() {
-        let columns = serde_json::json!([
-            {"name": "id", "field_id": 1, "type": "int64"}, {"name": "a", "field_id": 2, "type": "int64"},
-            {"name": "b", "field_id": 3, "type": "int64"}]);
-        let plan = serde_json::json!({"dataset": "d", "contract": "c", "columns": columns, "key": ["id"]});
-        let encoder = KeyEncoder::new(&Plan::from_json(&plan.to_string()).unwrap()).unwrap().unwrap();
-        let row = [Cell::Null, Cell::Null, Cell::Null];
-        let (mut keys, id) = (Keys::default(), Checked::Value(1));
-        encoder.push(&row, &[id, Checked::Null, Checked::Value(-1)], &mut keys);
-        encoder.push(&row, &[id, Checked::Value(-1), Checked::Null], &mut keys);
+        let columns = [
+            ("id", integers(&[Some(1), Some(1), Some(1)])),
+            ("a", integers(&[None, Some(-1), Some(0)])),
+            ("b", integers(&[Some(-1), None, Some(-1)])),
+        ];
+        let keys = encode(&columns, &["id"]);
         assert_ne!(keys.get(0).fingerprint, keys.get(1).fingerprint);
+        assert_ne!(keys.get(0).fingerprint, keys.get(2).fingerprint);
     }
 
     #[test]
     fn texts_do_not_run_into_each_other() {
-        let columns = serde_json::json!([
-            {"name": "a", "field_id": 1, "type": "string"}, {"name": "b", "field_id": 2, "type": "string"}]);
-        let plan =
-            serde_json::json!({"dataset": "d", "contract": "c", "columns": columns, "key": ["a", "b"]});
-        let encoder = KeyEncoder::new(&Plan::from_json(&plan.to_string()).unwrap()).unwrap().unwrap();
-        let mut keys = Keys::default();
-        let value = Checked::Value(0);
-        encoder.push(&[Cell::Str("x"), Cell::Str("yz")], &[value, value], &mut keys);
-        encoder.push(&[Cell::Str("xy"), Cell::Str("z")], &[value, value], &mut keys);
-        encoder.push(&[Cell::Str(""), Cell::Null], &[value, Checked::Null], &mut keys);
-        encoder.push(&[Cell::Null, Cell::Str("")], &[Checked::Null, value], &mut keys);
+        let columns = [
+            ("a", texts(&[Some("x"), Some("xy"), Some(""), None])),
+            ("b", texts(&[Some("yz"), Some("z"), None, Some("")])),
+        ];
+        let keys = encode(&columns, &["a", "b"]);
         let mut index = KeyIndex::default();
         assert!((0..4).all(|row| index.claim(keys.get(row), place(1)).is_none()));
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_equal_exactly_when_their_values_are(
+            rows in prop::collection::vec((option::of(any::<i64>()), option::of(0..3i64), option::of("[ab]{0,9}")), 1..40),
+        ) {
+            let a: Vec<_> = rows.iter().map(|row| row.0.map(|a| a >> (a & 63))).collect();
+            let b: Vec<_> = rows.iter().map(|row| row.1).collect();
+            let c: Vec<_> = rows.iter().map(|row| row.2.as_deref()).collect();
+            let columns = [("a", integers(&a)), ("b", integers(&b)), ("c", texts(&c))];
+            let keys = encode(&columns, &["a", "b", "c"]);
+            for one in 0..rows.len() {
+                for other in 0..rows.len() {
+                    let same = (a[one], b[one], c[one]) == (a[other], b[other], c[other]);
+                    prop_assert_eq!(keys.get(one).bytes == keys.get(other).bytes, same);
+                    prop_assert_eq!(keys.get(one).fingerprint == keys.get(other).fingerprint, same);
+                }
+            }
+        }
     }
 }

@@ -41,7 +41,7 @@ impl Parser {
     pub fn parse<'a>(&self, record: &'a str, row: &mut Row<'a>, unknown: &mut Vec<String>) -> Parsed<()> {
         row.clear();
         row.resize(self.names.len(), Cell::Missing);
-        let mut cursor = Cursor { text: record, bytes: record.as_bytes(), at: 0 };
+        let mut cursor = Cursor::new(record, 0);
         cursor.skip_white();
         if cursor.peek() != Some(b'{') {
             return Err(malformed(cursor.at, "not a JSON object"));
@@ -107,13 +107,20 @@ impl Parser {
     }
 }
 
-struct Cursor<'a> {
+/// Reads JSON from a place in a text on.
+pub(crate) struct Cursor<'a> {
     text: &'a str,
     bytes: &'a [u8],
-    at: usize,
+    /// The place.
+    pub(crate) at: usize,
 }
 
 impl<'a> Cursor<'a> {
+    /// A cursor at the byte `at`.
+    pub(crate) fn new(text: &'a str, at: usize) -> Self {
+        Self { text, bytes: text.as_bytes(), at }
+    }
+
     #[inline]
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
@@ -126,8 +133,9 @@ impl<'a> Cursor<'a> {
         byte
     }
 
+    /// Pass white space.
     #[inline]
-    fn skip_white(&mut self) {
+    pub(crate) fn skip_white(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.at += 1;
         }
@@ -147,8 +155,9 @@ impl<'a> Cursor<'a> {
         if self.at == self.bytes.len() { Ok(()) } else { Err(malformed(self.at, "text after the object")) }
     }
 
+    /// The value that begins here.
     #[inline]
-    fn value(&mut self) -> Parsed<Cell<'a>> {
+    pub(crate) fn value(&mut self) -> Parsed<Cell<'a>> {
         match self.peek() {
             Some(b'"') => {
                 self.at += 1;
@@ -220,9 +229,14 @@ impl<'a> Cursor<'a> {
         if self.at == first { Err(malformed(start, "not a number")) } else { Ok(()) }
     }
 
+    /// Pass `byte`; `None` when another one is here.
+    pub(crate) fn accept(&mut self, byte: u8) -> Option<()> {
+        (self.peek() == Some(byte)).then(|| self.at += 1)
+    }
+
     /// The string whose opening quote was just read.
     #[inline]
-    fn string(&mut self) -> Parsed<Cell<'a>> {
+    pub(crate) fn string(&mut self) -> Parsed<Cell<'a>> {
         let start = self.at;
         self.at += plain_length(&self.bytes[start..]);
         match self.peek() {

@@ -4,6 +4,7 @@
 //! [`read`] frames it in a [`chunk`], [`parse`] turns it into [`cell`]s, [`check`] gives them types and holds the rules
 //! against them, [`sequence`] finds its duplicates, [`scatter`] and [`quarantine`] write it.
 
+mod buffers;
 pub mod cell;
 pub mod check;
 pub mod chunk;
@@ -17,11 +18,15 @@ pub mod parse;
 pub mod partition;
 pub mod plan;
 pub mod quarantine;
+pub mod quick;
 pub mod read;
 pub mod rows;
 pub mod run;
+mod scalars;
 pub mod scatter;
 pub mod schema;
 pub mod sequence;
+mod swar;
+pub mod template;
 pub mod text;
 pub mod write;

@@ -2,21 +2,23 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use arrow::record_batch::RecordBatch;
+use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
 
 use crate::{
     cell::{Cell, Row, Violation},
     check::{Checked, Checker},
-    chunk::{Chunk, Framing},
+    chunk::{Chunk, Frame, Framing},
     csv,
     dedupe::{KeyEncoder, Keys},
     error::Result,
     json,
     partition::{Partitioner, RowPartitions},
     plan::{Plan, UnknownFields},
+    quick::{Quick, Scratch},
     read::{Format, columns::RowReader, lines},
     rows::Rows,
     schema,
+    template::Template,
 };
 
 /// The compiled plan: what every chunk is parsed with.
@@ -25,13 +27,13 @@ pub struct Compiled {
     pub plan: Plan,
     /// Parses JSON records.
     json: json::Parser,
-    /// Types cells and checks rules.
-    checker: Checker,
+    /// Types cells and checks rules, all or those that a few instructions can judge.
+    quick: Quick,
     /// Encodes keys, when records have one.
     pub keys: Option<KeyEncoder>,
     /// Gives rows their partitions.
     partitioner: Partitioner,
-    columns: arrow::datatypes::SchemaRef,
+    columns: SchemaRef,
 }
 
 impl Compiled {
@@ -42,7 +44,7 @@ impl Compiled {
     pub fn new(plan: Plan) -> Result<Self> {
         Ok(Self {
             json: json::Parser::new(&plan),
-            checker: Checker::new(&plan)?,
+            quick: Quick::new(&plan, Checker::new(&plan)?),
             keys: KeyEncoder::new(&plan)?,
             partitioner: Partitioner::new(&plan)?,
             columns: schema::columns(&plan),
@@ -121,27 +123,12 @@ pub fn parse(
     match chunk {
         Chunk::Text { data, framing, .. } => {
             let mut sink = Sink::new(compiled, refused, data.len() / 200);
-            let valid = simdutf8::basic::from_utf8(data).ok();
-            let text = |range: &Range<usize>| match valid {
-                Some(text) => Ok(&text[range.clone()]),
-                None => utf8(&data[range.clone()]),
-            };
+            let mut quick = QuickReader::new(compiled, dialect, refused);
             match framing {
-                Framing::Lines => {
-                    for range in lines::records(data, dialect.format()) {
-                        sink.text_record(dialect, text(&range), range);
-                    }
-                }
-                Framing::Records(frames) => {
-                    for frame in frames {
-                        let text = match &frame.fault {
-                            Some(fault) => Err(fault.clone()),
-                            None => text(&frame.range),
-                        };
-                        sink.text_record(dialect, text, frame.range.clone());
-                    }
-                }
+                Framing::Lines => read_lines(&mut sink, &mut quick, dialect, data),
+                Framing::Records(frames) => read_frames(&mut sink, &mut quick, dialect, data, frames),
             }
+            quick.template.count_unknown(&mut sink.unknown);
             sink.finish()
         }
         Chunk::Columns { batch, .. } => {
@@ -152,6 +139,170 @@ pub fn parse(
                 sink.record(row..row + 1);
             }
             sink.finish()
+        }
+    }
+}
+
+/// Read the records of a chunk that are lines. Each is tried quickly; whatever that leaves takes the general path.
+fn read_lines<'a>(
+    sink: &mut Sink<'_, 'a>,
+    quick: &mut QuickReader<'_, 'a>,
+    dialect: &Dialect,
+    data: &'a [u8],
+) {
+    let mut valid = Valid::none();
+    let mut at = 0;
+    while at < data.len() {
+        valid.reach(data, at);
+        if let Some(text) = valid.text
+            && at < valid.stop
+            && let Some(stop) = quick.read(sink, text, valid.start, at, ends_line)
+        {
+            sink.accept(at..stop);
+            at = stop + 1 + usize::from(data.get(stop) == Some(&b'\r'));
+            continue;
+        }
+        let stop = memchr::memchr(b'\n', &data[at..]).map_or(data.len(), |length| at + length);
+        let range = at..at + lines::without_return(&data[at..stop]);
+        at = stop + 1;
+        if !lines::is_blank(&data[range.clone()], dialect.format()) {
+            let text = utf8(&data[range.clone()]);
+            let record = text.clone().ok();
+            if sink.text_record(dialect, text, range)
+                && let Some(record) = record
+            {
+                quick.learn(record);
+            }
+        }
+    }
+}
+
+/// Read the records of a chunk whose reader has found them.
+fn read_frames<'a>(
+    sink: &mut Sink<'_, 'a>,
+    quick: &mut QuickReader<'_, 'a>,
+    dialect: &Dialect,
+    data: &'a [u8],
+    frames: &[Frame],
+) {
+    let valid = simdutf8::basic::from_utf8(data).ok();
+    for frame in frames {
+        let range = frame.range.clone();
+        let text = match (&frame.fault, valid) {
+            (Some(fault), _) => Err(fault.clone()),
+            (None, Some(text)) => {
+                let is_end = |_: &[u8], stop: usize| stop == range.end;
+                if quick.read(sink, text, 0, range.start, is_end).is_some() {
+                    sink.accept(range);
+                    continue;
+                }
+                Ok(&text[range.clone()])
+            }
+            (None, None) => utf8(&data[range.clone()]),
+        };
+        let record = text.clone().ok();
+        if sink.text_record(dialect, text, range)
+            && let Some(record) = record
+        {
+            quick.learn(record);
+        }
+    }
+}
+
+/// Whether a line ends at `at`.
+#[inline(always)]
+fn ends_line(bytes: &[u8], at: usize) -> bool {
+    match bytes.get(at) {
+        None | Some(b'\n') => true,
+        Some(b'\r') => bytes.get(at + 1) == Some(&b'\n'),
+        _ => false,
+    }
+}
+
+/// The part of a chunk that is known to be UTF-8, which ends with a line end or the chunk.
+struct Valid<'a> {
+    text: Option<&'a str>,
+    start: usize,
+    stop: usize,
+    /// Up to where it was looked.
+    looked: usize,
+}
+
+impl<'a> Valid<'a> {
+    fn none() -> Self {
+        Self { text: None, start: 0, stop: 0, looked: 0 }
+    }
+
+    /// Look further when `at`, a line's start, is past what was looked at.
+    #[inline(always)]
+    fn reach(&mut self, data: &'a [u8], at: usize) {
+        if at >= self.looked {
+            self.look(data, at);
+        }
+    }
+
+    #[cold]
+    fn look(&mut self, data: &'a [u8], at: usize) {
+        let rest = &data[at..];
+        let (length, looked) = match simdutf8::compat::from_utf8(rest) {
+            Ok(text) => (text.len(), data.len()),
+            Err(error) => {
+                let good = &rest[..error.valid_up_to()];
+                let length = memchr::memrchr(b'\n', good).map_or(0, |stop| stop + 1);
+                let bad = memchr::memchr(b'\n', &rest[length..]).map_or(rest.len(), |stop| length + stop + 1);
+                (length, at + bad)
+            }
+        };
+        self.text = std::str::from_utf8(&rest[..length]).ok();
+        (self.start, self.stop, self.looked) = (at, at + length, looked);
+    }
+}
+
+/// Reads records by the quick path.
+struct QuickReader<'c, 'a> {
+    compiled: &'c Compiled,
+    header: Option<&'c csv::Header>,
+    template: Template,
+    scratch: Scratch<'a>,
+    /// Whether every record is refused anyway.
+    off: bool,
+}
+
+impl<'c, 'a> QuickReader<'c, 'a> {
+    fn new(compiled: &'c Compiled, dialect: &'c Dialect, refused_columns: &[String]) -> Self {
+        let header = match dialect {
+            Dialect::Json => None,
+            Dialect::Csv(header) => Some(&**header),
+        };
+        let (template, scratch) = (Template::default(), Scratch::new(&compiled.plan));
+        Self { compiled, header, template, scratch, off: !refused_columns.is_empty() }
+    }
+
+    /// Read the record at `at` of the chunk, whose bytes from `base` on `text` is; the place after it in the chunk.
+    #[inline(always)]
+    fn read(
+        &mut self,
+        sink: &mut Sink<'_, 'a>,
+        text: &'a str,
+        base: usize,
+        at: usize,
+        is_end: impl Fn(&[u8], usize) -> bool,
+    ) -> Option<usize> {
+        if self.off {
+            return None;
+        }
+        let (quick, rows, scratch) = (&self.compiled.quick, &mut sink.rows, &mut self.scratch);
+        let stop = match self.header {
+            None => self.template.read(text, at - base, is_end, quick, rows, scratch),
+            Some(header) => csv::read_quickly(text, at - base, is_end, header, quick, rows, scratch),
+        };
+        stop.map(|stop| base + stop)
+    }
+
+    /// Learn from a record that was accepted, though not quickly.
+    fn learn(&mut self, record: &str) {
+        if self.header.is_none() {
+            self.template.learn(record, &self.compiled.plan);
         }
     }
 }
@@ -173,8 +324,6 @@ struct Sink<'c, 'a> {
     rows: Rows,
     records: usize,
     places: Vec<Place>,
-    keys: Keys,
-    partitions: RowPartitions,
     rejects: Vec<Reject>,
     unknown: BTreeMap<String, u64>,
 }
@@ -191,20 +340,18 @@ impl<'c, 'a> Sink<'c, 'a> {
             rows: Rows::new(&compiled.plan, compiled.columns.clone(), capacity),
             records: 0,
             places: Vec::with_capacity(capacity),
-            keys: Keys::default(),
-            partitions: RowPartitions::default(),
             rejects: Vec::new(),
             unknown: BTreeMap::new(),
         }
     }
 
-    #[inline]
+    /// Read a record by the general path; whether it is accepted.
     fn text_record(
         &mut self,
         dialect: &Dialect,
         text: std::result::Result<&'a str, Violation>,
         range: Range<usize>,
-    ) {
+    ) -> bool {
         let parsed = text.and_then(|text| match dialect {
             Dialect::Json => self.compiled.json.parse(text, &mut self.row, &mut self.unknown_names),
             Dialect::Csv(header) => csv::parse_record(text, header, &self.compiled.plan.csv, &mut self.row),
@@ -229,9 +376,16 @@ impl<'c, 'a> Sink<'c, 'a> {
         violation
     }
 
-    /// Check the row that was read and keep or reject it.
+    /// Count a record whose row is there already.
+    #[inline(always)]
+    fn accept(&mut self, range: Range<usize>) {
+        self.places.push(Place { record: self.records, range });
+        self.records += 1;
+    }
+
+    /// Check the row that was read and keep or reject it; whether it is kept.
     #[inline]
-    fn record(&mut self, range: Range<usize>) {
+    fn record(&mut self, range: Range<usize>) -> bool {
         let mut violations = Vec::new();
         if !self.unknown_names.is_empty() {
             violations.extend(self.unknown_fields());
@@ -240,34 +394,33 @@ impl<'c, 'a> Sink<'c, 'a> {
             violations.push(unknown_field(self.refused_columns));
         }
         for (index, (cell, checked)) in self.row.iter().zip(&mut self.checked).enumerate() {
-            *checked = self.compiled.checker.check(index, cell, &mut violations);
+            *checked = self.compiled.quick.checker.check(index, cell, &mut violations);
         }
         if !violations.is_empty() {
             return self.reject(range, violations);
         }
         self.rows.push(&self.row, &self.checked);
-        if let Some(encoder) = &self.compiled.keys {
-            encoder.push(&self.row, &self.checked, &mut self.keys);
-        }
-        self.compiled.partitioner.push(&self.row, &self.checked, &mut self.partitions);
-        self.places.push(Place { record: self.records, range });
-        self.records += 1;
+        self.accept(range);
+        true
     }
 
     #[cold]
-    fn reject(&mut self, range: Range<usize>, violations: Vec<Violation>) {
+    fn reject(&mut self, range: Range<usize>, violations: Vec<Violation>) -> bool {
         self.unknown_names.clear();
         self.rejects.push(Reject { place: Place { record: self.records, range }, violations });
         self.records += 1;
+        false
     }
 
     fn finish(self) -> Result<Parsed> {
+        let rows = self.rows.finish()?;
+        let keys = self.compiled.keys.as_ref().map(|encoder| encoder.encode(&rows)).transpose()?;
         Ok(Parsed {
             records: self.records,
-            rows: self.rows.finish()?,
+            partitions: self.compiled.partitioner.assign(&rows)?,
+            keys: keys.unwrap_or_default(),
+            rows,
             places: self.places,
-            keys: self.keys,
-            partitions: self.partitions,
             rejects: self.rejects,
             unknown: self.unknown,
         })

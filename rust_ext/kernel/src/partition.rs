@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use arrow::record_batch::RecordBatch;
+
 use crate::{
-    cell::Cell,
-    check::Checked,
     error::{Error, Result},
     plan::{Kind, PartitionField, Plan, Transform},
+    scalars::{Scalar, Scalars},
 };
 
 /// One field of a partition key, as Iceberg stores it.
@@ -39,7 +40,6 @@ pub struct RowPartitions {
     /// Each row's index into `keys`; empty when there is only one partition.
     pub of_row: Vec<u32>,
     known: HashMap<PartitionKey, u32>,
-    last: Option<u32>,
 }
 
 impl Partitioner {
@@ -65,42 +65,61 @@ impl Partitioner {
         Ok(Self { fields: plan.partition.iter().map(field).collect::<Result<_>>()? })
     }
 
-    /// Note the partition of the next row.
-    #[inline]
-    pub fn push(&self, row: &[Cell], checked: &[Checked], rows: &mut RowPartitions) {
-        let same = |last: &u32| self.matches(row, checked, &rows.keys[*last as usize]);
-        let partition = match rows.last.filter(same) {
-            Some(last) => last,
-            None => rows.find(self.key(row, checked)),
-        };
-        rows.last = Some(partition);
-        rows.of_row.push(partition);
+    /// The partitions of rows whose first columns are the plan's.
+    ///
+    /// # Errors
+    /// `Error::Internal` when a column has a type that no plan's has.
+    pub fn assign(&self, rows: &RecordBatch) -> Result<RowPartitions> {
+        let mut partitions = RowPartitions::default();
+        if self.fields.is_empty() {
+            if rows.num_rows() > 0 {
+                partitions.keys.push(PartitionKey::new());
+            }
+            return Ok(partitions);
+        }
+        let columns = self.fields.iter().map(|field| Scalars::of(rows.column(field.0)));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        partitions.of_row.reserve(rows.num_rows());
+        let mut last = None;
+        for row in 0..rows.num_rows() {
+            let same = |last: &u32| self.matches(&columns, row, &partitions.keys[*last as usize]);
+            let partition = match last.filter(same) {
+                Some(last) => last,
+                None => partitions.find(self.key(&columns, row)),
+            };
+            last = Some(partition);
+            partitions.of_row.push(partition);
+        }
+        Ok(partitions)
     }
 
     /// Whether a row belongs to `key`; rows that follow each other mostly share a partition.
     #[inline]
-    fn matches(&self, row: &[Cell], checked: &[Checked], key: &PartitionKey) -> bool {
-        self.fields.iter().zip(key).all(|(&(index, kind, transform), value)| match (checked[index], value) {
-            (Checked::Value(_), PartitionValue::Text(text)) => row[index].text() == Some(text),
-            (Checked::Value(scalar), PartitionValue::Integer(value)) => {
-                transformed(kind, transform, scalar) == *value
+    fn matches(&self, columns: &[Scalars], row: usize, key: &PartitionKey) -> bool {
+        self.fields.iter().zip(columns).zip(key).all(|((&(_, kind, transform), column), value)| {
+            match (column.get(row), value) {
+                (Scalar::Text(text), PartitionValue::Text(value)) => *text == **value,
+                (Scalar::Number(number), PartitionValue::Integer(value)) => {
+                    transformed(kind, transform, number) == *value
+                }
+                (Scalar::Number(number), PartitionValue::Boolean(value)) => (number != 0) == *value,
+                (Scalar::Null, PartitionValue::Null) => true,
+                _ => false,
             }
-            (Checked::Value(scalar), PartitionValue::Boolean(value)) => (scalar != 0) == *value,
-            (Checked::Null, PartitionValue::Null) => true,
-            _ => false,
         })
     }
 
-    fn key(&self, row: &[Cell], checked: &[Checked]) -> PartitionKey {
-        let value = |&(index, kind, transform): &(usize, Kind, Transform)| match (checked[index], kind) {
-            (Checked::Value(_), Kind::String) => {
-                PartitionValue::Text(row[index].text().unwrap_or_default().into())
-            }
-            (Checked::Value(scalar), Kind::Boolean) => PartitionValue::Boolean(scalar != 0),
-            (Checked::Value(scalar), _) => PartitionValue::Integer(transformed(kind, transform, scalar)),
-            _ => PartitionValue::Null,
+    fn key(&self, columns: &[Scalars], row: usize) -> PartitionKey {
+        let value = |(&(_, kind, transform), column): (&(usize, Kind, Transform), &Scalars)| match (
+            column.get(row),
+            kind,
+        ) {
+            (Scalar::Text(text), _) => PartitionValue::Text(text.into()),
+            (Scalar::Number(number), Kind::Boolean) => PartitionValue::Boolean(number != 0),
+            (Scalar::Number(number), _) => PartitionValue::Integer(transformed(kind, transform, number)),
+            (Scalar::Null, _) => PartitionValue::Null,
         };
-        self.fields.iter().map(value).collect()
+        self.fields.iter().zip(columns).map(value).collect()
     }
 }
 
@@ -144,6 +163,9 @@ fn months(days: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int32Array, StringArray};
     use chrono::{Datelike, NaiveDate};
     use proptest::prelude::*;
 
@@ -174,15 +196,13 @@ mod tests {
             "partition": [{"column": "a", "transform": "identity", "name": "a"},
                           {"column": "b", "transform": "identity", "name": "b"}]});
         let partitioner = Partitioner::new(&Plan::from_json(&plan.to_string()).unwrap()).unwrap();
-        let mut rows = RowPartitions::default();
-        for (text, number) in [("x", 1), ("x", 2), ("x", 1), ("y", 1), ("x", 2)] {
-            partitioner.push(
-                &[Cell::Str(text), Cell::Int(number)],
-                &[Checked::Value(0), Checked::Value(number)],
-                &mut rows,
-            );
-        }
-        partitioner.push(&[Cell::Null, Cell::Null], &[Checked::Null, Checked::Null], &mut rows);
+        let texts = StringArray::from(vec![Some("x"), Some("x"), Some("x"), Some("y"), Some("x"), None]);
+        let numbers = Int32Array::from(vec![Some(1), Some(2), Some(1), Some(1), Some(2), None]);
+        let batch = RecordBatch::try_from_iter([
+            ("a", Arc::new(texts) as ArrayRef),
+            ("b", Arc::new(numbers) as ArrayRef),
+        ]);
+        let rows = partitioner.assign(&batch.unwrap()).unwrap();
         assert_eq!(rows.of_row, [0, 1, 0, 2, 1, 3]);
         assert_eq!(rows.keys[2], [PartitionValue::Text("y".into()), PartitionValue::Integer(1)]);
     }

@@ -4,14 +4,15 @@ use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
 
 use arrow::{
     array::{Array, Int64Array, StringArray},
-    record_batch::RecordBatch,
+    compute::{CastOptions, cast_with_options},
+    datatypes::{Schema, SchemaRef},
+    record_batch::{RecordBatch, RecordBatchOptions},
+    util::display::FormatOptions,
 };
 
 use crate::{
-    cell::Row,
-    check::Checker,
     chunk::Chunk,
-    dedupe::{KeyIndex, Keys, RecordPlace, Winner},
+    dedupe::{KeyIndex, RecordPlace, Winner},
     error::{Error, Result},
     feed::SourceFacts,
     outcome::{BatchOutcome, ViolationCount},
@@ -21,13 +22,15 @@ use crate::{
     read::columns,
     run::Host,
     scatter::{BatchId, Scatter, named, selection},
+    schema,
     write::Part,
 };
 
 /// Takes up chunks in the order of the sources.
 pub struct Sequencer {
     compiled: Arc<Compiled>,
-    existing_checker: Checker,
+    /// The plan's columns as the table may hold them: rules and what is required may have been others.
+    columns: SchemaRef,
     batches: Vec<Batch>,
     /// The run's batches, then those of existing rows.
     batch_ids: Vec<BatchId>,
@@ -76,7 +79,7 @@ impl Sequencer {
             ..Batch::default()
         };
         Ok(Self {
-            existing_checker: Checker::new(&without_rules(&compiled.plan))?,
+            columns: nullable(&compiled.plan),
             batches: batch_ids.iter().map(batch).collect(),
             batch_ids,
             existing_ids: BTreeMap::new(),
@@ -121,19 +124,24 @@ impl Sequencer {
         let partitions = self.partitions(&parsed, host)?;
         let mut of_partition: Vec<(Vec<u32>, Vec<i64>)> = vec![Default::default(); partitions.len()];
         let mut refused: Vec<Refused> = parsed.rejects.iter().map(Refused::Rejected).collect();
-        let keyed = self.compiled.keys.is_some();
-        for (row, place) in (0u32..).zip(&parsed.places) {
-            let record = before + place.record as u64 + 1;
-            if keyed {
-                let place_in_run = RecordPlace { batch: u32_index(source), record };
-                if let Some(winner) = self.index.claim(parsed.keys.get(row as usize), place_in_run) {
-                    refused.push(Refused::Duplicate(place, winner));
-                    continue;
-                }
+        let record = |row: usize| before + parsed.places[row].record as u64 + 1;
+        let mut is_taken = Vec::new();
+        if self.compiled.keys.is_some() {
+            is_taken.resize(parsed.places.len(), false);
+            let place = |row| RecordPlace { batch: u32_index(source), record: record(row) };
+            self.index.claim_all(&parsed.keys, place, |row, winner| {
+                is_taken[row] = true;
+                refused.push(Refused::Duplicate(&parsed.places[row], winner));
+            });
+        }
+        for row in 0..parsed.places.len() {
+            if is_taken.get(row) == Some(&true) {
+                continue;
             }
-            let (rows, record_nos) = &mut of_partition[parsed.partitions.of_row[row as usize] as usize];
-            rows.push(row);
-            record_nos.push(record.cast_signed());
+            let partition = parsed.partitions.of_row.get(row).map_or(0, |index| *index as usize);
+            let (rows, record_nos) = &mut of_partition[partition];
+            rows.push(u32_index(row));
+            record_nos.push(record(row).cast_signed());
         }
         refused.sort_unstable_by_key(|refused| refused.place().record);
         self.quarantine(source, chunk, before, &refused)?;
@@ -175,14 +183,18 @@ impl Sequencer {
         let record_nos = rows.columns().get(width + 1).ok_or_else(|| wrong("of record numbers"))?;
         let record_nos =
             record_nos.as_any().downcast_ref::<Int64Array>().ok_or_else(|| wrong("of record numbers"))?;
-        let reader = columns::RowReader::new(&self.compiled.plan, rows)?;
-        let (mut row, mut keys, mut violations) = (Row::new(), Keys::default(), Vec::new());
-        row.resize(width, crate::cell::Cell::Missing);
+        let fields = self.columns.fields().iter();
+        let arrays = rows.columns().iter().zip(fields);
+        let arrays = arrays.map(|(array, field)| cast_with_options(array, field.data_type(), &STRICT));
+        let schema = self.columns.clone();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let keyed = RecordBatch::try_new_with_options(
+            schema,
+            arrays.collect::<std::result::Result<_, _>>()?,
+            &options,
+        );
+        let keys = encoder.encode(&keyed.map_err(|error| Error::Existing(error.to_string()))?)?;
         for at in 0..rows.num_rows() {
-            reader.read(at, &mut row);
-            let check = |(index, cell)| self.existing_checker.check(index, cell, &mut violations);
-            let checked: Vec<_> = row.iter().enumerate().map(check).collect();
-            encoder.push(&row, &checked, &mut keys);
             let batch_id = batch_ids.value(at);
             let batch = match self.existing_ids.get(batch_id) {
                 Some(&known) => known,
@@ -197,10 +209,7 @@ impl Sequencer {
             // Two rows of the table with one key: an older state of affairs that isn't this run's to judge.
             let _ = self.index.claim(keys.get(at), RecordPlace { batch, record });
         }
-        match violations.first() {
-            None => Ok(()),
-            Some(violation) => Err(Error::Existing(violation.message.clone())),
-        }
+        Ok(())
     }
 
     fn quarantine(&mut self, source: usize, chunk: &Chunk, before: u64, refused: &[Refused]) -> Result<()> {
@@ -279,14 +288,13 @@ impl Sequencer {
     }
 }
 
-/// The plan's types alone: rows of the table were checked when they came in, maybe by another contract.
-fn without_rules(plan: &Plan) -> Plan {
-    let mut plan = plan.clone();
-    for column in &mut plan.columns {
-        column.rules.clear();
-        column.required = false;
-    }
-    plan
+/// A value that can't be cast is an error, not a null.
+const STRICT: CastOptions = CastOptions { safe: false, format_options: FormatOptions::new() };
+
+fn nullable(plan: &Plan) -> SchemaRef {
+    let columns = schema::columns(plan);
+    let fields = columns.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// Finds the bytes and places of a chunk's records, asked for in their order.
@@ -324,5 +332,5 @@ impl<'a> RecordBytes<'a> {
 }
 
 fn u32_index(index: usize) -> u32 {
-    u32::try_from(index).expect("a run has fewer than 2³² batches")
+    u32::try_from(index).expect("batches and rows of a chunk are fewer than 2³²")
 }

@@ -29,7 +29,8 @@ pub fn records(data: &[u8], format: Format) -> impl Iterator<Item = Range<usize>
     every_line.filter(move |line| !is_blank(&data[line.clone()], format))
 }
 
-fn is_blank(line: &[u8], format: Format) -> bool {
+/// Whether a line is no record.
+pub fn is_blank(line: &[u8], format: Format) -> bool {
     match format {
         Format::Csv => line.is_empty(),
         _ => line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')),

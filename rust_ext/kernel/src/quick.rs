@@ -1,0 +1,483 @@
+//! Values that are what their column expects, straight from the text into the column.
+//!
+//! The quick path judges only what it can in a few instructions: an integer within bounds, a text without escapes of a length
+//! that is allowed, a value that was judged before. Whatever else it finds it leaves to the general path ([`crate::json`],
+//! [`crate::csv`], [`crate::check`]), which says what is wrong, if anything is. So it never rejects a record, and what it
+//! accepts the general path would accept with the same values.
+
+use crate::{
+    cell::{Cell, Violation},
+    check::{Checked, Checker},
+    json::Cursor,
+    plan::{Column, CsvOptions, Kind, Plan, Rule},
+    rows::Builder,
+    swar,
+};
+
+/// How the values of a column are judged.
+pub struct QuickColumn {
+    index: usize,
+    required: bool,
+    kind: QuickKind,
+}
+
+enum QuickKind {
+    /// Integers within bounds, both included.
+    Integer { low: i64, high: i64 },
+    /// Texts of at least and at most so many bytes, which then have as many characters as the contract asks for. `ruled`
+    /// when there are rules beyond.
+    Text { least: usize, most: usize, ruled: bool },
+    /// Floating-point numbers; `ruled` when they have limits.
+    Float { ruled: bool },
+    /// Booleans.
+    Boolean,
+    /// Texts that spell a value of another type, by the general path, once each as long as they are remembered.
+    Spelled,
+    /// Anything, by the general path.
+    General,
+}
+
+/// What of a chunk is remembered of one column: texts that were judged, and what they came to.
+pub struct Memo {
+    slots: Vec<(Key, i64)>,
+}
+
+/// A text of at most 31 bytes and its length.
+type Key = [u64; 4];
+
+const MEMO_SLOTS: usize = 256;
+
+impl Memo {
+    fn new() -> Self {
+        Self { slots: Vec::new() }
+    }
+
+    fn key(text: &[u8]) -> Option<Key> {
+        if text.len() > 31 {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        bytes[..text.len()].copy_from_slice(text);
+        bytes[31] = u8::try_from(text.len()).expect("31 fits a byte");
+        let mut key = [0; 4];
+        for (word, eight) in key.iter_mut().zip(bytes.chunks_exact(8)) {
+            *word = u64::from_le_bytes(eight.try_into().expect("chunks of eight"));
+        }
+        Some(key)
+    }
+
+    fn slot(key: &Key) -> usize {
+        let mixed = (key[0] ^ key[1].rotate_left(23) ^ key[2].rotate_left(41) ^ key[3])
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 56) as usize % MEMO_SLOTS
+    }
+
+    /// What `text` came to before, or what `judge` makes of it now.
+    #[inline]
+    fn judged(&mut self, text: &[u8], judge: impl FnOnce() -> Option<i64>) -> Option<i64> {
+        let Some(key) = Self::key(text) else { return judge() };
+        let slot = Self::slot(&key);
+        if let Some((known, value)) = self.slots.get(slot)
+            && *known == key
+        {
+            return Some(*value);
+        }
+        let value = judge()?;
+        if self.slots.is_empty() {
+            // The empty text has a key of its own, so that no slot is taken for a text that it doesn't hold.
+            self.slots = vec![([u64::MAX; 4], 0); MEMO_SLOTS];
+        }
+        self.slots[slot] = (key, value);
+        Some(value)
+    }
+}
+
+/// What a quick reading needs besides the text.
+pub struct Scratch<'a> {
+    memos: Vec<Memo>,
+    /// Values that go to their columns only when their record is whole.
+    deferred: Vec<(usize, Cell<'a>, Checked)>,
+    violations: Vec<Violation>,
+}
+
+impl<'a> Scratch<'a> {
+    /// Scratch for the plan's columns.
+    pub fn new(plan: &Plan) -> Self {
+        let memos = plan.columns.iter().map(|_| Memo::new()).collect();
+        Self { memos, deferred: Vec::new(), violations: Vec::new() }
+    }
+
+    /// Write what was deferred.
+    #[inline]
+    pub fn commit(&mut self, columns: &mut [Builder]) {
+        for (index, cell, checked) in self.deferred.drain(..) {
+            columns[index].push(&cell, checked);
+        }
+    }
+
+    /// Forget what was deferred.
+    pub fn take_back(&mut self) {
+        self.deferred.clear();
+    }
+}
+
+/// What quick reading is done with.
+pub struct Quick {
+    /// The plan's columns.
+    pub columns: Vec<QuickColumn>,
+    /// Checks what is more than the quick path can judge.
+    pub checker: Checker,
+    /// How CSV fields are told apart.
+    pub fields: Fields,
+}
+
+impl Quick {
+    /// Quick reading by the plan, whose rules `checker` has.
+    pub fn new(plan: &Plan, checker: Checker) -> Self {
+        let columns = plan.columns.iter().enumerate();
+        let columns = columns.map(|(index, column)| QuickColumn::new(index, column, &checker)).collect();
+        Self { columns, checker, fields: Fields::new(&plan.csv) }
+    }
+}
+
+impl QuickColumn {
+    fn new(index: usize, column: &Column, checker: &Checker) -> Self {
+        let kind = match column.kind {
+            Kind::Int32 | Kind::Int64 => match checker.integer_bounds(index) {
+                Some((low, high)) => QuickKind::Integer { low, high },
+                None => QuickKind::General,
+            },
+            Kind::String => text_kind(&column.rules),
+            Kind::Float64 => QuickKind::Float { ruled: !column.rules.is_empty() },
+            Kind::Boolean if column.rules.is_empty() => QuickKind::Boolean,
+            Kind::Date | Kind::Timestamp | Kind::TimestampNtz => QuickKind::Spelled,
+            _ => QuickKind::General,
+        };
+        Self { index, required: column.required, kind }
+    }
+
+    /// A row without a value; `false` when there must be one.
+    #[inline]
+    pub fn absent(&self, columns: &mut [Builder]) -> bool {
+        if !self.required {
+            columns[self.index].push_null();
+        }
+        !self.required
+    }
+
+    /// Read the JSON value at `at`; the place after it. `None` when it isn't simply what is expected.
+    #[inline(always)]
+    pub fn json<'a>(
+        &self,
+        text: &'a str,
+        at: usize,
+        checker: &Checker,
+        columns: &mut [Builder],
+        scratch: &mut Scratch<'a>,
+    ) -> Option<usize> {
+        let bytes = text.as_bytes();
+        let word = swar::word(bytes, at)?;
+        if let QuickKind::Integer { low, high } = self.kind
+            && let Some((value, stop)) = json_integer(bytes, at, word)
+        {
+            if value < low || value > high {
+                return None;
+            }
+            push_integer(&mut columns[self.index], value);
+            return Some(stop);
+        }
+        if word & 0xffff_ffff == u64::from(u32::from_le_bytes(*b"null")) {
+            return self.absent(columns).then_some(at + 4);
+        }
+        match self.kind {
+            QuickKind::Integer { .. } => None,
+            QuickKind::Text { .. } | QuickKind::Spelled => {
+                if word & 0xff != u64::from(b'"') {
+                    return None;
+                }
+                let stop = swar::string_end(bytes, at + 1)?;
+                self.text(text, at + 1, stop, Cell::Str, checker, columns, scratch)?;
+                Some(stop + 1)
+            }
+            QuickKind::Float { ruled } => {
+                let (value, stop) = json_float(bytes, at, word)?;
+                self.float(value, ruled, checker, columns, scratch)?;
+                Some(stop)
+            }
+            QuickKind::Boolean => {
+                let Builder::Boolean(column) = &mut columns[self.index] else { return None };
+                if word & 0xffff_ffff == u64::from(u32::from_le_bytes(*b"true")) {
+                    column.push(true);
+                    return Some(at + 4);
+                }
+                if bytes[at..].starts_with(b"false") {
+                    column.push(false);
+                    return Some(at + 5);
+                }
+                None
+            }
+            QuickKind::General => {
+                let mut cursor = Cursor::new(text, at);
+                let cell = cursor.value().ok()?;
+                if let Cell::Nested(nested) = &cell
+                    && nested.contains('\n')
+                {
+                    // A line end inside; whether it ends the record is not to be judged here.
+                    return None;
+                }
+                self.general(cell, checker, scratch)?;
+                Some(cursor.at)
+            }
+        }
+    }
+
+    /// Read the CSV field at `at`, which doesn't begin with a quote; the place after it. `None` as for JSON.
+    #[inline(always)]
+    pub fn csv<'a>(
+        &self,
+        text: &'a str,
+        at: usize,
+        fields: &Fields,
+        checker: &Checker,
+        columns: &mut [Builder],
+        scratch: &mut Scratch<'a>,
+    ) -> Option<usize> {
+        let bytes = text.as_bytes();
+        if let QuickKind::Integer { low, high } = self.kind
+            && !fields.numeric_nulls
+            && let Some((value, stop)) = integer(bytes, at, swar::word(bytes, at)?)
+            && fields.ends(bytes, stop)
+        {
+            if value < low || value > high {
+                return None;
+            }
+            push_integer(&mut columns[self.index], value);
+            return Some(stop);
+        }
+        let stop = fields.stop(bytes, at)?;
+        if fields.is_null(&bytes[at..stop]) {
+            return self.absent(columns).then_some(stop);
+        }
+        match self.kind {
+            QuickKind::Text { .. } | QuickKind::Spelled => {
+                self.text(text, at, stop, Cell::Text, checker, columns, scratch)?;
+            }
+            _ => self.general(Cell::Text(text.get(at..stop)?), checker, scratch)?,
+        }
+        Some(stop)
+    }
+
+    /// The text from `start` up to `stop`, which may spell a value of another type.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn text<'a>(
+        &self,
+        text: &'a str,
+        start: usize,
+        stop: usize,
+        cell: fn(&'a str) -> Cell<'a>,
+        checker: &Checker,
+        columns: &mut [Builder],
+        scratch: &mut Scratch<'a>,
+    ) -> Option<()> {
+        let ruled = match self.kind {
+            QuickKind::Text { least, most, ruled } => {
+                if stop - start < least || stop - start > most {
+                    return None;
+                }
+                ruled
+            }
+            _ => true,
+        };
+        let mut value = 0;
+        if ruled {
+            let bytes = &text.as_bytes()[start..stop];
+            let violations = &mut scratch.violations;
+            value = scratch.memos[self.index].judged(bytes, || {
+                match checker.check(self.index, &cell(text.get(start..stop)?), violations) {
+                    Checked::Value(value) => Some(value),
+                    _ => {
+                        violations.clear();
+                        None
+                    }
+                }
+            })?;
+        }
+        match &mut columns[self.index] {
+            Builder::String(column) => column.push(text.as_bytes(), start, stop),
+            column => column.push_value(&Cell::Null, value),
+        }
+        Some(())
+    }
+
+    #[inline]
+    fn float<'a>(
+        &self,
+        value: f64,
+        ruled: bool,
+        checker: &Checker,
+        columns: &mut [Builder],
+        scratch: &mut Scratch<'a>,
+    ) -> Option<()> {
+        if ruled && checker.check(self.index, &Cell::Float(value), &mut scratch.violations) == Checked::Broken
+        {
+            scratch.violations.clear();
+            return None;
+        }
+        let Builder::Float64(column) = &mut columns[self.index] else { return None };
+        column.push(value);
+        Some(())
+    }
+
+    fn general<'a>(&self, cell: Cell<'a>, checker: &Checker, scratch: &mut Scratch<'a>) -> Option<()> {
+        let checked = checker.check(self.index, &cell, &mut scratch.violations);
+        if checked == Checked::Broken {
+            scratch.violations.clear();
+            return None;
+        }
+        scratch.deferred.push((self.index, cell, checked));
+        Some(())
+    }
+}
+
+/// A text has at most as many characters as bytes, and at least one character if it has a byte.
+fn text_kind(rules: &[Rule]) -> QuickKind {
+    let (mut least, mut most, mut ruled) = (0, usize::MAX, false);
+    for rule in rules {
+        match rule {
+            Rule::MaxLength { value } => most = most.min(*value),
+            Rule::MinLength { value } if *value <= 1 => least = least.max(*value),
+            _ => ruled = true,
+        }
+    }
+    QuickKind::Text { least, most, ruled }
+}
+
+#[inline(always)]
+fn push_integer(column: &mut Builder, value: i64) {
+    match column {
+        #[allow(clippy::cast_possible_truncation)] // the bounds of the column are within its type
+        Builder::Int32(column) => column.push(value as i32),
+        Builder::Int64(column) => column.push(value),
+        _ => unreachable!("integers go to columns of integers"),
+    }
+}
+
+/// The integer of at most 16 digits at `at`, where `word` is, and the place after it. `None` when there is no digit, or too many.
+#[inline(always)]
+fn integer(bytes: &[u8], at: usize, word: u64) -> Option<(i64, usize)> {
+    let sign = usize::from(word & 0xff == u64::from(b'-'));
+    // The byte that comes in at the top is zero, which is no digit.
+    let (count, values) = swar::digits(word >> (8 * sign));
+    if count == 0 {
+        return None;
+    }
+    let mut magnitude = swar::number(values, count).cast_signed();
+    let mut stop = at + sign + count;
+    if count + sign == 8 {
+        let (more, values) = swar::digits(swar::word(bytes, stop)?);
+        if more == 8 {
+            return None;
+        }
+        if more > 0 {
+            const POWERS: [i64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+            magnitude = magnitude * POWERS[more] + swar::number(values, more).cast_signed();
+            stop += more;
+        }
+    }
+    let negative = -(sign as i64);
+    Some(((magnitude ^ negative) - negative, stop))
+}
+
+/// An integer as JSON spells it, without needless zeros. What follows it decides whether the number ends there.
+#[inline(always)]
+fn json_integer(bytes: &[u8], at: usize, word: u64) -> Option<(i64, usize)> {
+    let (value, stop) = integer(bytes, at, word)?;
+    let sign = usize::from(word & 0xff == u64::from(b'-'));
+    let leading_zero = bytes[at + sign] == b'0' && stop - at - sign > 1;
+    // `1.5` and `1e3` go on after their digits.
+    let goes_on = bytes.get(stop).is_some_and(|byte| matches!(byte, b'.' | b'e' | b'E'));
+    (!leading_zero && !goes_on).then_some((value, stop))
+}
+
+/// A number of at most 15 digits without an exponent. Both its digits and the power of ten are exact in 64 bits, so their
+/// quotient is the nearest float (W. D. Clinger, "How to Read Floating Point Numbers Accurately").
+#[inline]
+fn json_float(bytes: &[u8], at: usize, word: u64) -> Option<(f64, usize)> {
+    const POWERS: [f64; 9] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
+    let (whole, stop) = integer(bytes, at, word)?;
+    let sign = usize::from(word & 0xff == u64::from(b'-'));
+    let count = stop - at - sign;
+    if bytes[at + sign] == b'0' && count > 1 {
+        return None;
+    }
+    #[allow(clippy::cast_precision_loss)] // fewer than 53 bits
+    let float = |value: i64| (value.unsigned_abs() < 1 << 53).then_some(value as f64);
+    match bytes.get(stop) {
+        Some(b'.') => {
+            let (digits, values) = swar::digits(swar::word(bytes, stop + 1)?);
+            let after = stop + 1 + digits;
+            let goes_on = bytes.get(after).is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'e' | b'E'));
+            if digits == 0 || goes_on || count + digits > 15 {
+                return None;
+            }
+            let scale = 10_i64.pow(u32::try_from(digits).ok()?);
+            let magnitude = whole.abs() * scale + swar::number(values, digits).cast_signed();
+            let value = float(magnitude)? / POWERS[digits];
+            Some((if sign == 1 { -value } else { value }, after))
+        }
+        Some(b'e' | b'E') => None,
+        _ => Some((float(whole)?, stop)),
+    }
+}
+
+/// How CSV fields are told apart and which of them are null.
+pub struct Fields {
+    /// The byte between fields.
+    pub delimiter: u8,
+    /// The byte around fields.
+    pub quote: u8,
+    nulls: Vec<Box<[u8]>>,
+    /// Lengths of the null tokens, one bit each; those of 63 bytes and more share the last.
+    null_lengths: u64,
+    /// Whether a null token may be taken for an integer.
+    numeric_nulls: bool,
+}
+
+impl Fields {
+    /// Fields by a contract's options.
+    pub fn new(options: &CsvOptions) -> Self {
+        let nulls: Vec<Box<[u8]>> = options.null_tokens.iter().map(|token| token.as_bytes().into()).collect();
+        let is_numeric = |token: &[u8]| token.last().is_some_and(u8::is_ascii_digit);
+        Self {
+            delimiter: options.delimiter as u8,
+            quote: options.quote as u8,
+            null_lengths: nulls.iter().fold(0, |bits, token| bits | 1 << token.len().min(63)),
+            numeric_nulls: nulls.iter().any(|token| is_numeric(token)),
+            nulls,
+        }
+    }
+
+    #[inline(always)]
+    fn is_null(&self, field: &[u8]) -> bool {
+        self.null_lengths >> field.len().min(63) & 1 == 1 && self.nulls.iter().any(|token| **token == *field)
+    }
+
+    /// Whether a field ends at `at`.
+    #[inline(always)]
+    fn ends(&self, bytes: &[u8], at: usize) -> bool {
+        match bytes.get(at) {
+            Some(byte) if *byte == self.delimiter || *byte == b'\n' => true,
+            Some(b'\r') => bytes.get(at + 1) == Some(&b'\n'),
+            _ => false,
+        }
+    }
+
+    /// Where the unquoted field that begins at `at` ends.
+    #[inline(always)]
+    pub fn stop(&self, bytes: &[u8], at: usize) -> Option<usize> {
+        let stop = swar::find_either(bytes, at, self.delimiter, b'\n')?;
+        let returns = bytes[stop] == b'\n' && stop > at && bytes[stop - 1] == b'\r';
+        Some(stop - usize::from(returns))
+    }
+}

@@ -1,0 +1,170 @@
+//! Eight bytes at a time in a plain 64-bit word: where digits end, where a string ends, what number digits make.
+//!
+//! Sources: "Bit Twiddling Hacks" (S. E. Anderson) for the byte searches, and D. Lemire, "Quickly parsing eight digits" for the
+//! numbers. Words are little-endian, so that a text's first byte is the lowest; a search may mark wrong bytes above the first
+//! right one, and only the first is used.
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// The eight bytes from `at` on; `None` when there are fewer.
+#[inline(always)]
+pub fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    let eight = bytes.get(at..at.wrapping_add(8))?;
+    Some(u64::from_le_bytes(eight.try_into().expect("eight bytes were taken")))
+}
+
+/// How many bytes come before the first marked one, 8 when none is marked.
+#[inline(always)]
+fn before_mark(marks: u64) -> usize {
+    (marks.trailing_zeros() / 8) as usize
+}
+
+/// Marks the bytes that are zero.
+#[inline(always)]
+fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGHS
+}
+
+/// Marks the bytes that are `byte`.
+#[inline(always)]
+pub fn equal(word: u64, byte: u8) -> u64 {
+    zeros(word ^ (ONES * u64::from(byte)))
+}
+
+/// How many digits the word begins with, and their values, one a byte.
+#[inline(always)]
+pub fn digits(word: u64) -> (usize, u64) {
+    let values = word ^ (ONES * u64::from(b'0'));
+    let marks = (values.wrapping_add(0x7676_7676_7676_7676) | values) & HIGHS;
+    (before_mark(marks), values)
+}
+
+/// The number that the first `count` (1 to 8) of `values` make, one digit a byte.
+#[inline(always)]
+pub fn number(values: u64, count: usize) -> u64 {
+    // The digits move to the top, leading zeros come in below.
+    let digits = values << (64 - 8 * count);
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let low = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(0x000f_4240_0000_0064);
+    let high = (pairs >> 16 & 0x0000_00ff_0000_00ff).wrapping_mul(0x0000_2710_0000_0001);
+    low.wrapping_add(high) >> 32
+}
+
+/// Where the string that goes on at `at` ends: the place of its closing quote. `None` when it has an escape or a control
+/// character, or less than eight bytes are left to look at.
+#[inline(always)]
+pub fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        let word = word(bytes, at)?;
+        let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        let marks = equal(word, b'"') | equal(word, b'\\') | controls;
+        if marks != 0 {
+            at += before_mark(marks);
+            return (bytes[at] == b'"').then_some(at);
+        }
+        at += 8;
+    }
+}
+
+/// The first place from `at` on that holds one of two bytes. `None` when less than eight bytes are left to look at.
+#[inline(always)]
+pub fn find_either(bytes: &[u8], mut at: usize, one: u8, other: u8) -> Option<usize> {
+    loop {
+        let word = word(bytes, at)?;
+        let marks = equal(word, one) | equal(word, other);
+        if marks != 0 {
+            return Some(at + before_mark(marks));
+        }
+        at += 8;
+    }
+}
+
+/// A text of at most 32 bytes to be compared in one go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Literal {
+    text: Box<[u8]>,
+    words: [u64; 4],
+    masks: [u64; 4],
+}
+
+impl Literal {
+    /// A literal; longer ones than 32 bytes take the general comparison.
+    pub fn new(text: &[u8]) -> Self {
+        let (mut words, mut masks) = ([0; 4], [0; 4]);
+        for (at, byte) in text.iter().enumerate().take(32) {
+            words[at / 8] |= u64::from(*byte) << (8 * (at % 8));
+            masks[at / 8] |= 0xff << (8 * (at % 8));
+        }
+        Self { text: text.into(), words, masks }
+    }
+
+    /// How many bytes it has.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Whether `bytes` has it at `at`.
+    #[inline(always)]
+    pub fn is_at(&self, bytes: &[u8], at: usize) -> bool {
+        match bytes.get(at..at.wrapping_add(32)) {
+            Some(window) if self.text.len() <= 32 => {
+                let mut differ = 0;
+                for (index, eight) in window.chunks_exact(8).enumerate() {
+                    let word = u64::from_le_bytes(eight.try_into().expect("chunks of eight"));
+                    differ |= (word ^ self.words[index]) & self.masks[index];
+                }
+                differ == 0
+            }
+            _ => bytes.get(at..).is_some_and(|rest| rest.starts_with(&self.text)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn literals_of_any_length_compare_as_slices_do() {
+        let text: Vec<u8> = (0..80).collect();
+        for len in 0..=40 {
+            let literal = Literal::new(&text[10..10 + len]);
+            assert!(literal.is_at(&text, 10) && literal.is_at(&text[..10 + len], 10));
+            assert_eq!(literal.is_at(&text, 11), len == 0);
+            assert_eq!(literal.is_at(&text[..9 + len], 10), len == 0 && 9 >= 10);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn digits_make_the_number_they_spell(value in 0u64..100_000_000, rest in "[^0-9].{8}") {
+            let text = format!("{value}{rest}");
+            let (count, values) = digits(word(text.as_bytes(), 0).unwrap());
+            prop_assert_eq!(count, value.to_string().len());
+            prop_assert_eq!(number(values, count), value);
+        }
+
+        #[test]
+        fn any_word_has_the_digits_that_a_loop_finds(bytes: [u8; 8]) {
+            let expected = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            prop_assert_eq!(digits(u64::from_le_bytes(bytes)).0, expected);
+        }
+
+        #[test]
+        fn strings_end_where_a_loop_ends_them(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let found = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+            let expected = found.filter(|at| at / 8 * 8 + 8 <= bytes.len() && bytes[*at] == b'"');
+            prop_assert_eq!(string_end(&bytes, 0), expected);
+        }
+
+        #[test]
+        fn either_byte_is_found_where_a_loop_finds_it(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let found = bytes.iter().position(|byte| matches!(byte, b',' | b'\n'));
+            prop_assert_eq!(find_either(&bytes, 0, b',', b'\n'), found.filter(|at| at / 8 * 8 + 8 <= bytes.len()));
+        }
+    }
+}

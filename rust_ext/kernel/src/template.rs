@@ -1,0 +1,274 @@
+//! Records that look like the ones before them.
+//!
+//! Programs that write JSON write every record in one way: the same fields in the same order, the same white space. A
+//! template is that way, learned from a record: the text before each value is compared as a whole, values go straight to their
+//! columns ([`crate::quick`]). A record may leave out fields; one that differs otherwise is left to the general path.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    cell::Cell,
+    json::Cursor,
+    parse::count_name,
+    plan::{Plan, UnknownFields},
+    quick::{Quick, Scratch},
+    rows::Rows,
+    swar::Literal,
+};
+
+/// What a record that the template doesn't fit weighs, beside one that it fits.
+const MISS: u32 = 4;
+/// When misses outweigh hits by so much, the template is learned anew.
+const STALE: u32 = 16;
+
+/// How a source's records are written.
+#[derive(Default)]
+pub struct Template {
+    layout: Option<Layout>,
+    staleness: u32,
+    /// Fields that the plan doesn't know and that are in no step any more, with the number of records that had them.
+    forgotten: Vec<(Box<str>, u64)>,
+}
+
+struct Layout {
+    spacing: Spacing,
+    open: Literal,
+    close: Literal,
+    steps: Vec<Step>,
+    /// Columns of the plan that no step has.
+    unplaced: Vec<usize>,
+    /// Steps of the record being read that no column takes.
+    passed: Vec<usize>,
+}
+
+/// The white space and punctuation around names and values.
+#[derive(Clone, PartialEq, Eq)]
+struct Spacing {
+    open: Box<[u8]>,
+    comma: Box<[u8]>,
+    colon: Box<[u8]>,
+    close: Box<[u8]>,
+}
+
+/// A field: its name as it is written, and the plan's column.
+struct Step {
+    name: Box<str>,
+    column: Option<usize>,
+    /// The name as the first of a record, and as one after another field.
+    first: Literal,
+    next: Literal,
+    seen: u64,
+}
+
+impl Template {
+    /// Read the record that begins at `start`, if `is_end` says of the place after it that a record may end there. That
+    /// place; `None` when the record doesn't fit, and then nothing of it is in `rows`.
+    #[inline]
+    pub fn read<'a>(
+        &mut self,
+        text: &'a str,
+        start: usize,
+        is_end: impl Fn(&[u8], usize) -> bool,
+        quick: &Quick,
+        rows: &mut Rows,
+        scratch: &mut Scratch<'a>,
+    ) -> Option<usize> {
+        let layout = self.layout.as_mut()?;
+        let stop =
+            layout.read(text, start, quick, rows, scratch).filter(|stop| is_end(text.as_bytes(), *stop));
+        if stop.is_some() {
+            scratch.commit(rows.columns());
+            rows.commit();
+            for index in layout.passed.drain(..) {
+                layout.steps[index].seen += 1;
+            }
+            self.staleness = self.staleness.saturating_sub(1);
+        } else {
+            scratch.take_back();
+            rows.take_back();
+            layout.passed.clear();
+        }
+        stop
+    }
+
+    /// Learn from a record that the general path has accepted and the template didn't fit.
+    pub fn learn(&mut self, record: &str, plan: &Plan) {
+        self.staleness += MISS;
+        if self.layout.is_some() && self.staleness < STALE {
+            return;
+        }
+        self.staleness = 0;
+        let Some((spacing, names)) = shape(record) else { return };
+        let merged = match &self.layout {
+            Some(layout) if layout.spacing == spacing => merged(layout.names(), &names),
+            _ => None,
+        };
+        let names = merged.unwrap_or_else(|| names.into_iter().map(Into::into).collect());
+        let mut seen = self.layout.take().map(Layout::seen).unwrap_or_default();
+        let refuse_unknown = plan.unknown_fields == UnknownFields::Reject;
+        let names = names.into_iter().filter(|name| !refuse_unknown || plan.column(name).is_ok());
+        self.layout = Some(Layout::new(spacing, names.collect(), plan, &mut seen));
+        self.forgotten.extend(seen);
+    }
+
+    /// Add the fields that the plan doesn't know to `unknown`, with the number of records that had them.
+    pub fn count_unknown(self, unknown: &mut BTreeMap<String, u64>) {
+        let seen = self.layout.map(Layout::seen).unwrap_or_default();
+        for (name, records) in self.forgotten.into_iter().chain(seen) {
+            count_name(unknown, name.into(), records);
+        }
+    }
+}
+
+impl Layout {
+    fn new(spacing: Spacing, names: Vec<Box<str>>, plan: &Plan, seen: &mut BTreeMap<Box<str>, u64>) -> Self {
+        let step = |name: Box<str>| {
+            let quoted = [b"\"", name.as_bytes(), b"\"", &spacing.colon].concat();
+            Step {
+                column: plan.columns.iter().position(|column| column.name == *name),
+                first: Literal::new(&quoted),
+                next: Literal::new(&[&spacing.comma, &quoted[..]].concat()),
+                seen: seen.remove(&name).unwrap_or_default(),
+                name,
+            }
+        };
+        let steps: Vec<Step> = names.into_iter().map(step).collect();
+        let is_unplaced = |index: &usize| steps.iter().all(|step| step.column != Some(*index));
+        let unplaced = (0..plan.columns.len()).filter(is_unplaced).collect();
+        let (open, close) = (Literal::new(&spacing.open), Literal::new(&spacing.close));
+        Self { spacing, open, close, steps, unplaced, passed: Vec::new() }
+    }
+
+    fn names(&self) -> Vec<Box<str>> {
+        self.steps.iter().map(|step| step.name.clone()).collect()
+    }
+
+    fn seen(self) -> BTreeMap<Box<str>, u64> {
+        let unknown = self.steps.into_iter().filter(|step| step.column.is_none() && step.seen > 0);
+        unknown.map(|step| (step.name, step.seen)).collect()
+    }
+
+    #[inline]
+    fn read<'a>(
+        &mut self,
+        text: &'a str,
+        start: usize,
+        quick: &Quick,
+        rows: &mut Rows,
+        scratch: &mut Scratch<'a>,
+    ) -> Option<usize> {
+        let bytes = text.as_bytes();
+        if !self.open.is_at(bytes, start) {
+            return None;
+        }
+        let columns = rows.columns();
+        let mut at = start + self.open.len();
+        let mut is_first = true;
+        for (index, step) in self.steps.iter().enumerate() {
+            let name = if is_first { &step.first } else { &step.next };
+            if name.is_at(bytes, at) {
+                at += name.len();
+                is_first = false;
+                match step.column {
+                    Some(column) => {
+                        at = quick.columns[column].json(text, at, &quick.checker, columns, scratch)?
+                    }
+                    None => {
+                        at = skip(text, at)?;
+                        self.passed.push(index);
+                    }
+                }
+            } else if let Some(column) = step.column
+                && !quick.columns[column].absent(columns)
+            {
+                return None;
+            }
+        }
+        for column in &self.unplaced {
+            if !quick.columns[*column].absent(columns) {
+                return None;
+            }
+        }
+        (!is_first && self.close.is_at(bytes, at)).then(|| at + self.close.len())
+    }
+}
+
+/// The place after a value that no column takes.
+fn skip(text: &str, at: usize) -> Option<usize> {
+    let mut cursor = Cursor::new(text, at);
+    match cursor.value().ok()? {
+        // A line end inside; whether it ends the record is not to be judged here.
+        Cell::Nested(nested) if nested.contains('\n') => None,
+        _ => Some(cursor.at),
+    }
+}
+
+/// How a record is written; `None` when a name has an escape.
+fn shape(record: &str) -> Option<(Spacing, Vec<&str>)> {
+    let mut cursor = Cursor::new(record, 0);
+    let between = |start: usize, stop: usize| Box::from(&record.as_bytes()[start..stop]);
+    cursor.skip_white();
+    cursor.accept(b'{')?;
+    cursor.skip_white();
+    let open = between(0, cursor.at);
+    let (mut names, mut commas, mut colons) = (Vec::new(), Vec::new(), Vec::new());
+    loop {
+        cursor.accept(b'"')?;
+        let start = cursor.at;
+        let Cell::Str(name) = cursor.string().ok()? else { return None };
+        names.push(name);
+        let after_name = start + name.len() + 1;
+        cursor.skip_white();
+        cursor.accept(b':')?;
+        cursor.skip_white();
+        colons.push(between(after_name, cursor.at));
+        cursor.value().ok()?;
+        let after_value = cursor.at;
+        cursor.skip_white();
+        if cursor.accept(b',').is_none() {
+            let close = between(after_value, record.len());
+            let comma = commas.into_iter().next().unwrap_or_else(|| Box::from(&b","[..]));
+            return Some((Spacing { open, comma, colon: colons.swap_remove(0), close }, names));
+        }
+        cursor.skip_white();
+        commas.push(between(after_value, cursor.at));
+    }
+}
+
+/// The names of both, in an order that is that of either; `None` when they contradict each other.
+fn merged(mut known: Vec<Box<str>>, names: &[&str]) -> Option<Vec<Box<str>>> {
+    let mut next = 0;
+    for name in names {
+        match known.iter().position(|other| **other == **name) {
+            Some(at) if at < next => return None,
+            Some(at) => next = at + 1,
+            None => {
+                known.insert(next, (*name).into());
+                next += 1;
+            }
+        }
+    }
+    Some(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_records_shape_is_its_spacing_and_its_names() {
+        let (spacing, names) = shape(" { \"a\" : 1 ,\"b\": {\"c\": []} } ").unwrap();
+        assert_eq!(names, ["a", "b"]);
+        let found = [spacing.open, spacing.comma, spacing.colon, spacing.close];
+        assert_eq!(found.map(|text| String::from_utf8(text.into()).unwrap()), [" { ", " ,", " : ", " } "]);
+        assert!(shape("{\"a\\u0062\": 1}").is_none() && shape("{}").is_none());
+    }
+
+    #[test]
+    fn orders_are_merged_unless_they_contradict_each_other() {
+        let known = || vec!["a".into(), "c".into()];
+        assert_eq!(merged(known(), &["a", "b", "c", "d"]).unwrap(), ["a", "b", "c", "d"].map(Box::from));
+        assert_eq!(merged(known(), &["c"]).unwrap(), known());
+        assert!(merged(known(), &["c", "a"]).is_none());
+    }
+}
