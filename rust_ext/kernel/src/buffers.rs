@@ -169,7 +169,7 @@ mod tests {
         for row in 0..3 {
             numbers.push(row);
             numbers.push_null();
-            texts.push(b"some text of more than sixteen bytes", 0, 20 + row as usize);
+            texts.push(b"some text of more than sixteen bytes", 0, 20 + 2 * row as usize);
             texts.push_null();
         }
         numbers.truncate(3);
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(numbers, [Some(0), None, Some(1), Some(9)]);
         let texts = texts.finish().unwrap();
         let texts: Vec<_> = texts.as_string::<i32>().iter().collect();
-        assert_eq!(texts, [Some("some text of more th"), None, Some("some text of more tha"), Some("yz")]);
+        assert_eq!(texts, [Some("some text of more th"), None, Some("some text of more than"), Some("yz")]);
     }
 
     #[test]
