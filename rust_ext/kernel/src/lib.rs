@@ -10,6 +10,7 @@ pub mod check;
 pub mod chunk;
 pub mod csv;
 pub mod dedupe;
+mod encode;
 pub mod error;
 pub mod feed;
 pub mod json;

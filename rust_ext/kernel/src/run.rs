@@ -123,7 +123,7 @@ pub fn run(plan: &Plan, sources: &[Source], options: &Options, host: &mut dyn Ho
         .build()
         .map_err(|error| Error::Internal(format!("no thread pool: {error}")))?;
     let compiled = Arc::new(Compiled::new(plan.clone())?);
-    let scatter = Scatter::new(plan, options.data_dir.clone(), options.held_bytes);
+    let scatter = Scatter::new(plan, options.data_dir.clone(), options.held_bytes)?;
     let quarantine = QuarantineWriter::new(plan, scatter::quarantine_path(&options.quarantine_dir));
     let batch_ids = sources.iter().map(|source| source.batch_id.as_str().into()).collect();
     let mut sequencer = Sequencer::new(compiled.clone(), batch_ids, scatter, quarantine)?;

@@ -43,9 +43,12 @@ struct Partition {
 
 impl Scatter {
     /// Files below `folder`, in one folder a partition, completed whenever chunks of `most_held_bytes` are held.
-    pub fn new(plan: &Plan, folder: PathBuf, most_held_bytes: usize) -> Self {
-        Self {
-            layout: Layout::new(schema::accepted(plan), &plan.contract),
+    ///
+    /// # Errors
+    /// `Error::Parquet` when Parquet has no schema for the plan.
+    pub fn new(plan: &Plan, folder: PathBuf, most_held_bytes: usize) -> Result<Self> {
+        Ok(Self {
+            layout: Layout::new(schema::accepted(plan), &plan.contract)?,
             folder,
             names: plan.partition.iter().map(|field| field.name.clone()).collect(),
             partitions: Vec::new(),
@@ -53,7 +56,7 @@ impl Scatter {
             most_held_bytes,
             held_bytes: 0,
             finished: Vec::new(),
-        }
+        })
     }
 
     /// The index of a partition, and whether it is new.

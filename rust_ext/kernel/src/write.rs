@@ -8,9 +8,9 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, Int64Array, StringArray, UInt32Array},
+    array::UInt32Array,
     compute::take,
-    datatypes::SchemaRef,
+    datatypes::{Field, SchemaRef},
     record_batch::RecordBatch,
 };
 use parquet::{
@@ -23,14 +23,14 @@ use parquet::{
         properties::{EnabledStatistics, WriterProperties},
         writer::SerializedFileWriter,
     },
-    schema::types::ColumnPath,
+    schema::types::ColumnDescPtr,
 };
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    encode::{self, EncodedChunk, Encoder},
     error::{Error, Result},
-    schema::RECORD_NO,
 };
 
 /// Some rows of one record batch, bound for one partition.
@@ -45,29 +45,72 @@ pub struct Part {
     pub record_nos: Vec<i64>,
 }
 
+impl Part {
+    /// How many rows are selected.
+    pub fn len(&self) -> usize {
+        self.record_nos.len()
+    }
+}
+
 /// Rows of one row group, encoded.
 pub struct RowGroup {
-    columns: Vec<ArrowColumnChunk>,
+    columns: Vec<ColumnChunks>,
     rows: usize,
 }
+
+/// A column's chunks: one, or for a nested column one for each of its leaves.
+enum ColumnChunks {
+    Encoded(EncodedChunk),
+    Written(Vec<ArrowColumnChunk>),
+}
+
+/// The level of zstd that all pages are compressed with: its quickest.
+pub const ZSTD_LEVEL: i32 = 1;
 
 /// How files are written, and the schema they have.
 pub struct Layout {
     schema: SchemaRef,
+    columns: Vec<LayoutColumn>,
     contract: Arc<str>,
     properties: Arc<WriterProperties>,
+    without_dictionary: Arc<WriterProperties>,
+}
+
+struct LayoutColumn {
+    /// How it is encoded; `None` when the `parquet` crate does it.
+    encoder: Option<Encoder>,
+    leaves: Vec<ColumnDescPtr>,
 }
 
 impl Layout {
     /// Files with the schema's columns, the last three of which are the provenance.
-    pub fn new(schema: SchemaRef, contract: &str) -> Self {
-        // Numbers that only count up are a few bytes a page as deltas; a dictionary would hold every one of them.
-        let record_no = ColumnPath::from(RECORD_NO);
-        let properties = writer_properties()
-            .set_column_dictionary_enabled(record_no.clone(), false)
-            .set_column_encoding(record_no, Encoding::DELTA_BINARY_PACKED)
-            .build();
-        Self { schema, contract: contract.into(), properties: Arc::new(properties) }
+    ///
+    /// # Errors
+    /// `Error::Parquet` when Parquet has no such schema.
+    pub fn new(schema: SchemaRef, contract: &str) -> Result<Self> {
+        let leaves = ArrowSchemaConverter::new().convert(&schema)?;
+        let column = |(index, field): (usize, &Arc<Field>)| {
+            let of_column =
+                (0..leaves.num_columns()).filter(|leaf| leaves.get_column_root_idx(*leaf) == index);
+            let leaves = of_column.map(|leaf| leaves.column(leaf)).collect();
+            LayoutColumn { encoder: Encoder::of(field.data_type()), leaves }
+        };
+        let columns: Vec<_> = schema.fields().iter().enumerate().map(column).collect();
+        let mut without_dictionary = writer_properties().set_dictionary_enabled(false);
+        for column in &columns {
+            if matches!(column.encoder, Some(Encoder::Int32 | Encoder::Int64)) {
+                let path = column.leaves[0].path().clone();
+                without_dictionary =
+                    without_dictionary.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+            }
+        }
+        Ok(Self {
+            schema,
+            columns,
+            contract: contract.into(),
+            properties: Arc::new(writer_properties().build()),
+            without_dictionary: Arc::new(without_dictionary.build()),
+        })
     }
 
     /// Encode a row group, its columns side by side on the current thread pool.
@@ -75,49 +118,73 @@ impl Layout {
     /// # Errors
     /// `Error::Parquet` or `Error::Arrow` when a column can't be encoded.
     pub fn encode(&self, factory: &ArrowRowGroupWriterFactory, parts: &[Part]) -> Result<RowGroup> {
-        let writers = factory.create_column_writers(0)?;
-        let columns = writers
+        let mut writers = factory.create_column_writers(0)?.into_iter();
+        let columns: Vec<_> = self
+            .columns
+            .iter()
+            .map(|column| (column, writers.by_ref().take(column.leaves.len()).collect()))
+            .collect();
+        let columns = columns
             .into_par_iter()
             .enumerate()
-            .map(|(index, writer)| self.encode_column(index, writer, parts))
+            .map(|(index, (column, writers))| self.encode_column(index, column, writers, parts))
             .collect::<Result<_>>()?;
-        Ok(RowGroup { columns, rows: parts.iter().map(|part| part.record_nos.len()).sum() })
+        Ok(RowGroup { columns, rows: parts.iter().map(Part::len).sum() })
     }
 
     fn encode_column(
         &self,
         index: usize,
-        mut writer: ArrowColumnWriter,
+        column: &LayoutColumn,
+        writers: Vec<ArrowColumnWriter>,
         parts: &[Part],
-    ) -> Result<ArrowColumnChunk> {
-        let field = self.schema.field(index);
+    ) -> Result<ColumnChunks> {
+        let width = self.schema.fields().len() - 3;
+        let leaf = &column.leaves[0];
+        let chunk = match (index.checked_sub(width), column.encoder) {
+            (Some(0), _) => {
+                let stretches: Vec<_> = parts.iter().map(|part| (&*part.batch_id, part.len())).collect();
+                encode::repeated(leaf, &stretches)?
+            }
+            (Some(1), _) => {
+                let record_nos: Vec<i64> =
+                    parts.iter().flat_map(|part| part.record_nos.iter().copied()).collect();
+                encode::counting(leaf, &record_nos, &self.without_dictionary)?
+            }
+            (Some(_), _) => {
+                let rows = parts.iter().map(Part::len).sum();
+                encode::repeated(leaf, &[(&self.contract, rows)])?
+            }
+            (None, Some(encoder)) => encoder.encode(leaf, parts, index, &self.without_dictionary)?,
+            (None, None) => return self.write_column(index, writers, parts),
+        };
+        Ok(ColumnChunks::Encoded(chunk))
+    }
+
+    fn write_column(
+        &self,
+        index: usize,
+        mut writers: Vec<ArrowColumnWriter>,
+        parts: &[Part],
+    ) -> Result<ColumnChunks> {
         for part in parts {
-            for leaf in compute_leaves(field, &self.column(index, part)?)? {
+            let rows = match &part.selected {
+                None => part.rows.column(index).clone(),
+                Some(selected) => take(part.rows.column(index), selected, None)?,
+            };
+            for (writer, leaf) in writers.iter_mut().zip(compute_leaves(self.schema.field(index), &rows)?) {
                 writer.write(&leaf)?;
             }
         }
-        Ok(writer.close()?)
-    }
-
-    fn column(&self, index: usize, part: &Part) -> Result<ArrayRef> {
-        let rows = part.record_nos.len();
-        let repeated = |text: &str| Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows)));
-        Ok(match index.checked_sub(part.rows.num_columns()) {
-            None => match &part.selected {
-                None => part.rows.column(index).clone(),
-                Some(selected) => take(part.rows.column(index), selected, None)?,
-            },
-            Some(0) => repeated(&part.batch_id),
-            Some(1) => Arc::new(Int64Array::from(part.record_nos.clone())),
-            Some(_) => repeated(&self.contract),
-        })
+        let chunks = writers.into_iter().map(ArrowColumnWriter::close);
+        Ok(ColumnChunks::Written(chunks.collect::<std::result::Result<_, _>>()?))
     }
 }
 
 /// Properties that all files share: zstd at its quickest level, statistics per column chunk.
 pub fn writer_properties() -> parquet::file::properties::WriterPropertiesBuilder {
     WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a zstd level")))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).expect("a level of zstd")))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
         .set_created_by(concat!("dpipe ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -155,7 +222,14 @@ impl TableFile {
     pub fn append(&mut self, group: RowGroup) -> Result<()> {
         let mut writer = self.writer.next_row_group()?;
         for column in group.columns {
-            column.append_to_row_group(&mut writer)?;
+            match column {
+                ColumnChunks::Encoded(chunk) => writer.append_column(&chunk.bytes, chunk.close)?,
+                ColumnChunks::Written(chunks) => {
+                    for chunk in chunks {
+                        chunk.append_to_row_group(&mut writer)?;
+                    }
+                }
+            }
         }
         writer.close()?;
         self.rows += group.rows;

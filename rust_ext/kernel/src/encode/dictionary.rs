@@ -1,0 +1,311 @@
+//! Distinct values of a column and each row's code, its value's place among them.
+
+/// More distinct values than 16-bit codes tell apart are not worth a dictionary in a row group.
+const MOST: usize = 1 << 16;
+/// Rows after which a column whose values hardly repeat is given up.
+const TRIAL: usize = 1 << 14;
+
+/// The distinct values of a column, how often each occurs, and the code of each row that has a value.
+pub struct Dictionary<V> {
+    pub values: Vec<V>,
+    pub counts: Vec<u32>,
+    pub codes: Vec<u16>,
+}
+
+/// A number of a column.
+pub trait Number: Copy + PartialOrd {
+    /// Append it as Parquet's plain encoding does.
+    fn push_plain(self, out: &mut Vec<u8>);
+    /// As the least of a column: of the two zeros, the one that is below the other.
+    fn as_least(self) -> Self {
+        self
+    }
+    /// As the greatest of a column.
+    fn as_greatest(self) -> Self {
+        self
+    }
+    /// Its bits; equal bits are one value.
+    fn bits(self) -> u64;
+    /// The number itself when it is an integer.
+    fn integer(self) -> Option<i64>;
+    /// The number that `integer` is, which is one of the type.
+    fn of_integer(integer: i64) -> Self;
+}
+
+impl Number for i32 {
+    fn push_plain(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn bits(self) -> u64 {
+        u64::from(self.cast_unsigned())
+    }
+
+    fn integer(self) -> Option<i64> {
+        Some(self.into())
+    }
+
+    #[allow(clippy::cast_possible_truncation)]
+    fn of_integer(integer: i64) -> Self {
+        integer as Self
+    }
+}
+
+impl Number for i64 {
+    fn push_plain(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn bits(self) -> u64 {
+        self.cast_unsigned()
+    }
+
+    fn integer(self) -> Option<i64> {
+        Some(self)
+    }
+
+    fn of_integer(integer: i64) -> Self {
+        integer
+    }
+}
+
+impl Number for f64 {
+    fn push_plain(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn as_least(self) -> Self {
+        if self == 0.0 { -0.0 } else { self }
+    }
+
+    fn as_greatest(self) -> Self {
+        if self == 0.0 { 0.0 } else { self }
+    }
+
+    fn bits(self) -> u64 {
+        self.to_bits()
+    }
+
+    fn integer(self) -> Option<i64> {
+        None
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn of_integer(integer: i64) -> Self {
+        integer as Self
+    }
+}
+
+/// The dictionary of `numbers`; `None` when too few repeat.
+pub fn of_numbers<T: Number>(numbers: &[T]) -> Option<Dictionary<T>> {
+    let (least, greatest) = range(numbers)?;
+    if let (Some(least), Some(greatest)) = (least.integer(), greatest.integer())
+        && greatest.checked_sub(least).is_some_and(|span| span < MOST as i64)
+    {
+        return Some(by_place(numbers, least, (greatest - least) as usize + 1));
+    }
+    let mut interner = Interner::new(numbers.len());
+    for (row, &number) in numbers.iter().enumerate() {
+        let hash = mix(number.bits());
+        interner.code(row, hash, |known: &T| known.bits() == number.bits(), || number)?;
+    }
+    Some(interner.dictionary)
+}
+
+/// The least and the greatest of `numbers`; `None` when there is none.
+pub fn range<T: Number>(numbers: &[T]) -> Option<(T, T)> {
+    let first = *numbers.first()?;
+    Some(numbers.iter().fold((first, first), |(least, greatest), &number| {
+        (if number < least { number } else { least }, if number > greatest { number } else { greatest })
+    }))
+}
+
+/// Integers close together need no hashing: each has a place in a table of the whole span.
+fn by_place<T: Number>(numbers: &[T], least: i64, span: usize) -> Dictionary<T> {
+    let place = |number: T| (number.integer().unwrap_or(least) - least) as usize;
+    let mut counts = vec![0u32; span];
+    for &number in numbers {
+        counts[place(number)] += 1;
+    }
+    let mut values = Vec::new();
+    let mut codes_of = vec![0u16; span];
+    for place in (0..span).filter(|place| counts[*place] > 0) {
+        codes_of[place] = values.len() as u16;
+        values.push(T::of_integer(least + place as i64));
+    }
+    let codes = numbers.iter().map(|&number| codes_of[place(number)]).collect();
+    counts.retain(|count| *count > 0);
+    Dictionary { values, counts, codes }
+}
+
+/// A text of a column: where it is in the dictionary's bytes, and the first eight of them.
+#[derive(Clone, Copy)]
+pub struct Text<'a> {
+    pub bytes: &'a [u8],
+    word: u64,
+}
+
+/// The dictionary of texts in `rows` rows; `None` when too few repeat or they have more than `most_bytes` together.
+pub fn of_texts<'a>(
+    rows: usize,
+    most_bytes: usize,
+    texts: impl Iterator<Item = &'a [u8]>,
+) -> Option<Dictionary<Text<'a>>> {
+    let mut interner = Interner::new(rows);
+    let mut size = 0;
+    texts.enumerate().try_for_each(|(row, bytes)| {
+        let text = Text { bytes, word: first_word(bytes) };
+        let is_same = |known: &Text| {
+            known.word == text.word
+                && known.bytes.len() == bytes.len()
+                && (bytes.len() <= 8 || known.bytes[8..] == bytes[8..])
+        };
+        interner.code(row, hash(text), is_same, || {
+            size += bytes.len();
+            text
+        })?;
+        (size <= most_bytes).then_some(())
+    })?;
+    Some(interner.dictionary)
+}
+
+fn first_word(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk::<8>() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
+}
+
+fn hash(text: Text) -> u64 {
+    let mut hash = mix(text.word ^ (text.bytes.len() as u64) << 56);
+    for eight in text.bytes.chunks(8).skip(1) {
+        hash = mix(hash ^ first_word(eight));
+    }
+    hash
+}
+
+fn mix(bits: u64) -> u64 {
+    let product = u128::from(bits ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
+    (product >> 64) as u64 ^ product as u64
+}
+
+/// Gives values their codes, in the order of their first rows.
+struct Interner<V> {
+    dictionary: Dictionary<V>,
+    /// The values' hashes.
+    hashes: Vec<u64>,
+    /// Codes plus one by hash, 0 where there is none; at most half are taken.
+    slots: Vec<u32>,
+}
+
+impl<V> Interner<V> {
+    fn new(rows: usize) -> Self {
+        let dictionary =
+            Dictionary { values: Vec::new(), counts: Vec::new(), codes: Vec::with_capacity(rows) };
+        Self { dictionary, hashes: Vec::new(), slots: vec![0; 1 << 8] }
+    }
+
+    /// Code the value of the next row, the `row`th; `None` when too many rows have values of their own.
+    #[inline(always)]
+    fn code(
+        &mut self,
+        row: usize,
+        hash: u64,
+        is_same: impl Fn(&V) -> bool,
+        value: impl FnOnce() -> V,
+    ) -> Option<()> {
+        let mut slot = self.slot(hash);
+        let Dictionary { values, counts, codes } = &mut self.dictionary;
+        while self.slots[slot] > 0 {
+            let code = self.slots[slot] as usize - 1;
+            if is_same(&values[code]) {
+                counts[code] += 1;
+                codes.push(code as u16);
+                return Some(());
+            }
+            slot = (slot + 1) & (self.slots.len() - 1);
+        }
+        let is_vain = row >= TRIAL && values.len() > row - row / 4;
+        if values.len() == MOST || is_vain {
+            return None;
+        }
+        self.slots[slot] = values.len() as u32 + 1;
+        codes.push(values.len() as u16);
+        values.push(value());
+        counts.push(1);
+        self.hashes.push(hash);
+        if 2 * self.hashes.len() > self.slots.len() {
+            self.grow();
+        }
+        Some(())
+    }
+
+    fn slot(&self, hash: u64) -> usize {
+        hash as usize & (self.slots.len() - 1)
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.slots = vec![0; 2 * self.slots.len()];
+        for code in 0..self.hashes.len() {
+            let mut slot = self.slot(self.hashes[code]);
+            while self.slots[slot] > 0 {
+                slot = (slot + 1) & (self.slots.len() - 1);
+            }
+            self.slots[slot] = code as u32 + 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Each row's value again, and that no value is there twice or counted wrongly.
+    fn decoded<V: Copy>(dictionary: &Dictionary<V>, is_same: impl Fn(V, V) -> bool) -> Vec<V> {
+        let values = &dictionary.values;
+        for (code, &value) in values.iter().enumerate() {
+            assert!(values[..code].iter().all(|&other| !is_same(other, value)));
+            let count = dictionary.codes.iter().filter(|other| usize::from(**other) == code).count();
+            assert_eq!(count, dictionary.counts[code] as usize);
+        }
+        dictionary.codes.iter().map(|code| values[usize::from(*code)]).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn integers_come_back(
+            base in prop_oneof![Just(0i64), Just(i64::MIN + 70_000), Just(i64::MAX - 70_000)],
+            span in prop_oneof![Just(3i64), Just(65_535), Just(70_000)],
+            numbers in prop::collection::vec(any::<u32>(), 1..600),
+        ) {
+            let numbers: Vec<i64> =
+                numbers.into_iter().map(|number| base + i64::from(number) % span).collect();
+            let dictionary = of_numbers(&numbers).unwrap();
+            prop_assert_eq!(decoded(&dictionary, |a, b| a == b), numbers);
+        }
+
+        #[test]
+        fn texts_come_back(texts in prop::collection::vec("[ab\\x00]{0,17}", 1..600)) {
+            let dictionary = of_texts(texts.len(), usize::MAX, texts.iter().map(String::as_bytes)).unwrap();
+            let decoded = decoded(&dictionary, |a, b| a.bytes == b.bytes);
+            prop_assert!(decoded.iter().map(|text| text.bytes).eq(texts.iter().map(String::as_bytes)));
+        }
+    }
+
+    #[test]
+    fn floats_are_told_apart_by_their_bits() {
+        let dictionary = of_numbers(&[0.0, -0.0, 1.5, 0.0]).unwrap();
+        assert_eq!((dictionary.values.len(), dictionary.codes), (3, vec![0, 1, 2, 0]));
+    }
+
+    #[test]
+    fn values_that_do_not_repeat_are_given_up() {
+        let numbers: Vec<i64> = (0..100_000).map(|number| number << 20).collect();
+        assert!(of_numbers(&numbers).is_none());
+        let texts: Vec<String> = numbers.iter().map(i64::to_string).collect();
+        assert!(of_texts(texts.len(), usize::MAX, texts.iter().map(String::as_bytes)).is_none());
+    }
+}
