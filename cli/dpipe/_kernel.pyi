@@ -19,6 +19,7 @@ def process(
     quarantine_dir: str,
     batch_size: int = 100_000,
     threads: int = 0,
+    profile: bool = True,
     existing: Callable[[dict[str, Any]], pa.RecordBatchReader | pa.Table | None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -29,6 +30,13 @@ def process(
     holds there (the plan's columns, then batch id and record number), or None. `progress` gets the records and bytes
     done so far.
 
-    Returns `batches` (counts, by source), and `files` (path, kind, partition, rows, bytes, sha256): complete and
-    durable, and unknown to anybody else. Raises `KernelError` (`KernelIoError` for files), or what a callback raised.
+    Returns `batches` (counts, by source), `files` (path, kind, partition, rows, bytes, sha256), complete and
+    durable, and unknown to anybody else, and `profile` (column, kind, summary, state) of the accepted values, empty
+    without `profile`. Raises `KernelError` (`KernelIoError` for files), or what a callback raised.
+    """
+
+def merge_profiles(profiles: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """One profile of what several runs returned as `profile`, in any order; distinct counts and quantiles are estimates.
+
+    Raises `KernelError` when they aren't profiles.
     """

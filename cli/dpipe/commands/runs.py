@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -79,6 +79,64 @@ def show(
     for check in failed:
         what = f"{check['severity']} {check['relation']} {check['rule']}"
         output.emit(f"  {what}: {check['observed']} ({check['detail']})")
+
+
+@app.command()
+def profile(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(help="Id of the run, or its beginning")],
+    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what the values that a run accepted are like, column by column.
+
+    Distinct counts and quantiles are estimates (off by 2% or so where there are many values), and so are the top values of
+    columns whose values hardly repeat.
+
+    Example: `dpipe runs profile 20261123T08 --dataset flights`
+    """
+    from dpipe.state import runs
+
+    project = open_project(ctx)
+    stages = runs.stages(project, runs.find(project, run)["run_id"])
+    profiles = {
+        stage["dataset"]: (stage["detail"] or {}).get("profile", [])
+        for stage in stages
+        if stage["stage"] == "process" and dataset in {None, stage["dataset"]}
+    }
+    if as_json:
+        output.emit_json(profiles)
+        return
+    if not any(profiles.values()):
+        output.emit("the run accepted nothing" + (f" of `{dataset}`" if dataset else ""))
+    for name, columns in profiles.items():
+        if columns:
+            output.table(
+                ["column", "type", "rows", "nulls", "distinct", "min", "median", "mean", "max", "most frequent"],
+                [_profile_row(column) for column in columns],
+                title=name,
+            )
+
+
+def _profile_row(column: dict[str, Any]) -> tuple[object, ...]:
+    top = column["top"][0] if column["top"] else None
+    mean = column.get("mean")
+    return (
+        column["column"],
+        column["type"],
+        column["rows"],
+        column["nulls"],
+        column["distinct"],
+        _cell(column["min"]),
+        _cell(column.get("quantiles", {}).get("p50")),
+        f"{mean:.6g}" if isinstance(mean, float) else _cell(mean),
+        _cell(column["max"]),
+        f"{top['value']} ({top['count']:,})" if top else "",
+    )
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def _as_text(name: str, value: object) -> object:

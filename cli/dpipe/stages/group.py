@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dpipe import failpoints, output
 from dpipe.iceberg import ledger, tables
@@ -53,6 +53,7 @@ class Work:
     catalog: Catalog
     committed: list[BatchEntry] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    profiles: list[list[dict[str, Any]]] = field(default_factory=list)
     snapshot_id: int | None = None
 
     @property
@@ -105,6 +106,7 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
             complete(work.catalog, work.dataset, outcome.record)
             quality.add_results(work.run, [check for verdict in verdicts for check in verdict.results])
             work.committed += outcome.record.batches
+            work.profiles.append(result.profile)
             work.snapshot_id = outcome.record.snapshot_id
             _warn_of_lost_ends(outcome.record.batches, work.dataset)
             for manifest in group:

@@ -54,11 +54,12 @@ class BatchCounts:
 
 @dataclass(frozen=True)
 class KernelResult:
-    """Counts a batch, and the files written for all of them; nothing is visible yet."""
+    """Counts a batch, the files written for all of them, and the profile of the rows in them; nothing is visible yet."""
 
     batches: list[BatchCounts]
     accepted: list[WrittenFile]
     quarantined: list[WrittenFile]
+    profile: list[dict[str, Any]]
 
     def discard(self) -> None:
         """Delete the files. Only for files that no snapshot can be referring to."""
@@ -136,7 +137,7 @@ def _checked(answer: dict[str, Any]) -> KernelResult:
                 f"file://{file['path']}", file["rows"], file["bytes"], file["sha256"], file["partition"]
             )
         )
-    result = KernelResult(batches, files["accepted"], files["quarantine"])
+    result = KernelResult(batches, files["accepted"], files["quarantine"], answer["profile"])
     problem = _imbalance(result)
     if problem is not None:
         result.discard()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dpipe.contract import contract_for
 from dpipe.iceberg import ledger, open_catalog
@@ -80,7 +80,7 @@ def _process(work: Work, *, retry_refused: bool) -> ProcessResult:
             commit_group(work, group)
         result = _result(work, still_refused=len(pending & out), seconds=time.perf_counter() - start)
     if result.batches or result.refused:
-        _record(work.run, result, started_at)
+        _record(work, result, started_at)
     return result
 
 
@@ -115,9 +115,9 @@ def _result(work: Work, *, still_refused: int, seconds: float) -> ProcessResult:
     )
 
 
-def _record(run: Run, result: ProcessResult, started_at: datetime) -> None:
+def _record(work: Work, result: ProcessResult, started_at: datetime) -> None:
     runs.add_stage(
-        run,
+        work.run,
         "process",
         dataset=result.dataset,
         started_at=started_at,
@@ -131,5 +131,16 @@ def _record(run: Run, result: ProcessResult, started_at: datetime) -> None:
             "batches": result.batches,
             "bytes_in": result.bytes_in,
             "refused": [refusal.batch_id for refusal in result.refused],
+            "profile": _profile(work),
         },
     )
+
+
+def _profile(work: Work) -> list[dict[str, Any]]:
+    """What the accepted values of each column are like, over all commits of the run."""
+    from dpipe import _kernel
+
+    return [
+        {"column": column["column"], "type": column["kind"], **column["summary"]}
+        for column in _kernel.merge_profiles(work.profiles)
+    ]

@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let folder = out.join(number.to_string());
         let mut options = Options::new(folder.join("data"), folder.join("quarantine"));
         options.threads = threads;
+        options.profile = env::var_os("NO_PROFILE").is_none();
         let source = Source { batch_id: "batch".into(), path: path.clone(), format: None, compression: None };
         let start = Instant::now();
         let outcome = run(&plan, &[source], &options, &mut Alone)?;

@@ -18,6 +18,7 @@ pub mod outcome;
 pub mod parse;
 pub mod partition;
 pub mod plan;
+pub mod profile;
 pub mod quarantine;
 pub mod quick;
 pub mod read;

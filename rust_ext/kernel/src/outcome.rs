@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::partition::PartitionValue;
+use crate::{partition::PartitionValue, profile::NamedProfile};
 
 /// A run's report.
 #[derive(Debug, Serialize)]
@@ -13,6 +13,8 @@ pub struct Outcome {
     pub batches: Vec<BatchOutcome>,
     /// The files that were written, durable but not yet known to anybody.
     pub files: Vec<FileOutcome>,
+    /// What the accepted values of each column are like; empty when that wasn't asked for, or nothing was accepted.
+    pub profile: Vec<NamedProfile>,
 }
 
 /// What became of one batch.

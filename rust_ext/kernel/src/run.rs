@@ -23,6 +23,7 @@ use crate::{
     parse::{Compiled, Dialect, Parsed, parse},
     partition::PartitionValue,
     plan::Plan,
+    profile::NamedProfile,
     quarantine::QuarantineWriter,
     read::Source,
     scatter::{self, Scatter},
@@ -44,6 +45,8 @@ pub struct Options {
     pub chunk_bytes: usize,
     /// Bytes of rows held for the partitions' files, about; past them the files are completed and others begun.
     pub held_bytes: usize,
+    /// Whether the accepted values are profiled.
+    pub profile: bool,
 }
 
 impl Options {
@@ -57,6 +60,7 @@ impl Options {
             threads: 0,
             chunk_bytes: 4 << 20,
             held_bytes: 512 << 20,
+            profile: true,
         }
     }
 }
@@ -123,7 +127,7 @@ pub fn run(plan: &Plan, sources: &[Source], options: &Options, host: &mut dyn Ho
         .build()
         .map_err(|error| Error::Internal(format!("no thread pool: {error}")))?;
     let compiled = Arc::new(Compiled::new(plan.clone())?);
-    let scatter = Scatter::new(plan, options.data_dir.clone(), options.held_bytes)?;
+    let scatter = Scatter::new(plan, options.data_dir.clone(), options.held_bytes, options.profile)?;
     let quarantine = QuarantineWriter::new(plan, scatter::quarantine_path(&options.quarantine_dir));
     let batch_ids = sources.iter().map(|source| source.batch_id.as_str().into()).collect();
     let mut sequencer = Sequencer::new(compiled.clone(), batch_ids, scatter, quarantine)?;
@@ -159,20 +163,24 @@ pub fn run(plan: &Plan, sources: &[Source], options: &Options, host: &mut dyn Ho
     for (source, facts) in feed.facts() {
         sequencer.source(source, facts);
     }
-    complete(sequencer, &pool)
+    complete(plan, sequencer, &pool)
 }
 
-fn complete(sequencer: Sequencer, pool: &rayon::ThreadPool) -> Result<Outcome> {
+fn complete(plan: &Plan, sequencer: Sequencer, pool: &rayon::ThreadPool) -> Result<Outcome> {
     let (batches, scatter, quarantine, names): (Vec<BatchOutcome>, _, _, _) = sequencer.finish();
     let accepted = scatter.finish(pool)?;
     let quarantined = quarantine.finish()?;
     // Every file is complete; from here on nothing fails, and none of them is removed again.
     let mut files: Vec<_> = accepted
+        .files
         .into_iter()
         .map(|(key, file)| scatter::report(file, FileKind::Accepted, scatter::named(&names, &key)))
         .collect();
     files.extend(quarantined.map(|file| scatter::report(file, FileKind::Quarantine, BTreeMap::new())));
-    Ok(Outcome { batches, files })
+    let profiled = plan.columns.iter().zip(accepted.profiles);
+    let profiles =
+        profiled.filter_map(|(column, profile)| Some(NamedProfile::new(&column.name, column.kind, profile?)));
+    Ok(Outcome { batches, files, profile: profiles.collect() })
 }
 
 fn dialect(facts: &SourceFacts) -> Dialect {

@@ -15,6 +15,7 @@ use crate::{
     outcome::{FileKind, FileOutcome},
     partition::{PartitionKey, PartitionValue},
     plan::Plan,
+    profile::{self, ColumnProfile},
     schema,
     write::{Finished, Layout, Part, RowGroup, TableFile},
 };
@@ -32,6 +33,15 @@ pub struct Scatter {
     most_held_bytes: usize,
     held_bytes: usize,
     finished: Vec<(PartitionKey, Finished)>,
+    profiles: Vec<Option<ColumnProfile>>,
+}
+
+/// What came of all rows.
+pub struct Scattered {
+    /// The files with their partitions.
+    pub files: Vec<(PartitionKey, Finished)>,
+    /// What the values of each column of the schema are like; empty when that wasn't asked for.
+    pub profiles: Vec<Option<ColumnProfile>>,
 }
 
 struct Partition {
@@ -46,9 +56,9 @@ impl Scatter {
     ///
     /// # Errors
     /// `Error::Parquet` when Parquet has no schema for the plan.
-    pub fn new(plan: &Plan, folder: PathBuf, most_held_bytes: usize) -> Result<Self> {
+    pub fn new(plan: &Plan, folder: PathBuf, most_held_bytes: usize, profiled: bool) -> Result<Self> {
         Ok(Self {
-            layout: Layout::new(schema::accepted(plan), &plan.contract)?,
+            layout: Layout::new(schema::accepted(plan), &plan.contract, profiled)?,
             folder,
             names: plan.partition.iter().map(|field| field.name.clone()).collect(),
             partitions: Vec::new(),
@@ -56,6 +66,7 @@ impl Scatter {
             most_held_bytes,
             held_bytes: 0,
             finished: Vec::new(),
+            profiles: Vec::new(),
         })
     }
 
@@ -76,7 +87,7 @@ impl Scatter {
     /// `Error::Io` or `Error::Parquet` when a file can't be written.
     pub fn push(&mut self, partition: usize, part: Part, pool: &rayon::ThreadPool) -> Result<()> {
         let held = &mut self.partitions[partition];
-        held.held_rows += part.record_nos.len();
+        held.held_rows += part.row_count();
         held.held.push(part);
         if held.held_rows < GROUP_ROWS {
             return Ok(());
@@ -100,13 +111,13 @@ impl Scatter {
         Ok(())
     }
 
-    /// Write what is held and complete every file.
+    /// Write what is held and complete every file; the files, and the profiles of the schema's columns over all of them.
     ///
     /// # Errors
     /// `Error::Io` or `Error::Parquet` when a file can't be written.
-    pub fn finish(mut self, pool: &rayon::ThreadPool) -> Result<Vec<(PartitionKey, Finished)>> {
+    pub fn finish(mut self, pool: &rayon::ThreadPool) -> Result<Scattered> {
         self.complete(pool)?;
-        Ok(self.finished)
+        Ok(Scattered { files: self.finished, profiles: self.profiles })
     }
 
     /// Write what is held, partitions side by side, and complete every file.
@@ -117,17 +128,16 @@ impl Scatter {
             if partition.held_rows > 0 {
                 partition.write_held(path, layout)?;
             }
-            Ok(partition
-                .file
-                .take()
-                .map(TableFile::finish)
-                .transpose()?
-                .map(|file| (partition.key.clone(), file)))
+            let finished = partition.file.take().map(TableFile::finish).transpose()?;
+            Ok(finished.map(|(file, profiles)| (partition.key.clone(), file, profiles)))
         };
         let partitions = &mut self.partitions;
         let finished: Result<Vec<_>> =
             pool.install(|| partitions.par_iter_mut().zip(paths).map(complete).collect());
-        self.finished.extend(finished?.into_iter().flatten());
+        for (key, file, profiles) in finished?.into_iter().flatten() {
+            profile::merge_into(&mut self.profiles, &profiles);
+            self.finished.push((key, file));
+        }
         Ok(())
     }
 

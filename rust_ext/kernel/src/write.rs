@@ -8,7 +8,7 @@ use std::{
 };
 
 use arrow::{
-    array::UInt32Array,
+    array::{Array, UInt32Array},
     compute::take,
     datatypes::{Field, SchemaRef},
     record_batch::RecordBatch,
@@ -31,6 +31,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     encode::{self, EncodedChunk, Encoder},
     error::{Error, Result},
+    profile::{self, ColumnProfile},
 };
 
 /// Some rows of one record batch, bound for one partition.
@@ -47,7 +48,7 @@ pub struct Part {
 
 impl Part {
     /// How many rows are selected.
-    pub fn len(&self) -> usize {
+    pub fn row_count(&self) -> usize {
         self.record_nos.len()
     }
 }
@@ -55,12 +56,14 @@ impl Part {
 /// Rows of one row group, encoded.
 pub struct RowGroup {
     columns: Vec<ColumnChunks>,
+    /// What the values of the plan's columns are like, when that is asked for.
+    profiles: Vec<Option<ColumnProfile>>,
     rows: usize,
 }
 
 /// A column's chunks: one, or for a nested column one for each of its leaves.
 enum ColumnChunks {
-    Encoded(EncodedChunk),
+    Encoded(Box<EncodedChunk>),
     Written(Vec<ArrowColumnChunk>),
 }
 
@@ -72,6 +75,7 @@ pub struct Layout {
     schema: SchemaRef,
     columns: Vec<LayoutColumn>,
     contract: Arc<str>,
+    profiled: bool,
     properties: Arc<WriterProperties>,
     without_dictionary: Arc<WriterProperties>,
 }
@@ -83,11 +87,11 @@ struct LayoutColumn {
 }
 
 impl Layout {
-    /// Files with the schema's columns, the last three of which are the provenance.
+    /// Files with the schema's columns, the last three of which are the provenance; the others are `profiled`.
     ///
     /// # Errors
     /// `Error::Parquet` when Parquet has no such schema.
-    pub fn new(schema: SchemaRef, contract: &str) -> Result<Self> {
+    pub fn new(schema: SchemaRef, contract: &str, profiled: bool) -> Result<Self> {
         let leaves = ArrowSchemaConverter::new().convert(&schema)?;
         let column = |(index, field): (usize, &Arc<Field>)| {
             let of_column =
@@ -108,6 +112,7 @@ impl Layout {
             schema,
             columns,
             contract: contract.into(),
+            profiled,
             properties: Arc::new(writer_properties().build()),
             without_dictionary: Arc::new(without_dictionary.build()),
         })
@@ -124,12 +129,13 @@ impl Layout {
             .iter()
             .map(|column| (column, writers.by_ref().take(column.leaves.len()).collect()))
             .collect();
-        let columns = columns
+        let columns: Vec<_> = columns
             .into_par_iter()
             .enumerate()
             .map(|(index, (column, writers))| self.encode_column(index, column, writers, parts))
             .collect::<Result<_>>()?;
-        Ok(RowGroup { columns, rows: parts.iter().map(Part::len).sum() })
+        let (columns, profiles) = columns.into_iter().unzip();
+        Ok(RowGroup { columns, profiles, rows: parts.iter().map(Part::row_count).sum() })
     }
 
     fn encode_column(
@@ -138,12 +144,13 @@ impl Layout {
         column: &LayoutColumn,
         writers: Vec<ArrowColumnWriter>,
         parts: &[Part],
-    ) -> Result<ColumnChunks> {
+    ) -> Result<(ColumnChunks, Option<ColumnProfile>)> {
         let width = self.schema.fields().len() - 3;
         let leaf = &column.leaves[0];
         let chunk = match (index.checked_sub(width), column.encoder) {
             (Some(0), _) => {
-                let stretches: Vec<_> = parts.iter().map(|part| (&*part.batch_id, part.len())).collect();
+                let stretches: Vec<_> =
+                    parts.iter().map(|part| (&*part.batch_id, part.row_count())).collect();
                 encode::repeated(leaf, &stretches)?
             }
             (Some(1), _) => {
@@ -152,13 +159,20 @@ impl Layout {
                 encode::counting(leaf, &record_nos, &self.without_dictionary)?
             }
             (Some(_), _) => {
-                let rows = parts.iter().map(Part::len).sum();
+                let rows = parts.iter().map(Part::row_count).sum();
                 encode::repeated(leaf, &[(&self.contract, rows)])?
             }
-            (None, Some(encoder)) => encoder.encode(leaf, parts, index, &self.without_dictionary)?,
-            (None, None) => return self.write_column(index, writers, parts),
+            (None, Some(encoder)) => {
+                let (chunk, profile) =
+                    encoder.encode(leaf, parts, index, &self.without_dictionary, self.profiled)?;
+                return Ok((ColumnChunks::Encoded(Box::new(chunk)), profile));
+            }
+            (None, None) => {
+                let profile = self.profiled.then(|| counted(index, parts));
+                return Ok((self.write_column(index, writers, parts)?, profile));
+            }
         };
-        Ok(ColumnChunks::Encoded(chunk))
+        Ok((ColumnChunks::Encoded(Box::new(chunk)), None))
     }
 
     fn write_column(
@@ -181,6 +195,20 @@ impl Layout {
     }
 }
 
+/// Of a column that is encoded elsewhere only the rows are counted.
+fn counted(index: usize, parts: &[Part]) -> ColumnProfile {
+    let nulls = parts.iter().map(|part| match &part.selected {
+        None => part.rows.column(index).logical_null_count(),
+        Some(selected) => {
+            let nulls = part.rows.column(index).logical_nulls();
+            let is_null = |row: &&u32| nulls.as_ref().is_some_and(|nulls| nulls.is_null(**row as usize));
+            selected.values().iter().filter(is_null).count()
+        }
+    });
+    let (rows, nulls): (usize, usize) = (parts.iter().map(Part::row_count).sum(), nulls.sum());
+    ColumnProfile::of_rows((rows - nulls) as u64, nulls)
+}
+
 /// Properties that all files share: zstd at its quickest level, statistics per column chunk.
 pub fn writer_properties() -> parquet::file::properties::WriterPropertiesBuilder {
     WriterProperties::builder()
@@ -195,6 +223,7 @@ pub struct TableFile {
     writer: SerializedFileWriter<NewFile>,
     factory: Arc<ArrowRowGroupWriterFactory>,
     rows: usize,
+    profiles: Vec<Option<ColumnProfile>>,
 }
 
 impl TableFile {
@@ -207,7 +236,7 @@ impl TableFile {
         let file = NewFile::create(path)?;
         let writer = SerializedFileWriter::new(file, schema.root_schema_ptr(), layout.properties.clone())?;
         let factory = Arc::new(ArrowRowGroupWriterFactory::new(&writer, layout.schema.clone()));
-        Ok(Self { writer, factory, rows: 0 })
+        Ok(Self { writer, factory, rows: 0, profiles: Vec::new() })
     }
 
     /// Makes the column writers of this file's row groups.
@@ -233,6 +262,7 @@ impl TableFile {
         }
         writer.close()?;
         self.rows += group.rows;
+        profile::merge_into(&mut self.profiles, &group.profiles);
         Ok(())
     }
 
@@ -240,9 +270,8 @@ impl TableFile {
     ///
     /// # Errors
     /// `Error::Io` or `Error::Parquet` when that fails.
-    pub fn finish(self) -> Result<Finished> {
-        let rows = self.rows;
-        self.writer.into_inner()?.finish(rows)
+    pub fn finish(self) -> Result<(Finished, Vec<Option<ColumnProfile>>)> {
+        Ok((self.writer.into_inner()?.finish(self.rows)?, self.profiles))
     }
 }
 

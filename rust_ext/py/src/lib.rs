@@ -11,6 +11,7 @@ use dpipe_kernel::{
     error::{Error, Result},
     partition::PartitionValue,
     plan::Plan,
+    profile::{NamedProfile, merge},
     read::Source,
     run::{Host, Options, run},
 };
@@ -21,7 +22,7 @@ create_exception!(_kernel, KernelIoError, KernelError, "A file could not be open
 
 /// Run the plan over the sources; see `dpipe/_kernel.pyi`.
 #[pyfunction]
-#[pyo3(signature = (plan, sources, *, data_dir, quarantine_dir, batch_size = 100_000, threads = 0, existing = None, progress = None))]
+#[pyo3(signature = (plan, sources, *, data_dir, quarantine_dir, batch_size = 100_000, threads = 0, profile = true, existing = None, progress = None))]
 #[allow(clippy::too_many_arguments)] // they are the keywords of the Python function
 fn process<'py>(
     py: Python<'py>,
@@ -31,6 +32,7 @@ fn process<'py>(
     quarantine_dir: PathBuf,
     batch_size: usize,
     threads: usize,
+    profile: bool,
     existing: Option<Py<PyAny>>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -45,6 +47,7 @@ fn process<'py>(
     let mut options = Options::new(data_dir, quarantine_dir);
     options.batch_size = batch_size.max(1);
     options.threads = threads;
+    options.profile = profile;
     let mut host = Caller { existing, progress, raised: None };
     let outcome = py.detach(|| {
         let run = || run(&Plan::from_json(plan)?, &sources, &options, &mut host);
@@ -62,6 +65,18 @@ fn process<'py>(
             error => KernelError::new_err(error.to_string()),
         })),
     }
+}
+
+/// Merge what several runs said of the same columns; see `dpipe/_kernel.pyi`.
+#[pyfunction]
+fn merge_profiles<'py>(py: Python<'py>, profiles: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let json = py.import("json")?;
+    let text = json.call_method1("dumps", (profiles,))?.extract::<String>()?;
+    let wrong =
+        |error: serde_json::Error| KernelError::new_err(format!("not profiles of the kernel: {error}"));
+    let parts: Vec<Vec<NamedProfile>> = serde_json::from_str(&text).map_err(wrong)?;
+    let merged = serde_json::to_string(&merge(parts)).map_err(wrong)?;
+    json.call_method1("loads", (merged,))
 }
 
 /// The Python functions that a run calls back.
@@ -123,5 +138,6 @@ impl Host for Caller {
 fn _kernel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("KernelError", module.py().get_type::<KernelError>())?;
     module.add("KernelIoError", module.py().get_type::<KernelIoError>())?;
-    module.add_function(wrap_pyfunction!(process, module)?)
+    module.add_function(wrap_pyfunction!(process, module)?)?;
+    module.add_function(wrap_pyfunction!(merge_profiles, module)?)
 }

@@ -1,5 +1,7 @@
 //! Distinct values of a column and each row's code, its value's place among them.
 
+use crate::profile::Value;
+
 /// More distinct values than 16-bit codes tell apart are not worth a dictionary in a row group.
 const MOST: usize = 1 << 16;
 /// Rows after which a column whose values hardly repeat is given up.
@@ -26,6 +28,10 @@ pub trait Number: Copy + PartialOrd {
     }
     /// Its bits; equal bits are one value.
     fn bits(self) -> u64;
+    /// The float nearest to it.
+    fn float(self) -> f64;
+    /// As profiles tell it.
+    fn value(self) -> Value;
     /// The number itself when it is an integer.
     fn integer(self) -> Option<i64>;
     /// The number that `integer` is, which is one of the type.
@@ -35,6 +41,14 @@ pub trait Number: Copy + PartialOrd {
 impl Number for i32 {
     fn push_plain(self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn float(self) -> f64 {
+        self.into()
+    }
+
+    fn value(self) -> Value {
+        Value::Integer(self.into())
     }
 
     fn bits(self) -> u64 {
@@ -54,6 +68,15 @@ impl Number for i32 {
 impl Number for i64 {
     fn push_plain(self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.to_le_bytes());
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn float(self) -> f64 {
+        self as f64
+    }
+
+    fn value(self) -> Value {
+        Value::Integer(self)
     }
 
     fn bits(self) -> u64 {
@@ -80,6 +103,14 @@ impl Number for f64 {
 
     fn as_greatest(self) -> Self {
         if self == 0.0 { 0.0 } else { self }
+    }
+
+    fn float(self) -> f64 {
+        self
+    }
+
+    fn value(self) -> Value {
+        Value::Float(self)
     }
 
     fn bits(self) -> u64 {
@@ -196,6 +227,13 @@ struct Interner<V> {
     hashes: Vec<u64>,
     /// Codes plus one by hash, 0 where there is none; at most half are taken.
     slots: Vec<u32>,
+}
+
+impl<V: Copy> Dictionary<V> {
+    /// The values with how often each occurs.
+    pub fn counted(&self) -> Vec<(V, u32)> {
+        self.values.iter().copied().zip(self.counts.iter().copied()).collect()
+    }
 }
 
 impl<V> Interner<V> {

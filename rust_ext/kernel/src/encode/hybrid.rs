@@ -57,7 +57,7 @@ pub fn bits(bits: &[u8], count: usize, out: &mut Vec<u8>) {
         varint((at - start) << 1 | 1, out);
         out.extend_from_slice(&whole[start..at]);
     }
-    if count % 8 > 0 {
+    if !count.is_multiple_of(8) {
         varint(1 << 1 | 1, out);
         out.push(bits[count / 8]);
     }

@@ -4,7 +4,7 @@
 //! a general writer, which gets them bit by bit. Everything else is left to the `parquet` crate's writers.
 
 mod chunk;
-mod dictionary;
+pub mod dictionary;
 mod hybrid;
 mod rows;
 
@@ -26,7 +26,7 @@ pub use chunk::EncodedChunk;
 use dictionary::{Dictionary, Number};
 use rows::{Levels, PAGE_ROWS};
 
-use crate::{error::Result, scalars::Values, write::Part};
+use crate::{error::Result, profile::ColumnProfile, scalars::Values, write::Part};
 
 /// Bytes of plainly encoded texts in one page, about.
 const PAGE_BYTES: usize = 1 << 20;
@@ -34,6 +34,9 @@ const PAGE_BYTES: usize = 1 << 20;
 const DICTIONARY_BYTES: usize = 1 << 20;
 /// Bytes of a text that stands in the statistics, at most.
 const STATISTICS_BYTES: usize = 64;
+
+/// A column's chunk, and what its values are like when that is asked for.
+pub type Encoded = (EncodedChunk, Option<ColumnProfile>);
 
 /// How columns of one type are encoded here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +63,8 @@ impl Encoder {
         }
     }
 
-    /// Encode column `index` of the parts. `without_dictionary` are the properties for values that hardly repeat.
+    /// Encode column `index` of the parts, and profile it if `profiled`. `without_dictionary` are the properties for values
+    /// that hardly repeat.
     ///
     /// # Errors
     /// `Error::Parquet` when a page can't be written.
@@ -70,7 +74,8 @@ impl Encoder {
         parts: &[Part],
         index: usize,
         without_dictionary: &WriterPropertiesPtr,
-    ) -> Result<EncodedChunk> {
+        profiled: bool,
+    ) -> Result<Encoded> {
         let levels = Levels::of(parts, index, column.max_def_level() > 0);
         match self {
             Self::Int32 => {
@@ -78,23 +83,23 @@ impl Encoder {
                     Values::Int32(values) => Some(*values),
                     _ => None,
                 })?;
-                numbers::<Int32Type>(column, &levels, &values, without_dictionary)
+                numbers::<Int32Type>(column, &levels, &values, without_dictionary, profiled)
             }
             Self::Int64 => {
                 let values = rows::numbers(parts, index, |values| match values {
                     Values::Int64(values) => Some(*values),
                     _ => None,
                 })?;
-                numbers::<Int64Type>(column, &levels, &values, without_dictionary)
+                numbers::<Int64Type>(column, &levels, &values, without_dictionary, profiled)
             }
             Self::Float64 => {
                 let values = rows::numbers(parts, index, |values| match values {
                     Values::Float64(values) => Some(*values),
                     _ => None,
                 })?;
-                numbers::<DoubleType>(column, &levels, &values, without_dictionary)
+                numbers::<DoubleType>(column, &levels, &values, without_dictionary, profiled)
             }
-            Self::Text => texts(column, &levels, parts, index),
+            Self::Text => texts(column, &levels, parts, index, profiled),
         }
     }
 }
@@ -139,15 +144,18 @@ fn numbers<D>(
     levels: &Levels,
     values: &[D::T],
     without_dictionary: &WriterPropertiesPtr,
-) -> Result<EncodedChunk>
+    profiled: bool,
+) -> Result<Encoded>
 where
     D: parquet::data_type::DataType,
     D::T: Number,
     Statistics: From<ValueStatistics<D::T>>,
 {
     let Some(dictionary) = dictionary::of_numbers(values) else {
-        return plainly::<D>(column, levels, values, without_dictionary);
+        let profile = profiled.then(|| ColumnProfile::of_many_numbers(values, levels.nulls()));
+        return Ok((plainly::<D>(column, levels, values, without_dictionary)?, profile));
     };
+    let profile = profiled.then(|| ColumnProfile::of_numbers(&dictionary.counted(), levels.nulls()));
     let mut plain = Vec::with_capacity(8 * dictionary.values.len());
     for value in &dictionary.values {
         value.push_plain(&mut plain);
@@ -156,18 +164,28 @@ where
     let (least, greatest) = (least.map(Number::as_least), greatest.map(Number::as_greatest));
     let statistics = ValueStatistics::new(least, greatest, None, Some(levels.nulls() as u64), false)
         .with_backwards_compatible_min_max(true);
-    coded(column, levels, &dictionary, &plain, statistics.into())
+    Ok((coded(column, levels, &dictionary, &plain, statistics.into())?, profile))
 }
 
-fn texts(column: &ColumnDescPtr, levels: &Levels, parts: &[Part], index: usize) -> Result<EncodedChunk> {
+fn texts(
+    column: &ColumnDescPtr,
+    levels: &Levels,
+    parts: &[Part],
+    index: usize,
+    profiled: bool,
+) -> Result<Encoded> {
     let dictionary = dictionary::of_texts(levels.rows(), DICTIONARY_BYTES, rows::texts(parts, index));
     let Some(dictionary) = dictionary.filter(|dictionary| !dictionary.values.is_empty()) else {
-        return plain_texts(column, levels, rows::texts(parts, index));
+        let profile =
+            profiled.then(|| ColumnProfile::of_many_texts(rows::texts(parts, index), levels.nulls()));
+        return Ok((plain_texts(column, levels, rows::texts(parts, index))?, profile));
     };
+    let counted = dictionary.values.iter().map(|text| text.bytes).zip(dictionary.counts.iter().copied());
+    let profile = profiled.then(|| ColumnProfile::of_texts(counted, levels.nulls()));
     let mut plain = Vec::new();
     dictionary.values.iter().for_each(|text| push_text(text.bytes, &mut plain));
     let statistics = text_statistics(dictionary.values.iter().map(|text| text.bytes), levels.nulls());
-    coded(column, levels, &dictionary, &plain, statistics)
+    Ok((coded(column, levels, &dictionary, &plain, statistics)?, profile))
 }
 
 /// Pages of codes.
@@ -325,7 +343,7 @@ mod tests {
     fn rows(schema: &SchemaRef, numbers: &[u32], spread: u32) -> RecordBatch {
         let number = |at: usize| numbers[at] % spread;
         let each = 0..numbers.len();
-        let present = |at: usize, of: u32| (numbers[at] / 7 % of > 0).then(|| number(at));
+        let present = |at: usize, of: u32| (!(numbers[at] / 7).is_multiple_of(of)).then(|| number(at));
         let columns: [ArrayRef; 5] = [
             Arc::new(Int32Array::from_iter_values(each.clone().map(|at| number(at) as i32 - 5))),
             Arc::new(Int64Array::from_iter(
@@ -345,13 +363,13 @@ mod tests {
 
     fn written(schema: &SchemaRef, groups: &[Vec<Part>]) -> (RecordBatch, ParquetMetaData) {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::new(schema.clone(), "the contract").unwrap();
+        let layout = Layout::new(schema.clone(), "the contract", true).unwrap();
         let mut file = TableFile::create(folder.path().join("a.parquet"), &layout).unwrap();
         for parts in groups {
             let group = layout.encode(&file.factory(), parts).unwrap();
             file.append(group).unwrap();
         }
-        let finished = file.finish().unwrap();
+        let (finished, _) = file.finish().unwrap();
         let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&finished.path).unwrap());
         let reader = reader.unwrap();
         let (metadata, schema) = (reader.metadata().as_ref().clone(), reader.schema().clone());
@@ -365,8 +383,9 @@ mod tests {
                 None => part.rows.clone(),
                 Some(selected) => take_record_batch(&part.rows, selected).unwrap(),
             };
-            let repeated =
-                |text: &str| Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, part.len())));
+            let repeated = |text: &str| {
+                Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, part.row_count())))
+            };
             let mut columns = rows.columns().to_vec();
             columns.push(repeated(&part.batch_id));
             columns.push(Arc::new(Int64Array::from(part.record_nos.clone())));

@@ -26,7 +26,7 @@ pub struct Levels {
 impl Levels {
     /// Levels of column `index` in all the parts.
     pub fn of(parts: &[Part], index: usize, optional: bool) -> Self {
-        let rows = parts.iter().map(Part::len).sum();
+        let rows = parts.iter().map(Part::row_count).sum();
         let is_sparse = |part: &Part| part.rows.column(index).null_count() > 0;
         if !optional || !parts.iter().any(is_sparse) {
             return Self { valid: None, rows, optional };
@@ -34,7 +34,7 @@ impl Levels {
         let mut valid = BooleanBufferBuilder::new(rows);
         for part in parts {
             match (part.rows.column(index).nulls(), &part.selected) {
-                (None, _) => valid.append_n(part.len(), true),
+                (None, _) => valid.append_n(part.row_count(), true),
                 (Some(nulls), None) => valid.append_buffer(nulls.inner()),
                 (Some(nulls), Some(selected)) => {
                     for &row in selected.values() {
@@ -102,7 +102,7 @@ pub fn numbers<T: Copy>(
     index: usize,
     values_of: impl for<'a> Fn(&Values<'a>) -> Option<&'a [T]>,
 ) -> Result<Vec<T>> {
-    let mut numbers = Vec::with_capacity(parts.iter().map(Part::len).sum());
+    let mut numbers = Vec::with_capacity(parts.iter().map(Part::row_count).sum());
     for part in parts {
         let scalars = Scalars::of(part.rows.column(index))?;
         let values = values_of(scalars.values())
@@ -127,14 +127,14 @@ pub fn numbers<T: Copy>(
 }
 
 /// The texts of column `index` that are there, in the order of the rows.
-pub fn texts(parts: &[Part], index: usize) -> impl Iterator<Item = &[u8]> {
+pub fn texts(parts: &[Part], index: usize) -> impl Iterator<Item = &[u8]> + Clone {
     parts.iter().flat_map(move |part| {
         let array = part.rows.column(index).as_string::<i32>();
         let row = move |at: usize| match &part.selected {
             None => at,
             Some(selected) => selected.value(at) as usize,
         };
-        let rows = (0..part.len()).map(row).filter(move |row| array.is_valid(*row));
+        let rows = (0..part.row_count()).map(row).filter(move |row| array.is_valid(*row));
         rows.map(move |row| array.value(row).as_bytes())
     })
 }
