@@ -154,7 +154,7 @@ def value(found: Any) -> str:
 def compressed(cell: str) -> tuple[str, bytes]:
     """The compression and the bytes of a file told as `gzip of … without its last N bytes`."""
     found = re.fullmatch(
-        r"gzip of `([^`]*)`(?:(?P<twice>, twice)|, without its last (?P<cut>\d+) bytes)?", cell
+        r"gzip of `([^`]*)`(?:(?P<twice>, twice)| without its last (?P<cut>\d+) bytes)?", cell
     )
     assert found, cell
     packed = gzip.compress(to_bytes(found[1]), mtime=0)
