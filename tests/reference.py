@@ -1,7 +1,8 @@
-"""What the kernel must make of a file, said again in plain Python: slow, obvious, and written from `docs/contract-semantics.md`.
+"""What the kernel must make of a file, said again in plain Python: slow, obvious, after `docs/contract-semantics.md`.
 
-Nothing here is shared with the kernel. JSON is read by `json`, numbers by `int` and `float`, days by `datetime`; CSV, whose
-broken records Python's `csv` has no notion of, by the rule that the page gives. Formats of a column's own are left out.
+Nothing here is shared with the kernel. JSON is read by `json`, numbers by `int` and `float`, days by `datetime`; CSV,
+whose broken records Python's `csv` has no notion of, by the rule that the page gives. Formats of a column's own are
+left out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from dpipe.contract import Column, Plan, Rule
 
@@ -60,9 +61,11 @@ class Frame:
     raw: bytes
     offset: int
     fault: str | None = None
+    fields: tuple[tuple[str, bool], ...] = ()
+    """Of CSV: each field's text, and whether it was quoted."""
 
 
-class Malformed(ValueError):
+class RecordError(ValueError):
     """The record as a whole breaks a rule."""
 
     def __init__(self, rule: str, column: str | None = None) -> None:
@@ -114,7 +117,7 @@ def _of_source(
         line = content.count(b"\n", 0, frame.offset) + 1
         try:
             values, violations = _judged(plan, frame, header if form == "csv" else None, found)
-        except Malformed as fault:
+        except RecordError as fault:
             values, violations = {}, fault.violations
         if violations:
             in_order = tuple(sorted(violations, key=repr))
@@ -143,15 +146,12 @@ def _judged(
 ) -> tuple[dict[str, Any], Violations]:
     """The record's values and everything that is wrong with it."""
     if frame.fault:
-        raise Malformed(frame.fault)
+        raise RecordError(frame.fault)
     try:
         text = frame.raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise Malformed("utf8") from None
-    if header is None:
-        fields = _json_fields(plan, text)
-    else:
-        fields = _csv_fields(plan, frame.raw, header)
+        raise RecordError("utf8") from None
+    fields = _json_fields(plan, text) if header is None else _csv_fields(plan, frame, header)
     known = {column.name for column in plan.columns}
     strangers = {name for name in fields if name not in known}
     violations: list[tuple[str | None, str]] = []
@@ -185,35 +185,35 @@ def _csv_header(plan: Plan, content: bytes) -> tuple[list[str], int]:
     start = len(BOM) if content.startswith(BOM) else 0
     if not plan.csv.header:
         return [column.name for column in plan.columns], start
-    for frame, fields, stop in _csv_records(plan, content, start):
+    for frame, stop in _csv_records(plan, content, start):
         if frame.raw:
-            return [text for text, _ in fields], stop
+            return [text for text, _ in frame.fields], stop
     return [], len(content)
 
 
 def _csv_frames(plan: Plan, content: bytes, start: int, count: int) -> Iterator[Frame]:
-    for frame, _, _ in _csv_records(plan, content, start, count):
+    for frame, _ in _csv_records(plan, content, start, count):
         if frame.raw or count == 1:
             yield frame
 
 
 def _csv_records(
     plan: Plan, content: bytes, start: int, count: int | None = None
-) -> Iterator[tuple[Frame, list[tuple[str, bool]], int]]:
-    """Each record with its fields (text, whether it was quoted) and the place after it."""
+) -> Iterator[tuple[Frame, int]]:
+    """Each record and the place after it; `count` is how many fields one has."""
     at = start
     while at < len(content):
         try:
             fields, stop = _csv_walk(plan, content, at)
             is_one_line = b"\n" not in content[at:stop]
             fault = None if count is None or is_one_line or len(fields) == count else "malformed"
-        except Malformed:
+        except RecordError:
             fields, stop, fault = [], at, "malformed"
         if fault:
             # An open quote costs its line, not the rest of the file.
             stop = content.find(b"\n", at)
             stop = len(content) if stop < 0 else stop
-        yield Frame(content[at:stop].removesuffix(b"\r"), at, fault), fields, stop + 1
+        yield Frame(content[at:stop].removesuffix(b"\r"), at, fault, tuple(fields)), stop + 1
         at = stop + 1
 
 
@@ -229,7 +229,7 @@ def _csv_walk(plan: Plan, content: bytes, at: int) -> tuple[list[tuple[str, bool
             assert found
             stop = found.end()
             if content[stop : stop + 1] != quote:
-                raise Malformed("malformed")
+                raise RecordError("malformed")
             text = found[0].replace(quote * 2, quote)
             stop += 1
         else:
@@ -244,7 +244,7 @@ def _csv_walk(plan: Plan, content: bytes, at: int) -> tuple[list[tuple[str, bool
             fields.append((text.decode("utf-8", "replace"), is_quoted))
             return fields, stop
         if rest[:1] != delimiter:
-            raise Malformed("malformed")
+            raise RecordError("malformed")
         fields.append((text.decode("utf-8", "replace"), is_quoted))
         at = stop + 1
 
@@ -252,13 +252,12 @@ def _csv_walk(plan: Plan, content: bytes, at: int) -> tuple[list[tuple[str, bool
 # Fields of a record.
 
 
-def _csv_fields(plan: Plan, raw: bytes, header: list[str]) -> dict[str, Any]:
-    fields, _ = _csv_walk(plan, raw, 0)
-    if len(fields) != len(header):
-        raise Malformed("field_count")
+def _csv_fields(plan: Plan, frame: Frame, header: list[str]) -> dict[str, Any]:
+    if len(frame.fields) != len(header):
+        raise RecordError("field_count")
     return {
         name: None if _is_null_token(plan, text, is_quoted) else Untyped(text)
-        for name, (text, is_quoted) in zip(header, fields, strict=True)
+        for name, (text, is_quoted) in zip(header, frame.fields, strict=True)
     }
 
 
@@ -277,13 +276,13 @@ def _json_fields(plan: Plan, text: str) -> dict[str, Any]:
         # Only with the other half of its pair is a surrogate a character.
         json.dumps(pairs, ensure_ascii=False, default=lambda number: number.text).encode("utf-8")
     except (ValueError, RecursionError):
-        raise Malformed("malformed") from None
+        raise RecordError("malformed") from None
     if not isinstance(pairs, Pairs) or _depth(pairs) > MAX_DEPTH:
-        raise Malformed("malformed")
+        raise RecordError("malformed")
     names = Counter(name for name, _ in pairs)
     for column in plan.columns:
         if names[column.name] > 1:
-            raise Malformed("duplicate_field", column.name)
+            raise RecordError("duplicate_field", column.name)
     return dict(pairs)
 
 
@@ -308,28 +307,19 @@ def _value(column: Column, given: Any) -> tuple[Any, list[str]]:
     value = _typed(column.kind, given)
     if value is None:
         return None, ["type"]
-    return value, [rule.rule for rule in column.rules if not _holds(rule, value)]
+    return value, [rule.rule for rule in column.rules if not holds(rule, value)]
 
 
 def _typed(kind: str, given: Any) -> Any:
     """The value that the column holds, None when this is none of its type."""
-    match kind:
-        case "int32" | "int64":
-            return _integer(given, 32 if kind == "int32" else 64)
-        case "float64":
-            return _float(given)
-        case "boolean":
-            return _boolean(given)
+    if kind in {"int32", "int64"}:
+        return _integer(given, 32 if kind == "int32" else 64)
+    if kind in {"float64", "boolean"}:
+        return _float(given) if kind == "float64" else _boolean(given)
     text = given.text if isinstance(given, Untyped) else given
-    if not isinstance(text, str):
-        return None
-    match kind:
-        case "string":
-            return text
-        case "date":
-            return _date(text)
-        case _:
-            return _timestamp(text, is_zoned=kind == "timestamp")
+    if not isinstance(text, str) or kind == "string":
+        return text if isinstance(text, str) else None
+    return _date(text) if kind == "date" else _timestamp(text, is_zoned=kind == "timestamp")
 
 
 def _integer(given: Any, bits: int) -> int | None:
@@ -396,22 +386,18 @@ def _timestamp(text: str, *, is_zoned: bool) -> datetime | None:
         return None
 
 
-def _holds(rule: Rule, value: Any) -> bool:
-    limit: Any = rule.value
-    match rule.rule:
-        case "minimum":
-            return bool(value >= limit)
-        case "maximum":
-            return bool(value <= limit)
-        case "exclusiveMinimum":
-            return bool(value > limit)
-        case "exclusiveMaximum":
-            return bool(value < limit)
-        case "minLength":
-            return len(value) >= limit
-        case "maxLength":
-            return len(value) <= limit
-        case "pattern":
-            return re.search(limit.replace("$", r"\Z"), value) is not None
-        case "enum":
-            return str(value) in limit
+_RULES: dict[str, Callable[[Any, Any], bool]] = {
+    "minimum": lambda value, limit: value >= limit,
+    "maximum": lambda value, limit: value <= limit,
+    "exclusiveMinimum": lambda value, limit: value > limit,
+    "exclusiveMaximum": lambda value, limit: value < limit,
+    "minLength": lambda value, limit: len(value) >= limit,
+    "maxLength": lambda value, limit: len(value) <= limit,
+    # Python's `$` also matches before a line feed at the end.
+    "pattern": lambda value, pattern: re.search(pattern.replace("$", r"\Z"), value) is not None,
+    "enum": lambda value, allowed: str(value) in allowed,
+}
+
+
+def holds(rule: Rule, value: Any) -> bool:
+    return _RULES[rule.rule](value, rule.value)
