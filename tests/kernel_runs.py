@@ -43,6 +43,8 @@ class Run:
     rows: dict[tuple[str, int], dict[str, Any]]
     """Values of the plan's columns of accepted records."""
     refused: dict[tuple[str, int], Refused]
+    accepted_files: list[bytes]
+    """The Parquet files that hold the rows."""
 
     def of_batch(self, batch: str = "batch") -> list[dict[str, Any] | Refused]:
         """Each record of a batch in its order."""
@@ -88,6 +90,7 @@ def _collected(plan: Plan, batches: list[dict[str, Any]], files: Sequence[dict[s
     names = [column.name for column in plan.columns]
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     refused: dict[tuple[str, int], Refused] = {}
+    accepted_files = [Path(file["path"]).read_bytes() for file in files if file["kind"] == "accepted"]
     for file in files:
         found = pq.ParquetFile(file["path"]).read().to_pylist()
         assert len(found) == file["rows"]
@@ -100,7 +103,7 @@ def _collected(plan: Plan, batches: list[dict[str, Any]], files: Sequence[dict[s
             else:
                 refused[key] = _refused(row)
     _account(batches, rows, refused)
-    return Run(batches, rows, refused)
+    return Run(batches, rows, refused, accepted_files)
 
 
 def _refused(row: dict[str, Any]) -> Refused:
