@@ -347,7 +347,7 @@ def _json_fields(plan: Plan, how: str, rng: random.Random) -> list[tuple[str, st
     return fields
 
 
-def _json_record(plan: Plan, how: str, spacing: Spacing, rng: random.Random) -> bytes:
+def json_record(plan: Plan, how: str, spacing: Spacing, rng: random.Random) -> bytes:
     if how == "blank":
         return rng.choice([b"", b" ", b"\t \r"])
     if how == "no_object":
@@ -378,7 +378,7 @@ def ndjson_files(draw: DrawFn, plan: Plan, most: int = 8) -> bytes:
     for piece in draw(pieces(JSON_DEVIATIONS, most)):
         rng = random.Random(piece.seed)
         for _ in range(piece.count):
-            record = _json_record(plan, piece.how, spacing, rng)
+            record = json_record(plan, piece.how, spacing, rng)
             if piece.how == "again" and lines:
                 record = rng.choice(lines).removesuffix(b"\n")
             lines.append(record + (b"\r\n" if is_crlf or piece.how == "crlf" else b"\n"))
@@ -425,7 +425,7 @@ def _csv_field(plan: Plan, column: Column | None, rng: random.Random) -> str:
     )
 
 
-def _csv_record(plan: Plan, columns: list[Column | None], how: str, rng: random.Random) -> bytes:
+def csv_record(plan: Plan, columns: list[Column | None], how: str, rng: random.Random) -> bytes:
     if how == "blank":
         return rng.choice([b"", b" ", b"\t"])
     fields = [_csv_field(plan, column, rng) for column in columns]
@@ -474,7 +474,7 @@ def csv_files(draw: DrawFn, plan: Plan, most: int = 8) -> bytes:
     for piece in draw(pieces(CSV_DEVIATIONS, most)):
         rng = random.Random(piece.seed)
         for _ in range(piece.count):
-            record = _csv_record(plan, columns, piece.how, rng)
+            record = csv_record(plan, columns, piece.how, rng)
             if piece.how == "again" and lines:
                 record = rng.choice(lines).removesuffix(b"\n").removesuffix(b"\r")
             lines.append(record + (b"\r\n" if piece.how == "crlf" else end))

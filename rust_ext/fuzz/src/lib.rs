@@ -1,7 +1,6 @@
 //! What every fuzz target holds against the kernel.
 //!
-//! An input's first bytes choose a plan and how the source is cut; the rest is the file. The kernel maps files, so each
-//! input is written to one, in memory where the system has a place for that.
+//! An input's first bytes choose a plan and how the source is cut; the rest is the file, which the kernel maps.
 
 use std::{
     fs,
@@ -24,28 +23,7 @@ use dpipe_kernel::{
 };
 
 /// A column of every type, with every rule that it may have.
-const PLAN: &str = r#"{
-    "dataset": "things", "contract": "c",
-    "columns": [
-        {"name": "a", "field_id": 1, "type": "int32", "rules": [{"rule": "minimum", "value": -5.5},
-            {"rule": "exclusiveMaximum", "value": 1000}]},
-        {"name": "b", "field_id": 2, "type": "string", "rules": [{"rule": "minLength", "value": 1},
-            {"rule": "maxLength", "value": 40}]},
-        {"name": "i", "field_id": 3, "type": "int64", "rules": [{"rule": "enum", "values": ["1", "-2", "30"]}]},
-        {"name": "j", "field_id": 4, "type": "int64"},
-        {"name": "f", "field_id": 5, "type": "float64"},
-        {"name": "g", "field_id": 6, "type": "float64", "rules": [{"rule": "exclusiveMinimum", "value": 0},
-            {"rule": "maximum", "value": 2.5}]},
-        {"name": "t", "field_id": 7, "type": "boolean"},
-        {"name": "s", "field_id": 8, "type": "string", "rules": [{"rule": "pattern", "value": "^[a-zé]*$"}]},
-        {"name": "d", "field_id": 9, "type": "date"},
-        {"name": "e", "field_id": 10, "type": "date", "formats": ["%d.%m.%Y", "%Y-%m-%d"]},
-        {"name": "m", "field_id": 11, "type": "timestamp"},
-        {"name": "n", "field_id": 12, "type": "timestamp_ntz"},
-        {"name": "o", "field_id": 13, "type": "timestamp", "formats": ["%Y-%m-%d %H:%M:%S%.f %#z"]}
-    ],
-    "csv": {"null_tokens": ["", "NA", "-1"]}
-}"#;
+const PLAN: &str = include_str!("../plan.json");
 
 /// How an input is to be read, by its first two bytes.
 struct Setting {
@@ -70,13 +48,11 @@ impl Setting {
     }
 }
 
-/// A folder of this process's own.
+/// A folder of this process's own; `run.sh` sets the place to one in memory.
 fn folder() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let memory = PathBuf::from("/dev/shm");
-        let parent = if memory.is_dir() { memory } else { std::env::temp_dir() };
-        let folder = parent.join(format!("dpipe-fuzz-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("dpipe-fuzz-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder for inputs");
         folder
     })
@@ -85,12 +61,7 @@ fn folder() -> &'static PathBuf {
 fn source(content: &[u8], format: Format) -> Source {
     let path = folder().join("source");
     fs::write(&path, content).expect("the input is written");
-    Source {
-        batch_id: "batch".into(),
-        path,
-        format: Some(format),
-        compression: Some(Compression::None),
-    }
+    Source { batch_id: "batch".into(), path, format: Some(format), compression: Some(Compression::None) }
 }
 
 /// A record as it was found: its place in the file, its bytes, and the fault of its framing.
@@ -191,7 +162,8 @@ impl<'p> General<'p> {
         assert_eq!(parsed.records, frames.len());
         assert_eq!(parsed.records, parsed.places.len() + parsed.rejects.len());
         assert_eq!(parsed.places, places, "accepted");
-        let found: Vec<_> = parsed.rejects.iter().map(|reject| (reject.place.clone(), rules(&reject.violations)));
+        let found: Vec<_> =
+            parsed.rejects.iter().map(|reject| (reject.place.clone(), rules(&reject.violations)));
         assert_eq!(found, rejects, "rejected");
         assert_equal_rows(&parsed.rows, &rows.finish().expect("columns fit"));
     }
@@ -277,9 +249,11 @@ pub fn plan(text: &str) {
             _ => &b"{\"a\": 1, \"b\": \"x\"}\n{\"a\": 2, \"b\": null}\n{}\n"[..],
         };
         let Ok(mut input) = open(&source(content, format), &plan, 4 << 20, 100_000) else { continue };
-        let dialect = input.csv.clone().map_or(Dialect::Json, |header: Arc<csv::Header>| Dialect::Csv(header));
+        let dialect =
+            input.csv.clone().map_or(Dialect::Json, |header: Arc<csv::Header>| Dialect::Csv(header));
         while let Some(chunk) = input.next_chunk().expect("text can be read") {
-            let parsed = parse::parse(&compiled, &dialect, &input.unknown_columns, &chunk).expect("columns fit");
+            let parsed =
+                parse::parse(&compiled, &dialect, &input.unknown_columns, &chunk).expect("columns fit");
             assert_eq!(parsed.records, parsed.places.len() + parsed.rejects.len());
         }
     }
