@@ -1,11 +1,15 @@
-//! What every fuzz target holds against the kernel.
+//! What every fuzz target holds against the kernel. The kernel's own tests hold the same against random files
+//! (`kernel/tests/paths_agree.rs`).
 //!
 //! An input's first bytes choose a plan and how the source is cut; the rest is the file, which the kernel maps.
 
 use std::{
     fs,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use arrow::record_batch::RecordBatch;
@@ -48,14 +52,18 @@ impl Setting {
     }
 }
 
-/// A folder of this process's own; `run.sh` sets the place to one in memory.
-fn folder() -> &'static PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = std::env::temp_dir().join(format!("dpipe-fuzz-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder for inputs");
-        folder
-    })
+/// A folder of this thread's own; `run.sh` sets the place to one in memory.
+fn folder() -> PathBuf {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static FOLDER: PathBuf = {
+            let name = format!("dpipe-fuzz-{}-{}", std::process::id(), THREADS.fetch_add(1, Ordering::Relaxed));
+            let folder = std::env::temp_dir().join(name);
+            fs::create_dir_all(&folder).expect("a folder for inputs");
+            folder
+        };
+    }
+    FOLDER.with(PathBuf::clone)
 }
 
 fn source(content: &[u8], format: Format) -> Source {
