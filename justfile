@@ -20,10 +20,18 @@ test *args: build data chromium dags-env
     cargo test --workspace --quiet
     {{ bin }}/pytest -m "not long" "$@"
 
-# The long proofs: everything marked `long`, then the DAG from end to end on this project
+# The long proofs: everything marked `long`, a short fuzzing, then the DAG from end to end on this project
 test-full *args: build data chromium dags-env
     {{ bin }}/pytest -m long "$@"
+    just fuzz-smoke
     just dags-test
+
+# Fuzz the kernel for so many seconds; the first time, building the targets takes minutes
+fuzz seconds="300": build
+    rust_ext/fuzz/run.sh {{ seconds }}
+
+# Fuzz the kernel for half a minute
+fuzz-smoke: (fuzz "30")
 
 # Every linter, warnings as errors
 lint: build
@@ -35,6 +43,7 @@ lint: build
     cd transform && ../{{ bin }}/sqlfluff lint .
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --quiet -- -D warnings
+    cargo fmt --check --manifest-path rust_ext/fuzz/Cargo.toml
     uv lock --check --quiet
     uv lock --check --quiet --project dags
 

@@ -20,7 +20,7 @@ DOCUMENTS = [
 
 def recipes() -> set[str]:
     text = (ROOT / "justfile").read_text(encoding="utf-8")
-    return set(re.findall(r"(?m)^([a-z][a-z-]*)(?: \*args)?:", text))
+    return set(re.findall(r"(?m)^([a-z][a-z-]*)(?: [^:\n]+)?:(?!=)", text))
 
 
 def commands() -> dict[str, set[str]]:

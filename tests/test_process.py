@@ -457,6 +457,11 @@ def test_the_nouns_tell_what_became_of_it_all(project: Project) -> None:
     assert told("quarantine", "show", "orders", "--rule", "no such rule") == []
     (run,) = told("runs", "list")
     assert told("runs", "show", run["run_id"])["stages"][0]["accepted"] == 19
+    profile = {column["column"]: column for column in told("runs", "profile", run["run_id"])["orders"]}
+    assert {column["rows"] for column in profile.values()} == {19}
+    assert profile["order_id"]["distinct"] == 19
+    assert told("runs", "profile", run["run_id"], "--dataset", "other") == {}
+    assert "order_id" in said("runs", "profile", run["run_id"])
     assert "committed" in said("batches", "show", batch)
     assert "orders" in said("batches", "list")
     assert "order_id" in said("quarantine", "list")

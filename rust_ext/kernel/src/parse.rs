@@ -209,11 +209,11 @@ fn read_frames<'a>(
     }
 }
 
-/// Whether a line ends at `at`.
+/// Whether a line ends at `at`. A carriage return before it belongs to the line end, also where a template has one.
 #[inline(always)]
 fn ends_line(bytes: &[u8], at: usize) -> bool {
     match bytes.get(at) {
-        None | Some(b'\n') => true,
+        None | Some(b'\n') => bytes.get(at.wrapping_sub(1)) != Some(&b'\r'),
         Some(b'\r') => bytes.get(at + 1) == Some(&b'\n'),
         _ => false,
     }

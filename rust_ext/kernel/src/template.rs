@@ -20,6 +20,8 @@ use crate::{
 const MISS: u32 = 4;
 /// When misses outweigh hits by so much, the template is learned anew.
 const STALE: u32 = 16;
+/// A record of more fields is not learned from: each later record would be compared with all of them.
+const MOST_FIELDS: usize = 1000;
 
 /// How a source's records are written.
 #[derive(Default)]
@@ -103,6 +105,7 @@ impl Template {
             Some(layout) if layout.spacing == spacing => merged(layout.names(), &names),
             _ => None,
         };
+        let merged = merged.filter(|names| names.len() <= MOST_FIELDS);
         let names = merged.unwrap_or_else(|| names.into_iter().map(Into::into).collect());
         let mut seen = self.layout.take().map(Layout::seen).unwrap_or_default();
         let refuse_unknown = plan.unknown_fields == UnknownFields::Reject;
@@ -203,7 +206,7 @@ fn skip(text: &str, at: usize) -> Option<usize> {
     }
 }
 
-/// How a record is written; `None` when a name has an escape.
+/// How a record is written; `None` when a name has an escape or is there twice, or there are too many.
 fn shape(record: &str) -> Option<(Spacing, Vec<&str>)> {
     let mut cursor = Cursor::new(record, 0);
     let between = |start: usize, stop: usize| Box::from(&record.as_bytes()[start..stop]);
@@ -216,6 +219,9 @@ fn shape(record: &str) -> Option<(Spacing, Vec<&str>)> {
         cursor.accept(b'"')?;
         let start = cursor.at;
         let Cell::Str(name) = cursor.string().ok()? else { return None };
+        if names.len() == MOST_FIELDS || names.contains(&name) {
+            return None;
+        }
         names.push(name);
         let after_name = start + name.len() + 1;
         cursor.skip_white();
@@ -262,6 +268,7 @@ mod tests {
         let found = [spacing.open, spacing.comma, spacing.colon, spacing.close];
         assert_eq!(found.map(|text| String::from_utf8(text.into()).unwrap()), [" { ", " ,", " : ", " } "]);
         assert!(shape("{\"a\\u0062\": 1}").is_none() && shape("{}").is_none());
+        assert!(shape("{\"a\": 1, \"b\": 2, \"a\": 3}").is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Numbers, dates and times from their text.
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike};
 
 /// Days since 1970-01-01 that the calendar of dates and timestamps has: the years 1 to 9999, as Python and SQL have.
 pub const CALENDAR: std::ops::RangeInclusive<i64> = -719_162..=2_932_896;
@@ -164,7 +164,9 @@ pub fn timestamp(text: &str, zoned: bool, formats: &[String]) -> Option<i64> {
         } else {
             NaiveDateTime::parse_from_str(text, format).ok()?
         };
-        in_range(&moment.date()).then(|| moment.and_utc().timestamp_micros())
+        // A leap second is one with more nanoseconds than it has; digits beyond microseconds would be cut.
+        let is_exact = moment.nanosecond() < 1_000_000_000 && moment.nanosecond() % 1_000 == 0;
+        (is_exact && in_range(&moment.date())).then(|| moment.and_utc().timestamp_micros())
     })
 }
 

@@ -1,0 +1,178 @@
+//! The quick path and the general one come to the same, on files of regular records with others in between.
+//!
+//! What is compared is in the fuzz crate, which goes on from here with inputs of its own.
+
+#[path = "../../fuzz/src/lib.rs"]
+mod fuzz;
+
+use dpipe_kernel::read::Format;
+use proptest::{prelude::*, sample::select};
+
+/// The columns of the fuzz crate's plan, and values that they mostly have.
+fn value(column: &'static str) -> BoxedStrategy<String> {
+    let quoted = |text: &'static str| text.prop_map(|text| format!("\"{text}\"")).boxed();
+    match column {
+        "a" => (-5..1000i32).prop_map(|value| value.to_string()).boxed(),
+        "b" => quoted("[a-zé ]{1,20}"),
+        "i" => select(vec!["1", "-2", "30"]).prop_map(str::to_owned).boxed(),
+        "j" => any::<i64>().prop_map(|value| value.to_string()).boxed(),
+        "f" => {
+            prop_oneof![any::<i32>().prop_map(|value| value.to_string()), "-?[1-9][0-9]{0,8}\\.[0-9]{1,9}"]
+                .boxed()
+        }
+        "g" => "(0|1|2)\\.[1-4][0-9]{0,9}".boxed(),
+        "t" => any::<bool>().prop_map(|value| value.to_string()).boxed(),
+        "s" => quoted("[a-zé]{0,40}"),
+        "d" => quoted("(19|20)[0-9]{2}-0[1-9]-[0-2][1-8]"),
+        "e" => quoted("[0-2][1-8]\\.0[1-9]\\.(19|20)[0-9]{2}"),
+        "m" => quoted("2024-0[1-9]-[0-2][1-8]T[01][0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,6})?(Z|\\+01:00)"),
+        "n" => quoted("2024-0[1-9]-[0-2][1-8][T ][01][0-9]:[0-5][0-9]"),
+        _ => quoted("2024-0[1-9]-[0-2][1-8] [01][0-9]:[0-5][0-9]:[0-5][0-9]\\.[0-9]{1,3} (Z|\\+01:00)"),
+    }
+}
+
+const COLUMNS: [&str; 13] = ["a", "b", "i", "j", "f", "g", "t", "s", "d", "e", "m", "n", "o"];
+
+/// A value that is something else.
+fn odd() -> impl Strategy<Value = String> {
+    select(vec![
+        "null",
+        "\"\"",
+        "-0",
+        "0",
+        "00",
+        "1.0",
+        "1e2",
+        "1e999",
+        "\"5\"",
+        "[1, {\"a\": 2}]",
+        "{}",
+        "\"\\u00e9\"",
+        "\"\\ud800\"",
+        "12345678",
+        "1234567890123456",
+        "123456789012345678901",
+        "0.1234567890123456",
+        "tru",
+        "\"x",
+        "\"\u{1f600}\"",
+    ])
+    .prop_map(str::to_owned)
+}
+
+fn values() -> impl Strategy<Value = Vec<String>> {
+    COLUMNS.map(value).to_vec()
+}
+
+/// How a record differs from the regular ones: in nothing, a value, a byte, its order or its line end.
+#[derive(Debug, Clone)]
+enum Change {
+    Nothing,
+    Value(usize, String),
+    Missing(usize),
+    Swap(usize, usize),
+    Stranger(usize, &'static str),
+    Byte(prop::sample::Index, u8),
+    Cut(prop::sample::Index),
+    Return,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let column = 0..COLUMNS.len();
+    prop_oneof![
+        12 => Just(Change::Nothing),
+        4 => (column.clone(), odd()).prop_map(|(at, value)| Change::Value(at, value)),
+        1 => column.clone().prop_map(Change::Missing),
+        1 => (column.clone(), column.clone()).prop_map(|(one, other)| Change::Swap(one, other)),
+        1 => (column, select(vec!["z", "aa", "a"])).prop_map(|(at, name)| Change::Stranger(at, name)),
+        2 => (any::<prop::sample::Index>(), select(b"{}[]\",:\\ \t\r\n0.e-x\xff\xc3".to_vec()))
+            .prop_map(|(at, byte)| Change::Byte(at, byte)),
+        1 => any::<prop::sample::Index>().prop_map(Change::Cut),
+        1 => Just(Change::Return),
+    ]
+}
+
+fn finish(mut record: Vec<u8>, change: &Change) -> Vec<u8> {
+    match change {
+        Change::Byte(at, byte) if !record.is_empty() => {
+            let at = at.index(record.len());
+            record[at] = *byte;
+        }
+        Change::Cut(at) if !record.is_empty() => record.truncate(at.index(record.len())),
+        Change::Return => record.push(b'\r'),
+        _ => {}
+    }
+    record
+}
+
+fn json_record() -> impl Strategy<Value = Vec<u8>> {
+    (values(), change()).prop_map(|(values, change)| {
+        let mut fields: Vec<(&str, String)> = COLUMNS.into_iter().zip(values).collect();
+        match &change {
+            Change::Value(at, value) => fields[*at].1.clone_from(value),
+            Change::Missing(at) => _ = fields.remove(*at),
+            Change::Swap(one, other) => fields.swap(*one, *other),
+            Change::Stranger(at, name) => fields.insert(*at, (name, "[1, \"x\"]".to_owned())),
+            _ => {}
+        }
+        let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
+        finish(format!("{{{}}}", fields.join(", ")).into_bytes(), &change)
+    })
+}
+
+fn csv_record() -> impl Strategy<Value = Vec<u8>> {
+    (values(), change(), 0..8usize).prop_map(|(mut values, change, quoted)| {
+        match &change {
+            Change::Value(at, value) => values[*at].clone_from(value),
+            Change::Missing(at) => _ = values.remove(*at),
+            Change::Swap(one, other) => values.swap(*one, *other),
+            Change::Stranger(at, name) => values.insert(*at, (*name).to_owned()),
+            _ => {}
+        }
+        // Only now and then a field keeps its quotes, so that most records are for the quick path.
+        let fields = values.into_iter().enumerate();
+        let fields: Vec<String> =
+            fields.map(|(at, value)| if at == quoted { value } else { value.replace('"', "") }).collect();
+        finish(fields.join(",").into_bytes(), &change)
+    })
+}
+
+/// The bytes that choose the plan's options and how the source is cut, then the file.
+fn input(start: (u8, u8), head: &[u8], records: &[Vec<u8>], between: &[u8], tail: &[u8]) -> Vec<u8> {
+    [&[start.0 & !3, start.1], head, &records.join(between), tail].concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn on_ndjson(start: (u8, u8), records in prop::collection::vec(json_record(), 0..20)) {
+        fuzz::read(Format::Ndjson, &input(start, b"", &records, b"\n", b"\n"));
+    }
+
+    #[test]
+    fn on_a_json_array(start: (u8, u8), records in prop::collection::vec(json_record(), 0..20)) {
+        fuzz::read(Format::Json, &input(start, b"[", &records, b",\n ", b"]"));
+    }
+
+    #[test]
+    fn on_csv(start: (u8, u8), records in prop::collection::vec(csv_record(), 0..20)) {
+        let header = format!("{}\n", COLUMNS.join(","));
+        fuzz::read(Format::Csv, &input(start, header.as_bytes(), &records, b"\n", b"\n"));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20))]
+
+    #[test]
+    fn on_a_whole_run(start: (u8, u8), records in prop::collection::vec(json_record(), 0..20)) {
+        fuzz::run_twice(&[b"\0", &input(start, b"", &records, b"\n", b"\n")[..]].concat());
+    }
+}
+
+#[test]
+fn any_plan_that_compiles_reads_something() {
+    fuzz::plan(include_str!("../../fuzz/plan.json"));
+    fuzz::plan("{}");
+}

@@ -1,0 +1,87 @@
+"""Write the inputs that fuzzing starts from: the cases of `docs/contract-semantics.md`, and runs of random records."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import kernel_inputs
+from dpipe.contract import Column, Plan
+from semantics_doc import code, tables, to_bytes
+
+ROOT = Path(__file__).parent.parent
+DOC = ROOT / "docs" / "contract-semantics.md"
+PLAN = json.loads((ROOT / "rust_ext/fuzz/plan.json").read_text(encoding="utf-8"))
+# The first bytes of an input: which columns and options, and how the source is cut (`Setting` in the fuzz crate).
+ALL_COLUMNS, TWO_COLUMNS = 0, 1
+CUTS = bytes([0, 1, 6, 15])
+FORMATS = ["ndjson", "json", "csv"]
+
+
+def documented() -> dict[str, list[bytes]]:
+    """Every case of the page, as a file of its format."""
+    found: dict[str, list[bytes]] = defaultdict(list)
+    for _, rows in tables(DOC.read_text(encoding="utf-8")):
+        for row in rows:
+            given = to_bytes(code(row.cells[0])[0]) if code(row.cells[0]) else b""
+            match row.shape[0]:
+                case "JSON value" | "JSON record":
+                    record = given if row.shape[0] == "JSON record" else b'{"a": ' + given + b"}"
+                    found["ndjson"].append(record + b"\n" + record + b"\n")
+                    found["json"].append(b"[" + record + b", " + record + b"]")
+                case "CSV field":
+                    found["csv"].append(b"a,b\n" + given + b",x\n" + given + b",y\n")
+                case "NDJSON file" | "JSON file" | "CSV file":
+                    found[row.shape[0].split()[0].lower()].append(given)
+    return found
+
+
+def runs() -> dict[str, list[bytes]]:
+    """Files of regular records with one of each deviation in between."""
+    columns = tuple(Column(column["name"], column["type"]) for column in PLAN["columns"])
+    plan = Plan("things", "c", columns)
+    header = ",".join(column.name for column in columns).encode()
+    found: dict[str, list[bytes]] = defaultdict(list)
+    for seed, spacing in enumerate(kernel_inputs.SPACINGS):
+        rng = random.Random(seed)
+        for how in kernel_inputs.JSON_DEVIATIONS:
+            ways = ["regular"] * 4 + [how] + ["regular"] * 2
+            records = [kernel_inputs.json_record(plan, way, spacing, rng) for way in ways]
+            found["ndjson"].append(b"\n".join([*records, b""]))
+            found["json"].append(b"[" + b",".join(records) + b"]")
+        for how in kernel_inputs.CSV_DEVIATIONS:
+            ways = ["regular"] * 4 + [how] + ["regular"] * 2
+            records = [kernel_inputs.csv_record(plan, list(columns), way, rng) for way in ways]
+            found["csv"].append(b"\n".join([header, *records, b""]))
+    return found
+
+
+def inputs() -> dict[str, list[bytes]]:
+    """All inputs by target."""
+    found: dict[str, list[bytes]] = defaultdict(list)
+    for options, files in ((TWO_COLUMNS, documented()), (ALL_COLUMNS, runs())):
+        for form, contents in files.items():
+            for number, content in enumerate(contents):
+                start = bytes([options, CUTS[number % len(CUTS)]])
+                found[form].append(start + content)
+                if number % 4 == 0:
+                    found["run"].append(bytes([FORMATS.index(form)]) + start + content)
+    found["plan"] = [json.dumps(PLAN).encode()]
+    for column in PLAN["columns"]:
+        one = {**PLAN, "columns": [column], "key": [column["name"]]}
+        found["plan"].append(json.dumps(one).encode())
+    return found
+
+
+def main(folder: Path) -> None:
+    for target, contents in inputs().items():
+        (folder / target).mkdir(parents=True, exist_ok=True)
+        for number, content in enumerate(contents):
+            (folder / target / f"{number:04}").write_bytes(content)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,30 @@
+"""`docs/kernel-proof.md` names tests that exist, and every `unsafe` there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs/kernel-proof.md").read_text(encoding="utf-8")
+SOURCES = [path for part in ("kernel/src", "py/src") for path in (ROOT / "rust_ext" / part).rglob("*.rs")]
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:tests|rust_ext)/[^`\s]+)`", PAGE))))
+def test_what_the_page_names_exists(name: str) -> None:
+    path, _, function = name.partition("::")
+    assert (ROOT / path).exists()
+    if function:
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert re.search(rf"(?m)^ *(?:fn|def) {function}\(", text)
+
+
+def test_every_unsafe_block_is_on_the_page() -> None:
+    blocks = [
+        path for path in SOURCES for _ in re.findall(r"\bunsafe\b(?!_)", path.read_text(encoding="utf-8"))
+    ]
+    rows = PAGE.split("## `unsafe`")[1].split("\n## ")[0]
+    named = re.findall(r"(?m)^\| `([^`]+)` \|", rows)
+    assert sorted(str(path.relative_to(ROOT)) for path in blocks) == sorted(named)
