@@ -387,6 +387,40 @@ def ndjson_files(draw: DrawFn, plan: Plan, most: int = 8) -> bytes:
     return content[: len(content) - end]
 
 
+# JSON arrays.
+
+SOUND_DEVIATIONS = [
+    how for how in JSON_DEVIATIONS if how not in {"truncate", "mutate", "bad_utf8", "blank", "crlf", "again"}
+]
+
+
+def _is_sound(record: bytes) -> bool:
+    """Whether an array with this element is JSON. Half a pair of surrogates is no fault of the array."""
+
+    def constant(name: str) -> None:
+        raise ValueError(name)
+
+    try:
+        json.loads(record, parse_constant=constant)
+    except ValueError:
+        return False
+    return True
+
+
+@st.composite
+def json_files(draw: DrawFn, plan: Plan, most: int = 8) -> bytes:
+    """A JSON array for the plan: its elements may be anything, but the array is sound."""
+    spacing = draw(st.sampled_from([*SPACINGS, Spacing("{\n  ", ",\n  ", ": ", "\n}")]))
+    separator = draw(st.sampled_from([b",", b", ", b"\r\n,\t", b",\n"]))
+    elements: list[bytes] = []
+    for piece in draw(pieces(SOUND_DEVIATIONS, most)):
+        rng = random.Random(piece.seed)
+        records = (json_record(plan, piece.how, spacing, rng).strip() for _ in range(piece.count))
+        elements += [record for record in records if _is_sound(record)]
+    start = draw(st.sampled_from([b"[", b"\xef\xbb\xbf \n[ "]))
+    return start + separator.join(elements) + draw(st.sampled_from([b"]", b"\n]\n"]))
+
+
 # CSV.
 
 CSV_DEVIATIONS = [
@@ -489,9 +523,9 @@ def csv_files(draw: DrawFn, plan: Plan, most: int = 8) -> bytes:
 def sources(draw: DrawFn, form: str, most: int = 8) -> tuple[Plan, dict[str, bytes]]:
     """A plan and one to three files for it, by batch id."""
     plan = draw(plans())
-    if form == "csv":
-        # A limit is a matter of lines; records of several lines would be another one's.
+    if form != "ndjson":
+        # Where a record that is too long ends is a matter of its own: the reference knows only lines.
         plan = replace(plan, max_record_bytes=16 << 20)
-    files = ndjson_files if form == "ndjson" else csv_files
+    files = {"ndjson": ndjson_files, "json": json_files, "csv": csv_files}[form]
     count = draw(st.integers(1, 3))
     return plan, {f"batch-{number}": draw(files(plan, most)) for number in range(count)}

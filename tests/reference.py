@@ -1,8 +1,8 @@
 """What the kernel must make of a file, said again in plain Python: slow, obvious, after `docs/contract-semantics.md`.
 
 Nothing here is shared with the kernel. JSON is read by `json`, numbers by `int` and `float`, days by `datetime`; CSV,
-whose broken records Python's `csv` has no notion of, by the rule that the page gives. Formats of a column's own are
-left out.
+whose broken records Python's `csv` has no notion of, by the rule that the page gives. Left out are formats of a
+column's own, and JSON arrays that break off or have a broken element.
 """
 
 from __future__ import annotations
@@ -109,6 +109,8 @@ def _of_source(
     if form == "csv":
         header, start = _csv_header(plan, content)
         frames = _csv_frames(plan, content, start, len(header))
+    elif form == "json":
+        frames = _elements(content)
     else:
         frames = _lines(content, len(BOM) if content.startswith(BOM) else 0, plan.max_record_bytes)
     strangers = [name for name in header if name not in {column.name for column in plan.columns}]
@@ -178,6 +180,28 @@ def _lines(content: bytes, start: int, most: int) -> Iterator[Frame]:
             raw = record[: min(most, KEPT_BYTES)] if too_large else record
             yield Frame(raw, at, "too_large" if too_large else None)
         at += len(line) + 1
+
+
+def _elements(content: bytes) -> Iterator[Frame]:
+    """The elements of a sound JSON array."""
+    text = content.decode("utf-8")
+    decoder = json.JSONDecoder()
+
+    def after_white(at: int) -> int:
+        while text[at] in " \t\r\n":
+            at += 1
+        return at
+
+    at = after_white(int(text.startswith("\ufeff")))
+    assert text[at] == "["
+    at = after_white(at + 1)
+    while text[at] != "]":
+        start = at
+        _, at = decoder.raw_decode(text, start)
+        yield Frame(text[start:at].encode(), len(text[:start].encode()))
+        at = after_white(at)
+        if text[at] == ",":
+            at = after_white(at + 1)
 
 
 def _csv_header(plan: Plan, content: bytes) -> tuple[list[str], int]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dpipe.contract import Plan
 
-FORMS = ["ndjson", "csv"]
+FORMS = ["ndjson", "json", "csv"]
 BATCH_SIZES = [1, 2, 3, 7, 100_000]
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
@@ -83,7 +83,7 @@ def compare(drawn: tuple[Plan, dict[str, bytes]], form: str, batch_size: int, th
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_kernel_makes_of_any_file_what_the_reference_makes_of_it(form: str) -> None:
-    @settings(max_examples=120, deadline=None, suppress_health_check=SLOW)
+    @settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
     @given(sources(form), st.sampled_from(BATCH_SIZES), st.integers(1, 2))
     def check(drawn: tuple[Plan, dict[str, bytes]], batch_size: int, threads: int) -> None:
         compare(drawn, form, batch_size, threads)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import time
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from dpipe import _kernel
 from dpipe.contract import Column, Plan
 from kernel_runs import Refused, Run, run_bytes
 
@@ -115,3 +119,34 @@ def test_half_a_pair_of_surrogates_costs_its_record_wherever_it_is() -> None:
     places = [b'{"a": %s}', b"{%s: 1}", b'{"b": %s}', b'{"b": [{%s: 1}]}', b'{"a": "x", "b": {"c": %s}}']
     content = b"\n".join(place % text for place in places for text in (pair, half))
     assert rules(run_bytes(plan_of(), content, "ndjson")) == ["accepted", "malformed"] * len(places)
+
+
+def test_which_unknown_fields_are_counted_apart_depends_on_no_record_batch() -> None:
+    content = b"".join(b'{"a": "x", "u%03d": 1}\n' % number for number in reversed(range(150)))
+    counts = [
+        run_bytes(plan_of(), content, "ndjson", batch_size=batch_size).batches[0]["unknown_fields"]
+        for batch_size in (1, 7, 1000)
+    ]
+    assert counts[0] == {**{f"u{number:03}": 1 for number in range(100)}, "…": 50}
+    assert counts[1:] == counts[:1] * 2
+
+
+def test_negative_zero_is_a_key_of_its_own() -> None:
+    content = b'{"a": 0.0}\n{"a": -0.0}\n{"a": 0}\n{"a": -0.0}\n'
+    run = run_bytes(plan_of(Column("a", "float64"), key=("a",)), content, "ndjson")
+    assert [record.winner for record in run.refused.values()] == [("batch", 1), ("batch", 2)]
+
+
+@pytest.mark.long
+@pytest.mark.xfail(
+    raises=_kernel.KernelError,
+    strict=True,
+    reason="a batch of rows is bounded by their count, not by their bytes",
+)
+def test_a_parquet_file_of_few_bytes_and_huge_values_costs_itself_at_most() -> None:
+    texts = pa.DictionaryArray.from_arrays(
+        pa.array([0] * 80_000, pa.int32()), pa.array(["x" * 30_000], pa.large_string())
+    )
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": texts}), sink)
+    run_bytes(plan_of(), sink.getvalue(), "parquet")

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_inputs import KINDS, sources
 from kernel_runs import Refused, Run, run_bytes, run_sources
-from test_kernel_differential import as_seen, exact
+from test_kernel_differential import FORMS, as_seen, exact
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 WAYS = [(1, 1), (2, 17), (4, 1000), (4, 3)]
-EXAMPLES = 15
+EXAMPLES = 12
 MANY_EXAMPLES = 500
 
 
@@ -42,14 +42,14 @@ def any_way_is_the_same(form: str, examples: int) -> None:
     check()
 
 
-@pytest.mark.parametrize("form", ["ndjson", "csv"])
+@pytest.mark.parametrize("form", FORMS)
 def test_threads_and_the_size_of_record_batches_make_no_difference(form: str) -> None:
     any_way_is_the_same(form, EXAMPLES)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("form", ["ndjson", "csv"])
+@pytest.mark.parametrize("form", FORMS)
 def test_they_make_none_to_many_more_files(form: str) -> None:
     any_way_is_the_same(form, MANY_EXAMPLES)
 

@@ -170,9 +170,8 @@ impl<'p> General<'p> {
         assert_eq!(parsed.records, frames.len());
         assert_eq!(parsed.records, parsed.places.len() + parsed.rejects.len());
         assert_eq!(parsed.places, places, "accepted");
-        let found: Vec<_> =
-            parsed.rejects.iter().map(|reject| (reject.place.clone(), rules(&reject.violations)));
-        assert_eq!(found, rejects, "rejected");
+        let found = parsed.rejects.iter().map(|reject| (reject.place.clone(), rules(&reject.violations)));
+        assert_eq!(found.collect::<Vec<_>>(), rejects, "rejected");
         assert_equal_rows(&parsed.rows, &rows.finish().expect("columns fit"));
     }
 

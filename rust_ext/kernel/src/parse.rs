@@ -432,16 +432,41 @@ fn unknown_field(names: &[String]) -> Violation {
     Violation::of_record("unknown_field", format!("the contract has no {shown}"))
 }
 
-/// Count `name`; past a hundred names, hostile input is counted together.
+/// Count `name`. Of more than a hundred names the last by spelling are counted together as `…`: which those are depends
+/// on no order of records or chunks.
 pub fn count_name(counts: &mut BTreeMap<String, u64>, name: String, by: u64) {
     const MOST: usize = 100;
-    let name = if counts.len() < MOST || counts.contains_key(&name) { name } else { "…".to_owned() };
+    const OTHERS: &str = "…";
     *counts.entry(name).or_default() += by;
+    if counts.len() - usize::from(counts.contains_key(OTHERS)) > MOST
+        && let Some(last) = counts.keys().rfind(|name| *name != OTHERS).cloned()
+    {
+        let records = counts.remove(&last).unwrap_or_default();
+        *counts.entry(OTHERS.to_owned()).or_default() += records;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_names_that_are_counted_apart_depend_on_no_order() {
+        let names: Vec<String> = (0..150).map(|number| format!("{number:03}")).collect();
+        let count = |names: &mut dyn Iterator<Item = &String>| {
+            let mut counts = BTreeMap::new();
+            names.for_each(|name| count_name(&mut counts, name.clone(), 2));
+            counts
+        };
+        let counts = count(&mut names.iter());
+        assert_eq!((counts.len(), counts["099"], counts["…"]), (101, 2, 100));
+        assert_eq!(count(&mut names.iter().rev()), counts);
+        let mut halves = count(&mut names[..120].iter().rev());
+        for (name, records) in count(&mut names[120..].iter()) {
+            count_name(&mut halves, name, records);
+        }
+        assert_eq!(halves, counts);
+    }
 
     #[test]
     fn bad_utf8_costs_its_record_only() {

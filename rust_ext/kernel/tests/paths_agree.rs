@@ -88,7 +88,7 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (any::<prop::sample::Index>(), select(b"{}[]\",:\\ \t\r\n0.e-x\xff\xc3".to_vec()))
             .prop_map(|(at, byte)| Change::Byte(at, byte)),
         1 => any::<prop::sample::Index>().prop_map(Change::Cut),
-        1 => Just(Change::Return),
+        3 => Just(Change::Return),
     ]
 }
 
@@ -137,17 +137,23 @@ fn csv_record() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+fn line_end() -> impl Strategy<Value = &'static [u8]> {
+    select(vec![&b"\n"[..], b"\r\n"])
+}
+
 /// The bytes that choose the plan's options and how the source is cut, then the file.
 fn input(start: (u8, u8), head: &[u8], records: &[Vec<u8>], between: &[u8], tail: &[u8]) -> Vec<u8> {
-    [&[start.0 & !3, start.1], head, &records.join(between), tail].concat()
+    // All columns, and only now and then a limit that no record keeps.
+    let options = start.0 & 0b0011_0100 | if start.0 < 10 { 0b1000 } else { 0 };
+    [&[options, start.1], head, &records.join(between), tail].concat()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn on_ndjson(start: (u8, u8), records in prop::collection::vec(json_record(), 0..20)) {
-        fuzz::read(Format::Ndjson, &input(start, b"", &records, b"\n", b"\n"));
+    fn on_ndjson(start: (u8, u8), records in prop::collection::vec(json_record(), 0..20), end in line_end()) {
+        fuzz::read(Format::Ndjson, &input(start, b"", &records, end, end));
     }
 
     #[test]
@@ -156,9 +162,9 @@ proptest! {
     }
 
     #[test]
-    fn on_csv(start: (u8, u8), records in prop::collection::vec(csv_record(), 0..20)) {
+    fn on_csv(start: (u8, u8), records in prop::collection::vec(csv_record(), 0..20), end in line_end()) {
         let header = format!("{}\n", COLUMNS.join(","));
-        fuzz::read(Format::Csv, &input(start, header.as_bytes(), &records, b"\n", b"\n"));
+        fuzz::read(Format::Csv, &input(start, header.as_bytes(), &records, end, end));
     }
 }
 
