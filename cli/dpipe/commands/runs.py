@@ -90,8 +90,8 @@ def profile(
 ) -> None:
     """Show what the values that a run accepted are like, column by column.
 
-    Distinct counts and quantiles are estimates (off by 2% or so where there are many values), and so are the top values of
-    columns whose values hardly repeat.
+    Distinct counts and quantiles are estimates (off by 2% or so where there are many values), and so are the
+    most frequent values of columns whose values hardly repeat.
 
     Example: `dpipe runs profile 20261123T08 --dataset flights`
     """
@@ -112,7 +112,18 @@ def profile(
     for name, columns in profiles.items():
         if columns:
             output.table(
-                ["column", "type", "rows", "nulls", "distinct", "min", "median", "mean", "max", "most frequent"],
+                [
+                    "column",
+                    "type",
+                    "rows",
+                    "nulls",
+                    "distinct",
+                    "min",
+                    "median",
+                    "mean",
+                    "max",
+                    "most frequent",
+                ],
                 [_profile_row(column) for column in columns],
                 title=name,
             )

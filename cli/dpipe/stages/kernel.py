@@ -54,7 +54,7 @@ class BatchCounts:
 
 @dataclass(frozen=True)
 class KernelResult:
-    """Counts a batch, the files written for all of them, and the profile of the rows in them; nothing is visible yet."""
+    """Counts a batch, the files written for all of them, and the accepted rows' profile; nothing is visible yet."""
 
     batches: list[BatchCounts]
     accepted: list[WrittenFile]
