@@ -66,7 +66,8 @@ impl LineFramer {
         }
         let whole = whole_lines(view, end, self.limits.record_bytes);
         if whole > 0 {
-            return Some(Cut::of(first_records(&view[..whole], self.limits.chunk_records), Framing::Lines));
+            let (len, line_feeds) = first_records(&view[..whole], self.limits.chunk_records);
+            return Some(Cut::lines(len, line_feeds));
         }
         match first_line(view, end, self.limits.record_bytes) {
             FirstLine::Whole(len) => Some(Cut::of(len, Framing::Lines)),
@@ -130,13 +131,15 @@ fn first_line(view: &[u8], end: End, max: usize) -> FirstLine {
     }
 }
 
-/// How many bytes at the beginning of `lines` hold at most `count` lines.
-fn first_records(lines: &[u8], count: usize) -> usize {
+/// How many bytes at the beginning of `lines` hold at most `count` lines, and how many line feeds those have.
+fn first_records(lines: &[u8], count: usize) -> (usize, usize) {
     let unterminated = usize::from(lines.last() != Some(&b'\n'));
-    if memchr::memchr_iter(b'\n', lines).count() + unterminated <= count {
-        return lines.len();
+    let line_feeds = memchr::memchr_iter(b'\n', lines).count();
+    if line_feeds + unterminated <= count {
+        return (lines.len(), line_feeds);
     }
-    memchr::memchr_iter(b'\n', lines).nth(count - 1).map_or(lines.len(), |stop| stop + 1)
+    let last = memchr::memchr_iter(b'\n', lines).nth(count - 1);
+    (last.map_or(lines.len(), |stop| stop + 1), line_feeds.min(count))
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl TextReader {
         }
         let format = format.unwrap_or_else(|| detect::format(head, name));
         let bom = detect::bom(head);
-        window.take(bom, 0..0);
+        window.take(bom, 0..0, None);
         let mut header = None;
         let framer = match format {
             Format::Parquet => return Err("a Parquet file can't be compressed as a whole".to_owned()),
@@ -110,7 +110,7 @@ impl TextReader {
     }
 
     fn take(&mut self, cut: Cut) -> Option<Chunk> {
-        let taken = self.window.take(cut.len, cut.data);
+        let taken = self.window.take(cut.len, cut.data, cut.line_feeds);
         let framing = cut.framing?;
         Some(Chunk::Text { data: taken.data, offset: taken.offset, line: taken.line, framing })
     }
@@ -118,7 +118,7 @@ impl TextReader {
     /// What is left of a record where the stream breaks, as one faulty record, even if nothing is.
     fn take_rest(&mut self, len: usize) -> Chunk {
         let message = self.window.fault().unwrap_or("the stream ends too early").to_owned();
-        let taken = self.window.take(len, 0..len);
+        let taken = self.window.take(len, 0..len, None);
         let fault = Some(Violation::of_record("truncated", message));
         let framing = Framing::Records(vec![Frame { range: 0..len, fault }]);
         Chunk::Text { data: taken.data, offset: taken.offset, line: taken.line, framing }
@@ -140,14 +140,14 @@ fn csv_header(window: &mut Window, plan: &Plan, limits: Limits) -> Result<Header
             }
             Found::Record(Frame { range, .. }, next) => {
                 let header = Header::parse(&view[range], plan)?;
-                window.take(next, 0..0);
+                window.take(next, 0..0, None);
                 return Ok(header);
             }
             Found::TooLong(_) => {
                 return Err(format!("the header is longer than {} bytes", limits.record_bytes));
             }
             Found::Blank(next) => {
-                window.take(next, 0..0);
+                window.take(next, 0..0, None);
             }
             Found::Unknown if end == End::More => want = seen.max(want).saturating_mul(2),
             // Nothing but blank lines, or a stream that breaks in the header.

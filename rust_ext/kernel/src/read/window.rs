@@ -87,8 +87,8 @@ impl Window {
         }
     }
 
-    /// Move on by `len` bytes, which a view has shown, and keep those in `keep` of them.
-    pub fn take(&mut self, len: usize, keep: Range<usize>) -> Taken {
+    /// Move on by `len` bytes, which a view has shown and which have `line_feeds` if that is known, and keep those in `keep`.
+    pub fn take(&mut self, len: usize, keep: Range<usize>, line_feeds: Option<usize>) -> Taken {
         let (data, passed) = match &mut self.bytes {
             Source::Mapped { map, at } => {
                 let start = *at;
@@ -105,7 +105,10 @@ impl Window {
         let lines_before = memchr::memchr_iter(b'\n', &passed[..keep.start]).count();
         let taken =
             Taken { data, offset: self.offset + keep.start as u64, line: self.line + lines_before as u64 };
-        self.line = taken.line + memchr::memchr_iter(b'\n', &passed[keep.start..]).count() as u64;
+        self.line = match line_feeds {
+            Some(line_feeds) => self.line + line_feeds as u64,
+            None => taken.line + memchr::memchr_iter(b'\n', &passed[keep.start..]).count() as u64,
+        };
         self.offset += len as u64;
         taken
     }
