@@ -21,7 +21,7 @@ from test_kernel_differential import FORMS, as_seen, exact
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 WAYS = [(1, 1), (2, 17), (4, 1000), (4, 3)]
 EXAMPLES = 12
-MANY_EXAMPLES = 500
+MANY_EXAMPLES = 300
 
 
 def shown(run: Run) -> Any:
