@@ -197,7 +197,7 @@ def plans(draw: DrawFn) -> Plan:
         partition=tuple(draw(st.lists(st.sampled_from(partition), max_size=1)) if partition else ()),
         unknown_fields=draw(st.sampled_from(["ignore", "ignore", "reject"])),
         csv=CsvOptions(
-            delimiter=draw(st.sampled_from([",", ",", ";", "\t", "|"])),
+            delimiter=draw(st.sampled_from([",", ",", ";", "\t", "|", "-", "1"])),
             quote=draw(st.sampled_from(['"', '"', "'"])),
             header=draw(st.sampled_from([True, True, False])),
             null_tokens=draw(
@@ -512,6 +512,7 @@ def csv_files(draw: DrawFn, plan: Plan, most: int = 8) -> bytes:
             if piece.how == "again" and lines:
                 record = rng.choice(lines).removesuffix(b"\n").removesuffix(b"\r")
             lines.append(record + (b"\r\n" if piece.how == "crlf" else end))
+    names = [_quoted(plan, name) if plan.csv.delimiter in name else name for name in names]
     header = [plan.csv.delimiter.join(names).encode() + end] if plan.csv.header else []
     mark = draw(st.sampled_from([b"", b"", b"\xef\xbb\xbf"]))
     content = mark + b"".join([*header, *lines])

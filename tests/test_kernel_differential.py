@@ -95,7 +95,7 @@ def test_the_kernel_makes_of_any_file_what_the_reference_makes_of_it(form: str) 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("form", FORMS)
 def test_the_same_of_many_more_and_longer_files(form: str) -> None:
-    @settings(max_examples=5000, deadline=None, suppress_health_check=SLOW)
+    @settings(max_examples=2000, deadline=None, suppress_health_check=SLOW)
     @given(sources(form, most=40), st.sampled_from(BATCH_SIZES), st.integers(1, 2))
     def check(drawn: tuple[Plan, dict[str, bytes]], batch_size: int, threads: int) -> None:
         compare(drawn, form, batch_size, threads)

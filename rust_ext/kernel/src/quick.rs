@@ -440,7 +440,7 @@ pub struct Fields {
     nulls: Vec<Box<[u8]>>,
     /// Lengths of the null tokens, one bit each; those of 63 bytes and more share the last.
     null_lengths: u64,
-    /// Whether a null token may be taken for an integer.
+    /// Whether a null token, or a delimiter and what is around it, may be taken for an integer.
     numeric_nulls: bool,
 }
 
@@ -453,7 +453,8 @@ impl Fields {
             delimiter: options.delimiter as u8,
             quote: options.quote as u8,
             null_lengths: nulls.iter().fold(0, |bits, token| bits | 1 << token.len().min(63)),
-            numeric_nulls: nulls.iter().any(|token| is_numeric(token)),
+            numeric_nulls: nulls.iter().any(|token| is_numeric(token))
+                || matches!(options.delimiter, '-' | '0'..='9'),
             nulls,
         }
     }

@@ -178,6 +178,11 @@ proptest! {
 }
 
 #[test]
+fn on_a_delimiter_that_numbers_have_too() {
+    fuzz::read(Format::Csv, b"\x41\x00a-b\n-3-\n5-x\n6-y\n7-z\n");
+}
+
+#[test]
 fn any_plan_that_compiles_reads_something() {
     fuzz::plan(include_str!("../../fuzz/plan.json"));
     fuzz::plan("{}");
