@@ -2,59 +2,173 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dpipe import output
-from dpipe.context import JsonFlag
+from dpipe.context import JsonFlag, open_project
 
 if TYPE_CHECKING:
-    from dpipe.bench.kernel import BenchReport
+    from dpipe.bench.kernel import Input, KernelReport
+    from dpipe.contract import Plan
+
+app = typer.Typer(help="Measure speed and memory, on this machine.", no_args_is_help=True)
 
 
-def bench(
+class Format(StrEnum):
+    """Formats that can be measured."""
+
+    NDJSON = "ndjson"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+class Compression(StrEnum):
+    """Compressions of the text formats."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
+
+Threads = Annotated[int, typer.Option(min=0, help="Threads of every engine; 0 means one a core.")]
+Runs = Annotated[int, typer.Option(min=1, max=100, help="Timed runs of each engine, in turn.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write a report with charts to this file.")]
+
+
+@app.command()
+def kernel(
+    ctx: typer.Context,
+    data: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Your own file instead of made-up records.")
+    ] = None,
+    contract: Annotated[
+        str | None, typer.Option(help="With --data: a contract's file, or a dataset of the project.")
+    ] = None,
+    format_: Annotated[
+        Format | None, typer.Option("--format", help="By default NDJSON, or what the file's name says.")
+    ] = None,
+    compression: Annotated[Compression | None, typer.Option(help="Compression of text formats.")] = None,
     records: Annotated[int, typer.Option(min=1_000, max=50_000_000, help="Records to make.")] = 1_000_000,
-    runs: Annotated[int, typer.Option(min=1, max=100, help="Timed runs of each engine, in turn.")] = 3,
-    threads: Annotated[int, typer.Option(min=0, help="Kernel threads; 0 means every core.")] = 0,
+    runs: Runs = 3,
+    threads: Threads = 0,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Baselines parted by commas: pure_python, pydantic, duckdb, polars.", show_default=False),
+    ] = None,
+    html: Html = None,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Write the chart alone to this file.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Time the kernel beside pure Python on the same records, once their results are shown to be the same.
+    """Time the kernel beside baselines that do the same work, once their results are shown to be the same.
 
-    Example: `dpipe bench --records 200000`
+    Example: `dpipe bench kernel --records 200000 --against pure_python,duckdb`
     """
+    import tempfile
+
+    from dpipe.bench import engines
     from dpipe.bench.kernel import bench_kernel
 
-    report = bench_kernel(
-        records, runs=runs, threads=threads, on_step=lambda step: output.note(f"bench: {step} …")
-    )
+    names = engines.chosen(against)
+    with tempfile.TemporaryDirectory(prefix="dpipe-bench-") as folder:
+        if data is None:
+            given = _made(Path(folder), records, format_ or Format.NDJSON, compression or Compression.NONE)
+        else:
+            given = _own(data, _plan(ctx, contract), format_, compression)
+        report = bench_kernel(given, against=names, runs=runs, threads=threads, on_step=_step)
+    _answer(report, html, svg, as_json=as_json)
+
+
+def _step(step: str) -> None:
+    output.note(f"bench: {step} …")
+
+
+def _made(folder: Path, records: int, form: Format, compression: Compression) -> Input:
+    from dpipe.bench import flights
+    from dpipe.bench.kernel import Input
+    from dpipe.errors import UsageError
+
+    if form == Format.PARQUET and compression != Compression.NONE:
+        raise UsageError(
+            "`--compression` is for NDJSON and CSV", hint="leave it out, Parquet's pages are compressed"
+        )
+    _step(f"making {records:,} records")
+    path = folder / f"flights.{form}"
+    flights.write(path, records, form=form.value, compression=compression.value)
+    return Input(path, form.value, compression.value, flights.plan(), made=True)
+
+
+def _plan(ctx: typer.Context, contract: str | None) -> Plan:
+    from dpipe.contract import contract_for, load_contract
+    from dpipe.errors import UsageError
+
+    if contract is None:
+        raise UsageError("`--data` needs a contract", hint="name one: `--contract FILE` or `--contract DATASET`")
+    if Path(contract).is_file():
+        return load_contract(Path(contract)).plan
+    return contract_for(open_project(ctx), contract).plan
+
+
+def _own(data: Path, plan: Plan, form: Format | None, compression: Compression | None) -> Input:
+    from dpipe.bench.kernel import Input
+    from dpipe.errors import UsageError
+
+    named = [suffix.lower() for suffix in data.suffixes]
+    by_name = {".gz": Compression.GZIP, ".zst": Compression.ZSTD}.get(named[-1] if named else "")
+    if by_name is not None:
+        named.pop()
+    forms = {
+        ".ndjson": Format.NDJSON,
+        ".jsonl": Format.NDJSON,
+        ".json": Format.NDJSON,
+        ".csv": Format.CSV,
+        ".parquet": Format.PARQUET,
+    }
+    found = form or forms.get(named[-1] if named else "")
+    if found is None:
+        raise UsageError(f"the name of `{data}` says no format", hint="give it: `--format ndjson`, `csv` or `parquet`")
+    chosen = compression or by_name or Compression.NONE
+    return Input(data, found.value, chosen.value, plan, made=False)
+
+
+def _answer(report: KernelReport, html: Path | None, svg: Path | None, *, as_json: bool) -> None:
     if as_json:
         output.emit_json(report)
     else:
-        _print(report)
+        _print_kernel(report)
 
 
-def _print(report: BenchReport) -> None:
-    result = report.result
+def _print_kernel(report: KernelReport) -> None:
+    given, result = report.input, report.result
     output.table(
-        ["engine", "median s", "min s", "max s", "records/s", "MB/s"],
+        ["engine", "times dpipe's", "spread", "median s", "records/s", "MB/s", "MB/s a core", "peak MB", "start-up s"],
         [
             (
-                timing.engine,
-                timing.median_seconds,
-                min(timing.seconds),
-                max(timing.seconds),
-                round(timing.records_per_second),
-                timing.megabytes_per_second,
+                engine.title,
+                report.ratios.get(engine.engine),
+                "–".join(f"{end:g}" for end in report.spread.get(engine.engine, ())),
+                engine.median_seconds,
+                engine.records_per_second,
+                engine.megabytes_per_second,
+                engine.megabytes_per_second_per_core,
+                engine.peak_memory_mb,
+                engine.startup_seconds,
             )
-            for timing in report.timings
+            for engine in report.engines
         ],
-        title=f"{report.records:,} records, {report.bytes / 1e6:,.0f} MB of NDJSON, one in a hundred faulty",
+        title=f"{given['records']:,} records, {given['bytes'] / 1e6:,.1f} MB of {given['format']}, "
+        f"{report.threads} threads, {report.runs} runs",
     )
     output.emit(
         f"same result: {result['accepted']:,} accepted, {result['rejected']:,} rejected, "
         f"{result['duplicate']:,} duplicate"
     )
-    machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
-    output.emit(f"machine: {machine}")
-    output.emit(f"dpipe is {report.ratio:.1f} times as fast")
+    for engine in report.engines:
+        if engine.partly:
+            output.emit(f"{engine.title} {engine.partly}")
+    for name, reason in report.left_out.items():
+        output.emit(f"left out: {name}: {reason}")
+    output.emit("machine: " + ", ".join(f"{name} {value}" for name, value in report.machine.items()))
