@@ -38,7 +38,7 @@ class Run:
 def run_in_child(name: str, job: Job) -> Run:
     """Do a job with an engine.
 
-    Raises `DpipeError` with the last line of what the process said when it fails.
+    Raises `DpipeError` with what the process said when it fails.
     """
     started = time.perf_counter()
     child = subprocess.run(
@@ -50,8 +50,8 @@ def run_in_child(name: str, job: Job) -> Run:
     )
     taken = time.perf_counter() - started
     if child.returncode != 0:
-        said = child.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {child.returncode}"]
-        raise DpipeError(f"`{name}` failed: {said[-1]}", hint="run it again without this engine: `--against …`")
+        said = child.stderr.decode(errors="replace").strip() or f"exit code {child.returncode}"
+        raise DpipeError(f"`{name}` failed: {said}", hint="measure the others: `--against …`")
     answer = json.loads(child.stdout)
     outcome = answer["outcome"]
     outcome["violations"] = {(column, rule): number for column, rule, number in outcome["violations"]}
@@ -63,7 +63,10 @@ def _main() -> None:
     module = engine(name)
     module.prepare()
     started = time.perf_counter()
-    outcome = module.run(job)
+    try:
+        outcome = module.run(job)
+    except Exception as error:  # any library's, told to the parent
+        sys.exit(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
     seconds = time.perf_counter() - started
     counts: dict[str, Any] = asdict(outcome)
     counts["violations"] = [(*breach, number) for breach, number in outcome.violations.items()]

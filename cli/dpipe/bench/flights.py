@@ -1,9 +1,9 @@
 """The bench's input: records shaped like New York's 2013 flights, one in a hundred of them faulty.
 
-DuckDB makes them, since a loop in Python would take longer than what is to be measured. The text formats show eight kinds of
-faults: a record that breaks off, one that is there twice, a missing field, a wrong type, a value out of range, a day that doesn't
-exist, a null where none may be, and two faults in one record. Parquet is typed, so three of these are other values out of range
-there.
+DuckDB makes them, since a loop in Python would take longer than what is to be measured. The text formats show eight
+kinds of faults: a record that breaks off, one that is there twice, a missing field, a wrong type, a value out of
+range, a day that doesn't exist, a null where none may be, and two faults in one record. Parquet is typed, so three of
+these are other values out of range there.
 """
 
 from __future__ import annotations
@@ -81,9 +81,7 @@ def write(path: Path, records: int, *, form: Format = "ndjson", compression: Com
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"CREATE TEMP VIEW flights AS {_flights()} FROM range({records:d}) numbers(n)")
         if form == "parquet":
-            connection.execute(
-                f"COPY ({_typed()}) TO '{_quoted(path)}' (FORMAT parquet, COMPRESSION zstd)"
-            )
+            connection.execute(f"COPY ({_typed()}) TO '{_quoted(path)}' (FORMAT parquet, COMPRESSION zstd)")
         else:
             head, lines = _ndjson() if form == "ndjson" else _csv()
             _write_text(connection, lines, path, head, None if compression == "none" else compression)

@@ -58,8 +58,8 @@ class EngineReport:
 class KernelReport:
     """What was measured, on what, on which machine.
 
-    `ratios` are medians of the ratios of an engine's seconds to the kernel's in the run before it, `spread` their least and
-    greatest. `left_out` gives the reason for each baseline that wasn't compared.
+    `ratios` are medians of the ratios of an engine's seconds to the kernel's in the same round, `spread` their
+    least and greatest. `left_out` gives the reason for each baseline that wasn't compared.
     """
 
     bench: str

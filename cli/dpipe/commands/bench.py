@@ -43,7 +43,8 @@ Html = Annotated[Path | None, typer.Option("--html", help="Write a report with c
 def kernel(
     ctx: typer.Context,
     data: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Your own file instead of made-up records.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Your own file instead of made-up records."),
     ] = None,
     contract: Annotated[
         str | None, typer.Option(help="With --data: a contract's file, or a dataset of the project.")
@@ -57,7 +58,9 @@ def kernel(
     threads: Threads = 0,
     against: Annotated[
         str | None,
-        typer.Option(help="Baselines parted by commas: pure_python, pydantic, duckdb, polars.", show_default=False),
+        typer.Option(
+            help="Baselines parted by commas: pure_python, pydantic, duckdb, polars.", show_default=False
+        ),
     ] = None,
     html: Html = None,
     svg: Annotated[Path | None, typer.Option("--svg", help="Write the chart alone to this file.")] = None,
@@ -106,7 +109,9 @@ def _plan(ctx: typer.Context, contract: str | None) -> Plan:
     from dpipe.errors import UsageError
 
     if contract is None:
-        raise UsageError("`--data` needs a contract", hint="name one: `--contract FILE` or `--contract DATASET`")
+        raise UsageError(
+            "`--data` needs a contract", hint="name one: `--contract FILE` or `--contract DATASET`"
+        )
     if Path(contract).is_file():
         return load_contract(Path(contract)).plan
     return contract_for(open_project(ctx), contract).plan
@@ -129,7 +134,9 @@ def _own(data: Path, plan: Plan, form: Format | None, compression: Compression |
     }
     found = form or forms.get(named[-1] if named else "")
     if found is None:
-        raise UsageError(f"the name of `{data}` says no format", hint="give it: `--format ndjson`, `csv` or `parquet`")
+        raise UsageError(
+            f"the name of `{data}` says no format", hint="give it: `--format ndjson`, `csv` or `parquet`"
+        )
     chosen = compression or by_name or Compression.NONE
     return Input(data, found.value, chosen.value, plan, made=False)
 
@@ -144,12 +151,22 @@ def _answer(report: KernelReport, html: Path | None, svg: Path | None, *, as_jso
 def _print_kernel(report: KernelReport) -> None:
     given, result = report.input, report.result
     output.table(
-        ["engine", "times dpipe's", "spread", "median s", "records/s", "MB/s", "MB/s a core", "peak MB", "start-up s"],
+        [
+            "engine",
+            "times dpipe's",
+            "spread",
+            "median s",
+            "records/s",
+            "MB/s",
+            "MB/s a core",
+            "peak MB",
+            "start-up s",
+        ],
         [
             (
                 engine.title,
                 report.ratios.get(engine.engine),
-                "–".join(f"{end:g}" for end in report.spread.get(engine.engine, ())),
+                " to ".join(f"{end:g}" for end in report.spread.get(engine.engine, ())),
                 engine.median_seconds,
                 engine.records_per_second,
                 engine.megabytes_per_second,

@@ -1,13 +1,13 @@
 """DuckDB: SQL over lines, typed by `json_transform`, checked in one projection.
 
-`read_json(ignore_errors = true)` drops what it can't read, so NDJSON is read as lines, which keeps a record's bytes. Duplicates are
-found by grouping the keys and leaving out the few records that are not the first of theirs: quicker than a window
-over all rows.
+`read_json(ignore_errors = true)` drops what it can't read, so NDJSON is read as lines, which keeps a record's bytes.
+Duplicates are found by grouping the keys and leaving out the few records that are not the first of theirs: quicker
+than a window over all rows.
 
-What it does otherwise than the kernel: JSON is coerced (`"5"` and `5.0` pass as integers, `5` as a string), which favours it, since
-a strict check needs the JSON of each field by itself. A timestamp is what `TRY_CAST` takes. CSV records are kept as the
-JSON of their fields, not as bytes; `store_rejects` keeps the line of a ragged one. Numbers of CSV records are right as long as no field holds a line
-break.
+What it does otherwise than the kernel: JSON is coerced (`"5"` and `5.0` pass as integers, `5` as a string), which
+favours it, since a strict check needs the JSON of each field by itself. A timestamp is what `TRY_CAST` takes. CSV
+records are kept as the JSON of their fields, not as bytes; `store_rejects` keeps the line of a ragged one. Numbers of
+CSV records are right as long as no field holds a line break.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TYPES = {
     "timestamp_ntz": "TIMESTAMP",
 }
 TEMPORAL = ("date", "timestamp", "timestamp_ntz")
-BREACH = "STRUCT(\"column\" VARCHAR, \"rule\" VARCHAR)"
+BREACH = 'STRUCT("column" VARCHAR, "rule" VARCHAR)'
 PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1"
 
 
@@ -89,7 +89,8 @@ def _ndjson(connection: DuckDBPyConnection, job: Job) -> str:
     del connection
     kinds = {column.name: TYPES[column.kind] for column in job.plan.columns}
     read = {
-        column.name: "VARCHAR" if column.kind in TEMPORAL else kinds[column.name] for column in job.plan.columns
+        column.name: "VARCHAR" if column.kind in TEMPORAL else kinds[column.name]
+        for column in job.plan.columns
     }
     structure = "{" + ", ".join(f'"{name}": "{kind}"' for name, kind in read.items()) + "}"
     fields = ", ".join(
@@ -118,7 +119,11 @@ def _csv(connection: DuckDBPyConnection, job: Job) -> str:
     # A text that is no timestamp is read as null, without an error, when its column is one.
     texts = {column.name for column in job.plan.columns if column.kind in TEMPORAL}
     typed = ", ".join(
-        (f'TRY_CAST("{name}" AS {kind}) AS "{name}", "{name}" AS "{name} text"' if name in texts else f'"{name}"')
+        (
+            f'TRY_CAST("{name}" AS {kind}) AS "{name}", "{name}" AS "{name} text"'
+            if name in texts
+            else f'"{name}"'
+        )
         if name in names
         else f'NULL::{kind} AS "{name}", NULL::VARCHAR AS "{name} text"'
         for name, kind in kinds.items()
@@ -174,7 +179,8 @@ def _number_csv(connection: DuckDBPyConnection, job: Job) -> None:
     """
     connection.execute(f"""
         CREATE TEMP TABLE unread AS
-        SELECT line - {int(job.plan.csv.header)} AS record_no, rtrim(any_value(csv_line), chr(10) || chr(13)) AS raw,
+        SELECT (line - {int(job.plan.csv.header)})::BIGINT AS record_no,
+            rtrim(any_value(csv_line), chr(10) || chr(13)) AS raw,
             CASE WHEN bool_and(error_type = 'CAST') THEN 'type'
                 WHEN bool_or(error_type::VARCHAR LIKE '%COLUMNS') THEN 'field_count' ELSE 'malformed' END AS rule
         FROM reject_errors GROUP BY line;
@@ -217,7 +223,9 @@ def _fine(plan: Plan, form: Format) -> str:
         absent = "false" if column.required else _absent(column, form)
         return f'CASE WHEN "{column.name}" IS NULL THEN {absent} ELSE {present} END'
 
-    return "CASE WHEN whole THEN " + " AND ".join(holds(column) for column in plan.columns) + " ELSE false END"
+    return (
+        "CASE WHEN whole THEN " + " AND ".join(holds(column) for column in plan.columns) + " ELSE false END"
+    )
 
 
 def _violations(plan: Plan, absent: Callable[[Column], str]) -> str:
@@ -241,7 +249,7 @@ def _breach(column: str | None, rule: str) -> str:
     return f"{{'column': {name}, 'rule': '{rule}'}}::{BREACH}"
 
 
-def _broken(name: str, rule: Rule) -> str:
+def _broken(name: str, rule: Rule) -> str:  # noqa: PLR0911 - one a rule
     """SQL that is true when a value breaks the rule."""
     value = rule.value
     match rule.rule:
@@ -305,7 +313,7 @@ def _duplicates(plan: Plan) -> str:
 def _kept(job: Job) -> str:
     """Records that are not accepted, in order, as quarantine has them."""
     fields = ", ".join(f"'{column.name}': \"{column.name}\"" for column in job.plan.columns)
-    raw = "raw::BLOB" if job.form == "ndjson" else f"to_json({{{fields}}})::VARCHAR::BLOB"
+    raw = "encode(raw)" if job.form == "ndjson" else f"encode(to_json({{{fields}}})::VARCHAR)"
     found = _violations(job.plan, lambda column: _absent(column, job.form))
     selects = [
         f"""SELECT record_no, {raw} AS raw, if(fine, 'duplicate', 'rejected') AS disposition,
@@ -315,8 +323,8 @@ def _kept(job: Job) -> str:
     if job.form == "csv":
         found = _violations(job.plan, lambda column: f'"{column.name} text" IS NULL')
         selects += [
-            f"SELECT record_no, raw::BLOB, 'rejected', {found} FROM reread",
-            f"""SELECT record_no, raw::BLOB, 'rejected', [{{'column': NULL, 'rule': rule}}::{BREACH}]
+            f"SELECT record_no, encode(raw), 'rejected', {found} FROM reread",
+            f"""SELECT record_no, encode(raw), 'rejected', [{{'column': NULL, 'rule': rule}}::{BREACH}]
             FROM unread WHERE rule <> 'type'""",
         ]
     return f"""

@@ -1,12 +1,12 @@
 """polars: lines in, those that are no record apart, the rest through its own readers, checked in expressions.
 
-`scan_ndjson` ends at the first malformed line, and `str.json_decode` at the first value of another type. So lines are read as
-text, `json_path_match` finds the malformed ones, and `read_ndjson(ignore_errors=True)` reads the others with the plan's types,
-where what doesn't fit is null. Whether such a null was one is looked up in the few records that have any. `scan_csv` fills up a
-ragged record in silence, so CSV is read as lines too, whose delimiters are counted.
+`scan_ndjson` ends at the first malformed line, and `str.json_decode` at the first value of another type. So lines are
+read as text, `json_path_match` finds the malformed ones, and `read_ndjson(ignore_errors=True)` reads the others with
+the plan's types, where what doesn't fit is null. Whether such a null was one is looked up in the few records that
+have any. `scan_csv` fills up a ragged record in silence, so CSV is read as lines too, whose delimiters are counted.
 
-What it does otherwise than the kernel: values that `read_ndjson` coerces pass; timestamps have the spelling of the first; CSV fields may hold
-no line breaks, and a quoted null token is null.
+What it does otherwise than the kernel: values that `read_ndjson` coerces pass; timestamps have the spelling of the
+first; CSV fields may hold no line breaks, and a quoted null token is null.
 """
 
 from __future__ import annotations
@@ -73,11 +73,14 @@ def run(job: Job) -> Outcome:
         ]
     ).sort("_dpipe_record_no")
     _write(job, good, kept)
-    counts = kept.select(pl.col("violations").explode(empty_as_null=False)).unnest("violations").group_by("column", "rule").len()
-    violations: dict[Breach, int] = {(column, rule): number for column, rule, number in counts.iter_rows()}
-    return Outcome(
-        len(good) + len(kept), len(good), len(rejected) + len(broken), len(duplicates), violations
+    counts = (
+        kept.select(pl.col("violations").explode(empty_as_null=False))
+        .unnest("violations")
+        .group_by("column", "rule")
+        .len()
     )
+    violations: dict[Breach, int] = {(column, rule): number for column, rule, number in counts.iter_rows()}
+    return Outcome(len(good) + len(kept), len(good), len(rejected) + len(broken), len(duplicates), violations)
 
 
 def _lines(job: Job) -> pl.DataFrame:
@@ -100,7 +103,9 @@ def _ndjson(job: Job) -> tuple[pl.DataFrame, pl.DataFrame]:
         pl.col("raw").str.json_path_match("$").str.starts_with("{").fill_null(value=False).alias("whole")
     )
     malformed = doubtful.filter(~pl.col("whole"))
-    whole = lines.join(malformed, on="record_no", how="anti", maintain_order="left") if len(malformed) else lines
+    whole = (
+        lines.join(malformed, on="record_no", how="anti", maintain_order="left") if len(malformed) else lines
+    )
     schema = {column.name: _type(column, read=True) for column in job.plan.columns}
     records = whole.select("record_no", "raw").hstack(
         pl.read_ndjson(_joined(whole), schema=schema, ignore_errors=True)
@@ -256,29 +261,29 @@ def _violations(plan: Plan) -> pl.Expr:
     return pl.concat_list(found).list.drop_nulls()
 
 
-def _broken_rule(column: Column, rule: Rule) -> pl.Expr:
+def _broken_rule(column: Column, rule: Rule) -> pl.Expr:  # noqa: PLR0911 - one a rule
     """Whether a value breaks the rule; null for none."""
     import polars as pl
 
-    value, limit = pl.col(column.name), rule.value
+    value = pl.col(column.name)
+    limit: Any = rule.value
     match rule.rule:
         case "minimum":
-            return value < limit
+            return value.lt(limit)
         case "maximum":
-            return value > limit
+            return value.gt(limit)
         case "exclusiveMinimum":
-            return value <= limit
+            return value.le(limit)
         case "exclusiveMaximum":
-            return value >= limit
+            return value.ge(limit)
         case "minLength":
-            return value.str.len_chars() < limit
+            return value.str.len_chars().lt(limit)
         case "maxLength":
-            return value.str.len_chars() > limit
+            return value.str.len_chars().gt(limit)
         case "pattern":
-            return ~value.str.contains(str(limit))
+            return ~value.str.contains(limit)
         case "enum":
-            texts = list(limit) if isinstance(limit, tuple) else []
-            return ~value.is_in(texts if column.kind == "string" else [int(text) for text in texts])
+            return ~value.is_in(limit if column.kind == "string" else [int(text) for text in limit])
 
 
 def _entries(records: pl.DataFrame, disposition: str) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """Pure Python: `json` or `csv`, the plan's rules as closures, pyarrow only to read and write Parquet.
 
-What it does otherwise than the kernel: of a field that is there twice in a JSON record the last value counts, `csv` takes quotes
-that are out of place, and can't tell a quoted null token from a bare one.
+What it does otherwise than the kernel: of a field that is there twice in a JSON record the last value counts, `csv`
+takes quotes that are out of place, and can't tell a quoted null token from a bare one.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def unable(plan: Plan, form: Format) -> str | None:
 def partly(form: Format) -> str | None:
     """It does all of it."""
     del form
+    return None
 
 
 def prepare() -> None:
@@ -74,7 +75,9 @@ def run(job: Job) -> Outcome:
 
 def _record_checker(plan: Plan) -> Callable[[dict[str, Any]], Checked]:
     """A function that checks a record by the plan, with one call for each value of a record that is fine."""
-    columns = [(column.name, _reader(column, _from_value(column.kind), nulls=None)) for column in plan.columns]
+    columns = [
+        (column.name, _reader(column, _from_value(column.kind), nulls=None)) for column in plan.columns
+    ]
 
     def check(record: dict[str, Any]) -> Checked:
         get = record.get
@@ -120,7 +123,9 @@ def _reader(
 
     `nulls` are the null tokens where values are texts.
     """
-    if column.kind in {"int32", "int64"} and all(rule.rule in {"minimum", "maximum"} for rule in column.rules):
+    if column.kind in {"int32", "int64"} and all(
+        rule.rule in {"minimum", "maximum"} for rule in column.rules
+    ):
         return _integer_reader(column, nulls)
     broken = [_breaks(column, rule) for rule in column.rules]
     required, tokens = column.required, nulls or frozenset()
@@ -167,7 +172,9 @@ def _integer_reader(column: Column, nulls: frozenset[str] | None) -> Callable[[A
     return read if nulls is None else read_text
 
 
-def _breaches(plan: Plan, record: dict[str, Any], conversion: Callable[[Kind], Callable[[Any], Any]]) -> list[Breach]:
+def _breaches(
+    plan: Plan, record: dict[str, Any], conversion: Callable[[Kind], Callable[[Any], Any]]
+) -> list[Breach]:
     """Everything that is wrong with a record."""
     found: list[Breach] = []
     for column in plan.columns:
@@ -274,7 +281,7 @@ def _wall_clock(value: Any) -> datetime:  # noqa: ANN401
     return moment
 
 
-def _breaks(column: Column, rule: Rule) -> Callable[[Any], bool]:
+def _breaks(column: Column, rule: Rule) -> Callable[[Any], bool]:  # noqa: PLR0911 - one a rule
     """Whether a value breaks the rule."""
     limit: Any = rule.value
     match rule.rule:

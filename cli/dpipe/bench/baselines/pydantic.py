@@ -1,12 +1,12 @@
 """pydantic: a `TypedDict` with constraints made from the plan, `validate_json` for each line.
 
-What it does otherwise than the kernel: it takes numbers of seconds as timestamps, and of a column it reports the first rule only, so a
-plan with rules that a value can break together is left out.
+What it does otherwise than the kernel: it takes numbers of seconds as timestamps, and of a column it reports the
+first rule only, so a plan with rules that a value can break together is left out.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 from dpipe.bench.baselines import row_by_row
@@ -64,15 +64,19 @@ def unable(plan: Plan, form: Format) -> str | None:
 
 def _can_break_together(rules: tuple[Rule, ...]) -> bool:
     """Whether there are more rules than one bound below and one above."""
-    return len(rules) > 1 and not (
-        len(rules) == 2  # noqa: PLR2004 - a pair
-        and {rule.rule.removeprefix("exclusive").lower()[:3] for rule in rules} == {"min", "max"}
+    return (
+        len(rules) > 1
+        and not (
+            len(rules) == 2  # noqa: PLR2004 - a pair
+            and {rule.rule.removeprefix("exclusive").lower()[:3] for rule in rules} == {"min", "max"}
+        )
     )
 
 
 def partly(form: Format) -> str | None:
     """It does all of it."""
     del form
+    return None
 
 
 def prepare() -> None:
@@ -113,7 +117,8 @@ def _adapter(plan: Plan) -> TypeAdapter[dict[str, Any]]:
     from typing_extensions import TypedDict
 
     fields = {column.name: _annotation(column) for column in plan.columns}
-    record = TypedDict("record", fields, total=False)  # type: ignore[misc] # the plan's names are known at run time only
+    make: Any = TypedDict  # its fields are known at run time only
+    record = make("record", fields, total=False)
     return TypeAdapter(with_config(ConfigDict(strict=True, extra="ignore"))(record))
 
 
@@ -150,7 +155,9 @@ def _annotation(column: Column) -> Any:  # noqa: ANN401 - a type
     return Required[constrained] if column.required else Optional[constrained]  # noqa: UP045 - made at run time
 
 
-def _checker(plan: Plan, names: list[str], validate: Callable[[Any], dict[str, Any]]) -> Callable[[Any], Checked]:
+def _checker(
+    plan: Plan, names: list[str], validate: Callable[[Any], dict[str, Any]]
+) -> Callable[[Any], Checked]:
     from pydantic import ValidationError
 
     rules = {column.name: {rule.rule for rule in column.rules} for column in plan.columns}

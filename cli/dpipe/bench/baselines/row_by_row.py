@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import json
 from typing import IO, TYPE_CHECKING, Any
 
@@ -95,7 +97,7 @@ def lines(job: Job) -> Iterator[tuple[bytes, bytes]]:
 class _Remembering:
     """Lines for `csv.reader`, which tells nobody what it read: `taken` are those since it was last emptied."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes] | gzip.GzipFile) -> None:
         self.file = file
         self.taken: list[bytes] = []
 
@@ -124,11 +126,8 @@ def rows(job: Job) -> Iterator[tuple[bytes, dict[str, Any]]]:
             yield b"", row
 
 
-def _opened(job: Job) -> IO[bytes]:
+def _opened(job: Job) -> IO[bytes] | gzip.GzipFile:
     """The source, decompressed and buffered."""
-    import gzip
-    import io
-
     if job.compression == "gzip":
         return gzip.open(job.source, "rb")
     if job.compression == "zstd":
@@ -190,7 +189,9 @@ def _write_partitions(job: Job, accepted: pa.Table) -> None:
         job.data,
         format=form,
         file_options=form.make_write_options(compression="zstd", compression_level=1),
-        partitioning=ds.partitioning(pa.schema([accepted.schema.field(name) for name in folders]), flavor="hive"),
+        partitioning=ds.partitioning(
+            pa.schema([accepted.schema.field(name) for name in folders]), flavor="hive"
+        ),
         max_partitions=accepted.num_rows + 1,
         use_threads=False,
     )
