@@ -49,7 +49,7 @@ class EngineReport:
     median_seconds: float
     records_per_second: int
     megabytes_per_second: float
-    megabytes_per_second_per_core: float
+    megabytes_per_second_per_thread: float
     startup_seconds: float
     peak_memory_mb: int
 
@@ -196,7 +196,7 @@ class _Bench:
             median_seconds=round(median, 4),
             records_per_second=round(self.expected[1].counts["records_in"] / median),
             megabytes_per_second=round(megabytes / median, 1),
-            megabytes_per_second_per_core=round(megabytes / median / self.job.workers, 1),
+            megabytes_per_second_per_thread=round(megabytes / median / self.job.workers, 1),
             startup_seconds=round(statistics.median(run.startup_seconds for run in runs), 3),
             peak_memory_mb=round(max(run.peak_memory_mb for run in runs)),
         )

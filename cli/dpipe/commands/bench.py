@@ -72,7 +72,7 @@ def kernel(
     """
     import tempfile
 
-    from dpipe.bench import engines
+    from dpipe.bench import engines, kernel_page
     from dpipe.bench.kernel import bench_kernel
 
     names = engines.chosen(against)
@@ -82,7 +82,11 @@ def kernel(
         else:
             given = _own(data, _plan(ctx, contract), format_, compression)
         report = bench_kernel(given, against=names, runs=runs, threads=threads, on_step=_step)
-    _answer(report, html, svg, as_json=as_json)
+    if html is not None:
+        _write(html, kernel_page.html(report))
+    if svg is not None:
+        _write(svg, kernel_page.chart(report))
+    _answer(report, as_json=as_json)
 
 
 def _step(step: str) -> None:
@@ -141,51 +145,19 @@ def _own(data: Path, plan: Plan, form: Format | None, compression: Compression |
     return Input(data, found.value, chosen.value, plan, made=False)
 
 
-def _answer(report: KernelReport, html: Path | None, svg: Path | None, *, as_json: bool) -> None:
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    output.note(f"bench: wrote {path}")
+
+
+def _answer(report: KernelReport, *, as_json: bool) -> None:
+    from dpipe.bench import kernel_page
+
     if as_json:
         output.emit_json(report)
-    else:
-        _print_kernel(report)
-
-
-def _print_kernel(report: KernelReport) -> None:
-    given, result = report.input, report.result
-    output.table(
-        [
-            "engine",
-            "times dpipe's",
-            "spread",
-            "median s",
-            "records/s",
-            "MB/s",
-            "MB/s a core",
-            "peak MB",
-            "start-up s",
-        ],
-        [
-            (
-                engine.title,
-                report.ratios.get(engine.engine),
-                " to ".join(f"{end:g}" for end in report.spread.get(engine.engine, ())),
-                engine.median_seconds,
-                engine.records_per_second,
-                engine.megabytes_per_second,
-                engine.megabytes_per_second_per_core,
-                engine.peak_memory_mb,
-                engine.startup_seconds,
-            )
-            for engine in report.engines
-        ],
-        title=f"{given['records']:,} records, {given['bytes'] / 1e6:,.1f} MB of {given['format']}, "
-        f"{report.threads} threads, {report.runs} runs",
-    )
-    output.emit(
-        f"same result: {result['accepted']:,} accepted, {result['rejected']:,} rejected, "
-        f"{result['duplicate']:,} duplicate"
-    )
-    for engine in report.engines:
-        if engine.partly:
-            output.emit(f"{engine.title} {engine.partly}")
-    for name, reason in report.left_out.items():
-        output.emit(f"left out: {name}: {reason}")
-    output.emit("machine: " + ", ".join(f"{name} {value}" for name, value in report.machine.items()))
+        return
+    output.table(kernel_page.COLUMNS, kernel_page.rows(report), title=kernel_page.headline(report))
+    for note in kernel_page.notes(report):
+        output.emit(note)
+    output.emit("Machine: " + ", ".join(f"{name} {value}" for name, value in report.machine.items()))
