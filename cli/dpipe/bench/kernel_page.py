@@ -10,9 +10,10 @@ from dpipe.bench.page import Section, page
 if TYPE_CHECKING:
     from dpipe.bench.kernel import EngineReport, KernelReport
 
+FORMATS = {"ndjson": "NDJSON", "csv": "CSV", "parquet": "Parquet"}
 COLUMNS = (
     "engine",
-    "times dpipe's",
+    "times as long",
     "spread",
     "median s",
     "records/s",
@@ -49,7 +50,7 @@ def headline(report: KernelReport) -> str:
     timed = "1 run" if report.runs == 1 else f"{report.runs} runs"
     return (
         f"{given['records']:,} records, {given['columns']} columns, {given['bytes'] / 1e6:,.1f} MB of "
-        f"{given['format']}{packed}; {threads}, {timed}"
+        f"{FORMATS[given['format']]}{packed}; {threads}, {timed}"
     )
 
 
@@ -76,7 +77,7 @@ def _beside(report: KernelReport, engine: EngineReport) -> str:
     ratio = report.ratios.get(engine.engine)
     if ratio is None:
         return f"{engine.median_seconds:.2f} s"
-    return f"{engine.median_seconds:.2f} s, {ratio:.1f} × dpipe's time"
+    return f"{engine.median_seconds:.2f} s, {ratio:.1f} times as long"
 
 
 def html(report: KernelReport) -> str:
@@ -95,7 +96,11 @@ def html(report: KernelReport) -> str:
             Section("Time", COLUMNS, rows(report), [chart(report)], notes(report)),
             Section(
                 "Memory",
-                charts=[svg.bars("Most memory at once", "MB resident, mapped files included", memory, ours="dpipe")],
+                charts=[
+                    svg.bars(
+                        "Most memory at once", "MB resident, mapped files included", memory, ours="dpipe"
+                    )
+                ],
             ),
             Section("What the records broke", ("rule", "records"), broken),
         ],

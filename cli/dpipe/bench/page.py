@@ -49,7 +49,8 @@ def page(title: str, subtitle: str, machine: Mapping[str, Any], sections: Sequen
 def _section(section: Section) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in section.columns)
     rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell(value))}</td>" for value in row) + "</tr>\n" for row in section.rows
+        "<tr>" + "".join(f"<td>{escape(cell(value))}</td>" for value in row) + "</tr>\n"
+        for row in section.rows
     )
     table = f'<div class="wide"><table>\n<tr>{head}</tr>\n{rows}</table></div>\n' if rows else ""
     notes = "".join(f"<li>{escape(note)}</li>\n" for note in section.notes)

@@ -44,9 +44,7 @@ def bars(title: str, axis: str, values: Sequence[tuple[str, float, str]], *, our
     return _svg(bottom + 54, title, parts)
 
 
-def lines(
-    title: str, x_axis: str, y_axis: str, series: Mapping[str, Sequence[tuple[float, float]]]
-) -> str:
+def lines(title: str, x_axis: str, y_axis: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     """Lines through points, both axes from 0."""
     left, right, top, bottom = 76, 150, 56, 260
     points = [point for line in series.values() for point in line]
@@ -105,7 +103,7 @@ def _text(
 ) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{fill}" text-anchor="{anchor}" '
-        f'font-weight="{weight}">{escape(words)}</text>'
+        f'font-weight="{weight}" paint-order="stroke" stroke="#ffffff" stroke-width="4">{escape(words)}</text>'
     )
 
 

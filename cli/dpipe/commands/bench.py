@@ -12,8 +12,12 @@ from dpipe import output
 from dpipe.context import JsonFlag, open_project
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dpipe.bench.kernel import Input, KernelReport
     from dpipe.contract import Plan
+
+LEAST_RECORDS = 1_000
 
 app = typer.Typer(help="Measure speed and memory, on this machine.", no_args_is_help=True)
 
@@ -74,10 +78,13 @@ def kernel(
 
     from dpipe.bench import engines, kernel_page
     from dpipe.bench.kernel import bench_kernel
+    from dpipe.errors import UsageError
 
     names = engines.chosen(against)
     with tempfile.TemporaryDirectory(prefix="dpipe-bench-") as folder:
         if data is None:
+            if contract is not None:
+                raise UsageError("`--contract` is for a file of yours", hint="name it: `--data FILE`")
             given = _made(Path(folder), records, format_ or Format.NDJSON, compression or Compression.NONE)
         else:
             given = _own(data, _plan(ctx, contract), format_, compression)
@@ -89,6 +96,90 @@ def kernel(
     _answer(report, as_json=as_json)
 
 
+@app.command()
+def pipeline(
+    records: Annotated[int, typer.Option(min=1_000, max=50_000_000, help="Records to make.")] = 1_000_000,
+    format_: Annotated[Format, typer.Option("--format", help="Format of the landed file.")] = Format.NDJSON,
+    compression: Annotated[Compression, typer.Option(help="Compression of text formats.")] = Compression.NONE,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Go on to validate, transform and publish: minutes, not seconds.")
+    ] = False,
+    runs: Runs = 3,
+    html: Html = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Time each stage as the command that it is, start-up and commits included, in a temporary project.
+
+    Example: `dpipe bench pipeline --records 200000 --whole`
+    """
+    from dpipe.bench import other_pages
+    from dpipe.bench.pipeline import bench_pipeline
+
+    _refuse_packed_parquet(format_, compression)
+    report = bench_pipeline(
+        records,
+        form=format_.value,
+        compression=compression.value,
+        runs=runs,
+        whole=whole,
+        on_step=_step,
+    )
+    if html is not None:
+        _write(html, other_pages.pipeline_html(report))
+    if as_json:
+        output.emit_json(report)
+        return
+    output.table(
+        other_pages.PIPELINE_COLUMNS,
+        other_pages.pipeline_rows(report),
+        title=other_pages.pipeline_headline(report),
+    )
+    _emit_machine(report.machine)
+
+
+@app.command()
+def scaling(
+    records: Annotated[
+        str, typer.Option(help="Numbers of records, parted by commas.")
+    ] = "1000000,3000000,10000000",
+    format_: Annotated[Format, typer.Option("--format", help="Format of the file.")] = Format.NDJSON,
+    runs: Runs = 3,
+    html: Html = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Time the kernel and its memory over records (with and without a key), columns, threads and partitions.
+
+    Example: `dpipe bench scaling --records 100000,300000 --html scaling.html`
+    """
+    from dpipe.bench import other_pages
+    from dpipe.bench.scaling import bench_scaling
+
+    report = bench_scaling(_sizes(records), form=format_.value, runs=runs, on_step=_step)
+    if html is not None:
+        _write(html, other_pages.scaling_html(report))
+    if as_json:
+        output.emit_json(report)
+        return
+    output.table(
+        other_pages.SCALING_COLUMNS,
+        other_pages.scaling_rows(report),
+        title=other_pages.scaling_headline(report),
+    )
+    _emit_machine(report.machine)
+
+
+def _sizes(text: str) -> list[int]:
+    from dpipe.errors import UsageError
+
+    sizes = [int(word) for word in text.split(",") if word.strip().isdecimal()]
+    if not sizes or len(sizes) != len(text.split(",")) or min(sizes) < LEAST_RECORDS:
+        raise UsageError(
+            f"`{text}` are no numbers of records",
+            hint="write them so: `--records 1000000,3000000`, none below 1000",
+        )
+    return sorted(set(sizes))
+
+
 def _step(step: str) -> None:
     output.note(f"bench: {step} …")
 
@@ -96,16 +187,21 @@ def _step(step: str) -> None:
 def _made(folder: Path, records: int, form: Format, compression: Compression) -> Input:
     from dpipe.bench import flights
     from dpipe.bench.kernel import Input
+
+    _refuse_packed_parquet(form, compression)
+    _step(f"making {records:,} records")
+    path = folder / f"flights.{form}"
+    flights.write(path, records, form=form.value, compression=compression.value)
+    return Input(path, form.value, compression.value, flights.plan(), made=True)
+
+
+def _refuse_packed_parquet(form: Format, compression: Compression) -> None:
     from dpipe.errors import UsageError
 
     if form == Format.PARQUET and compression != Compression.NONE:
         raise UsageError(
             "`--compression` is for NDJSON and CSV", hint="leave it out, Parquet's pages are compressed"
         )
-    _step(f"making {records:,} records")
-    path = folder / f"flights.{form}"
-    flights.write(path, records, form=form.value, compression=compression.value)
-    return Input(path, form.value, compression.value, flights.plan(), made=True)
 
 
 def _plan(ctx: typer.Context, contract: str | None) -> Plan:
@@ -160,4 +256,8 @@ def _answer(report: KernelReport, *, as_json: bool) -> None:
     output.table(kernel_page.COLUMNS, kernel_page.rows(report), title=kernel_page.headline(report))
     for note in kernel_page.notes(report):
         output.emit(note)
-    output.emit("Machine: " + ", ".join(f"{name} {value}" for name, value in report.machine.items()))
+    _emit_machine(report.machine)
+
+
+def _emit_machine(machine: Mapping[str, object]) -> None:
+    output.emit("Machine: " + ", ".join(f"{name} {value}" for name, value in machine.items()))
