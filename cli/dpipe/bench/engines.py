@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
+import importlib.metadata
 from typing import TYPE_CHECKING, cast
 
 from dpipe.errors import UsageError
@@ -26,15 +26,15 @@ def engine(name: str) -> Engine:
 
 def versions(name: str) -> dict[str, str]:
     """Versions of the packages that an engine is."""
-    return {package: version(package) for package in engine(name).PACKAGES}
+    return {package: importlib.metadata.version(package) for package in engine(name).PACKAGES}
 
 
 def missing(name: str) -> str | None:
     """The package that an engine lacks here."""
     for package in engine(name).PACKAGES:
         try:
-            version(package)
-        except PackageNotFoundError:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
             return package
     return None
 

@@ -8,7 +8,7 @@ these are other values out of range there.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import gzip
 from typing import TYPE_CHECKING, Literal
 
 from dpipe.contract import Column, PartitionField, Plan, Rule
@@ -103,12 +103,12 @@ def _write_text(
 ) -> None:
     import pyarrow as pa
 
-    # gzip's own default takes longer than everything else here.
-    codec = None if compression == "none" else pa.Codec(compression, compression_level=1)
+    # At its own default level gzip would take longer than everything else here.
     with (
-        pa.OSFile(str(path), "wb") as file,
-        pa.CompressedOutputStream(file, codec) if codec else nullcontext(file) as out,
-    ):
+        gzip.open(path, "wb", compresslevel=1)
+        if compression == "gzip"
+        else pa.output_stream(str(path), compression=None if compression == "none" else compression)
+    ) as out:
         out.write(head.encode())
         for batch in connection.execute(lines).to_arrow_reader(ROWS_HELD):
             out.write("".join(batch.column(0).to_pylist()).encode())

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dpipe.bench.pipeline import PipelineReport
     from dpipe.bench.scaling import Axis, Point, ScalingReport
 
+AXES: tuple[Axis, ...] = ("records", "columns", "threads", "partitions")
 PIPELINE_COLUMNS = ("command", "median s", "least s", "most s", "records/s")
 SCALING_COLUMNS = (
     "over",
@@ -74,7 +75,9 @@ def scaling_rows(report: ScalingReport) -> list[tuple[object, ...]]:
             point.records_per_second,
             point.peak_memory_mb,
         )
-        for point in report.points
+        for point in sorted(
+            report.points, key=lambda point: (AXES.index(point.axis), point.value, not point.key)
+        )
     ]
 
 
@@ -88,7 +91,7 @@ def scaling_charts(report: ScalingReport) -> dict[str, list[str]]:
     """Charts by what they are over."""
     over = {
         axis: sorted((point for point in report.points if point.axis == axis), key=lambda point: point.value)
-        for axis in ("records", "columns", "threads", "partitions")
+        for axis in AXES
     }
     records = {
         "with a key": [point for point in over["records"] if point.key],
@@ -114,7 +117,7 @@ def scaling_charts(report: ScalingReport) -> dict[str, list[str]]:
 def scaling_html(report: ScalingReport) -> str:
     """The page."""
     sections = [Section(heading, charts=charts) for heading, charts in scaling_charts(report).items()]
-    sections.append(Section("All of it", SCALING_COLUMNS, scaling_rows(report)))
+    sections.append(Section("Figures", SCALING_COLUMNS, scaling_rows(report)))
     return page("How dpipe's kernel scales", scaling_headline(report), report.machine, sections)
 
 

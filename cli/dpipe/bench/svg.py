@@ -46,7 +46,7 @@ def bars(title: str, axis: str, values: Sequence[tuple[str, float, str]], *, our
 
 def lines(title: str, x_axis: str, y_axis: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     """Lines through points, both axes from 0."""
-    left, right, top, bottom = 76, 150, 56, 260
+    left, right, top, bottom = 76, 150, 70, 270
     points = [point for line in series.values() for point in line]
     x_ticks = nice_ticks(max((x for x, _ in points), default=0))
     y_ticks = nice_ticks(max((y for _, y in points), default=0))
