@@ -30,8 +30,8 @@ DESTINATIONS = ("ATL", "BOS", "CLT", "DEN", "FLL", "LAX", "MCO", "MIA", "ORD", "
 # Partition columns by how many partitions their values make.
 PARTITIONS: dict[int, tuple[str, ...]] = {1: (), 12: ("month",), 120: ("month", "dest")}
 
-# A text column's pieces are joined in DuckDB and written as they are: `COPY` can't write a faulty record.
 FAULTS = ("breaks off", "twice", "no carrier", "type", "range", "no such day", "null", "two at once")
+# How many lines are on their way from DuckDB to the file; `COPY` can't write a faulty record.
 ROWS_HELD = 100_000
 
 
@@ -134,13 +134,13 @@ def _random(number: int, below: int) -> str:
 
 
 def _flights() -> str:
-    """Flights as they should be, about 900 a day in the order of their days, and the fault that befalls each.
+    """SQL of flights as they should be, about 900 a day in the order of their days, and each one's fault.
 
     A year has 12 months of 28 days here. One flight in 40 never left, as in 2013.
     """
     return f"""
     SELECT n,
-        CASE WHEN {_random(1, 100)} = 0 THEN {_random(2, len(FAULTS))} END AS fault,
+        if({_random(1, 100)} = 0, {_any_of(2, FAULTS)}, '') AS fault,
         (2000 + n // 900 // 336 % 100)::INTEGER AS year,
         (n // 900 % 336 // 28 + 1)::INTEGER AS month,
         (n // 900 % 28 + 1)::INTEGER AS day,
@@ -164,7 +164,7 @@ def _values() -> dict[str, str]:
     """SQL of each column's value, faults included that every format can have."""
     return {
         "year": "year",
-        "month": "if(fault IS NOT DISTINCT FROM 4, 13, month)",
+        "month": "if(fault = 'range', 13, month)",
         "day": "day",
         "dep_time": "if(left_at_all, hour * 100 + minute, NULL)",
         "sched_dep_time": "hour * 100 + minute",
@@ -172,23 +172,23 @@ def _values() -> dict[str, str]:
         "arr_time": "if(left_at_all, arrival, NULL)",
         "sched_arr_time": "sched_arr_time",
         "arr_delay": "if(left_at_all, late, NULL)",
-        "carrier": "if(fault IS NOT DISTINCT FROM 2, NULL, carrier)",
+        "carrier": "if(fault = 'no carrier', NULL, carrier)",
         "flight": "flight",
         "tailnum": "tailnum",
-        "origin": "if(fault IS NOT DISTINCT FROM 6, NULL, origin)",
-        "dest": "if(fault IS NOT DISTINCT FROM 7, 'TOOLONG', dest)",
+        "origin": "if(fault = 'null', NULL, origin)",
+        "dest": "if(fault = 'two at once', 'TOOLONG', dest)",
         "air_time": "if(left_at_all, flown, NULL)",
         "distance": "flown * 7",
         "hour": "hour",
-        "minute": "if(fault IS NOT DISTINCT FROM 7, 61, minute)",
+        "minute": "if(fault = 'two at once', 61, minute)",
         "time_hour": "time_hour",
     }
 
 
 def _faulty_texts() -> dict[str, str]:
     return _values() | {
-        "distance": "if(fault IS NOT DISTINCT FROM 3, 'far', (flown * 7)::VARCHAR)",
-        "time_hour": "if(fault IS NOT DISTINCT FROM 5, '2013-99-01T10:00:00Z', time_hour)",
+        "distance": "if(fault = 'type', 'far', (flown * 7)::VARCHAR)",
+        "time_hour": "if(fault = 'no such day', '2013-99-01T10:00:00Z', time_hour)",
     }
 
 
@@ -197,44 +197,44 @@ def _ndjson(width: int) -> tuple[str, str]:
 
     def field(name: str, value: str) -> str:
         if name == "distance":
-            value = """if(fault IS NOT DISTINCT FROM 3, '"far"', (flown * 7)::VARCHAR)"""
+            value = """if(fault = 'type', '"far"', (flown * 7)::VARCHAR)"""
         elif name in {"tailnum", "origin", "dest", "time_hour"}:
             value = f"""'"' || {value} || '"'"""
         elif name == "carrier":
             # Without a value there is no field, since `concat_ws` passes over nulls.
-            return """'"carrier":"' || if(fault IS NOT DISTINCT FROM 2, NULL, carrier) || '"'"""
+            return """'"carrier":"' || if(fault = 'no carrier', NULL, carrier) || '"'"""
         return f"""concat('"{name}":', coalesce(({value})::VARCHAR, 'null'))"""
 
     fields = ", ".join(field(name, value) for name, value in _first(_faulty_texts(), width).items())
-    return "", _lines(f"concat('{{', concat_ws(',', {fields}), '}}')", cut=20)
+    return "", _lines(f"concat('{{', concat_ws(',', {fields}), '}}')")
 
 
 def _csv(width: int) -> tuple[str, str]:
     """The header, and SQL of the records' lines."""
     values = _first(_faulty_texts(), width)
     fields = ", ".join(f"coalesce(({value})::VARCHAR, '')" for value in values.values())
-    return ",".join(values) + "\n", _lines(f"concat_ws(',', {fields})", cut=30)
+    return ",".join(values) + "\n", _lines(f"concat_ws(',', {fields})")
 
 
-def _lines(line: str, *, cut: int) -> str:
-    """SQL of the lines with their ends, in order: what breaks off is `cut` characters short."""
+def _lines(line: str) -> str:
+    """SQL of the lines with their ends, in order; what breaks off does so in the middle."""
     return f"""
-    SELECT CASE WHEN fault IS NOT DISTINCT FROM 0 THEN line[:-{cut + 1}] || chr(10)
-        WHEN fault IS NOT DISTINCT FROM 1 THEN line || chr(10) || line || chr(10)
+    SELECT CASE WHEN fault = 'breaks off' THEN line[:length(line) // 2] || chr(10)
+        WHEN fault = 'twice' THEN line || chr(10) || line || chr(10)
         ELSE line || chr(10) END
     FROM (SELECT fault, {line} AS line FROM flights)"""
 
 
 def _typed(width: int) -> str:
     values = _values() | {
-        "dep_time": "if(fault IS NOT DISTINCT FROM 0, 2500, if(left_at_all, hour * 100 + minute, NULL))",
-        "distance": "if(fault IS NOT DISTINCT FROM 3, -1, flown * 7)",
-        "year": "if(fault IS NOT DISTINCT FROM 5, 1999, year)",
+        "dep_time": "if(fault = 'breaks off', 2500, if(left_at_all, hour * 100 + minute, NULL))",
+        "distance": "if(fault = 'type', -1, flown * 7)",
+        "year": "if(fault = 'no such day', 1999, year)",
         "time_hour": "time_hour::TIMESTAMPTZ",
     }
     columns = ", ".join(f"{value} AS {name}" for name, value in _first(values, width).items())
     return f"""
-    SELECT {columns} FROM flights, unnest(if(fault IS NOT DISTINCT FROM 1, [1, 2], [1])) AS copies(copy)
+    SELECT {columns} FROM flights, unnest(if(fault = 'twice', [1, 2], [1])) AS copies(copy)
     ORDER BY n, copy"""
 
 

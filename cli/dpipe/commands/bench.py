@@ -57,7 +57,7 @@ def kernel(
         Format | None, typer.Option("--format", help="By default NDJSON, or what the file's name says.")
     ] = None,
     compression: Annotated[Compression | None, typer.Option(help="Compression of text formats.")] = None,
-    records: Annotated[int, typer.Option(min=1_000, max=50_000_000, help="Records to make.")] = 1_000_000,
+    records: Annotated[int, typer.Option(min=1_000, max=30_000_000, help="Records to make.")] = 1_000_000,
     runs: Runs = 3,
     threads: Threads = 0,
     against: Annotated[
@@ -98,7 +98,7 @@ def kernel(
 
 @app.command()
 def pipeline(
-    records: Annotated[int, typer.Option(min=1_000, max=50_000_000, help="Records to make.")] = 1_000_000,
+    records: Annotated[int, typer.Option(min=1_000, max=30_000_000, help="Records to make.")] = 1_000_000,
     format_: Annotated[Format, typer.Option("--format", help="Format of the landed file.")] = Format.NDJSON,
     compression: Annotated[Compression, typer.Option(help="Compression of text formats.")] = Compression.NONE,
     whole: Annotated[

@@ -5,8 +5,8 @@ read as text, `json_path_match` finds the malformed ones, and `read_ndjson(ignor
 the plan's types, where what doesn't fit is null. Whether such a null was one is looked up in the few records that
 have any. `scan_csv` fills up a ragged record in silence, so CSV is read as lines too, whose delimiters are counted.
 
-What it does otherwise than the kernel: values that `read_ndjson` coerces pass; timestamps have the spelling of the
-first; CSV fields may hold no line breaks, and a quoted null token is null.
+What it does otherwise than the kernel: numbers pass as strings; timestamps have the spelling of the first; CSV
+fields may hold no line breaks, and a quoted null token is null.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def unable(plan: Plan, form: Format) -> str | None:
 
 def partly(form: Format) -> str | None:
     """See the module."""
-    return "takes what `read_ndjson` coerces" if form == "ndjson" else None
+    return "takes numbers as strings" if form == "ndjson" else None
 
 
 def prepare() -> None:

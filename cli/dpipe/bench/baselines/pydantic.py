@@ -1,7 +1,7 @@
 """pydantic: a `TypedDict` with constraints made from the plan, `validate_json` for each line.
 
-What it does otherwise than the kernel: it takes numbers of seconds as timestamps, and of a column it reports the
-first rule only, so a plan with rules that a value can break together is left out.
+What it does otherwise than the kernel: it takes a text of seconds since 1970 as a timestamp, and of a column it
+reports the first rule only, so a plan with rules that a value can break together is left out.
 """
 
 from __future__ import annotations
