@@ -212,7 +212,7 @@ def test_the_answer_for_machines_says_what_was_measured_how_and_where() -> None:
     for engine in report["engines"]:
         assert len(engine["seconds"]) == 1
         speed = engine["megabytes_per_second"]
-        assert engine["megabytes_per_second_per_thread"] == pytest.approx(speed, abs=0.1)
+        assert engine["megabytes_per_second_per_core"] == pytest.approx(speed, abs=0.1)
         assert engine["records_per_second"] == pytest.approx(
             report["input"]["records"] / engine["median_seconds"], rel=0.01
         )

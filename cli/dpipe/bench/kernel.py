@@ -36,7 +36,7 @@ class Input:
 
 @dataclass(frozen=True)
 class EngineReport:
-    """An engine's runs; speeds are those of the median run, a core's share is by the threads that it was given.
+    """An engine's runs; speeds are those of the median run, a core's share is by the threads that it could use.
 
     `partly` says what of the work it does otherwise.
     """
@@ -49,7 +49,7 @@ class EngineReport:
     median_seconds: float
     records_per_second: int
     megabytes_per_second: float
-    megabytes_per_second_per_thread: float
+    megabytes_per_second_per_core: float
     startup_seconds: float
     peak_memory_mb: int
 
@@ -186,6 +186,7 @@ class _Bench:
     def _engine(self, name: str, runs: list[Run]) -> EngineReport:
         module = engines.engine(name)
         median = statistics.median(run.seconds for run in runs)
+        cores = self.job.workers if module.PARALLEL else 1
         megabytes = self.given.path.stat().st_size / 1e6
         return EngineReport(
             engine=name,
@@ -196,7 +197,7 @@ class _Bench:
             median_seconds=round(median, 4),
             records_per_second=round(self.expected[1].counts["records_in"] / median),
             megabytes_per_second=round(megabytes / median, 1),
-            megabytes_per_second_per_thread=round(megabytes / median / self.job.workers, 1),
+            megabytes_per_second_per_core=round(megabytes / median / cores, 1),
             startup_seconds=round(statistics.median(run.startup_seconds for run in runs), 3),
             peak_memory_mb=round(max(run.peak_memory_mb for run in runs)),
         )

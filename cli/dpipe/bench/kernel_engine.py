@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 TITLE = "dpipe"
 PACKAGES = ("dpipe",)
 KEEPS_BYTES: frozenset[Format] = frozenset({"ndjson", "csv"})
+PARALLEL = True
 
 
 def unable(plan: Plan, form: Format) -> str | None:

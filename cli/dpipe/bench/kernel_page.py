@@ -18,7 +18,7 @@ COLUMNS = (
     "median s",
     "records/s",
     "MB/s",
-    "MB/s a thread",
+    "MB/s a core",
     "peak MB",
     "start-up s",
 )
@@ -34,7 +34,7 @@ def rows(report: KernelReport) -> list[tuple[object, ...]]:
             engine.median_seconds,
             engine.records_per_second,
             engine.megabytes_per_second,
-            engine.megabytes_per_second_per_thread,
+            engine.megabytes_per_second_per_core,
             engine.peak_memory_mb,
             engine.startup_seconds,
         )

@@ -66,12 +66,14 @@ class Engine(Protocol):
     """A module that does a job: the kernel or a baseline.
 
     `TITLE` is its name for people, `PACKAGES` are the distributions whose versions matter, and `KEEPS_BYTES` the
-    formats whose rejected and duplicate records it keeps as the bytes that they came in.
+    formats whose rejected and duplicate records it keeps as the bytes that they came in. One that isn't `PARALLEL` runs
+    on one core, whatever threads it is given.
     """
 
     TITLE: str
     PACKAGES: tuple[str, ...]
     KEEPS_BYTES: frozenset[Format]
+    PARALLEL: bool
 
     @staticmethod
     def unable(plan: Plan, form: Format) -> str | None:

@@ -39,7 +39,7 @@ class Compression(StrEnum):
 
 
 Threads = Annotated[int, typer.Option(min=0, help="Threads of every engine; 0 means one a core.")]
-Runs = Annotated[int, typer.Option(min=1, max=100, help="Timed runs of each engine, in turn.")]
+Runs = Annotated[int, typer.Option(min=1, max=100, help="Timed runs of each, in turn.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a report with charts to this file.")]
 
 
@@ -70,7 +70,9 @@ def kernel(
     svg: Annotated[Path | None, typer.Option("--svg", help="Write the chart alone to this file.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Time the kernel beside baselines that do the same work, once their results are shown to be the same.
+    """Time the kernel beside baselines at the same work.
+
+    The clock starts once their results are shown to be the same. What can't do the work is left out by name.
 
     Example: `dpipe bench kernel --records 200000 --against pure_python,duckdb`
     """
@@ -108,7 +110,9 @@ def pipeline(
     html: Html = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Time each stage as the command that it is, start-up and commits included, in a temporary project.
+    """Time the stages as the commands that they are.
+
+    Start-up and commits are included. The project is a new one, which is gone afterwards.
 
     Example: `dpipe bench pipeline --records 200000 --whole`
     """
@@ -147,7 +151,9 @@ def scaling(
     html: Html = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Time the kernel and its memory over records (with and without a key), columns, threads and partitions.
+    """Time the kernel as its input grows.
+
+    Time and peak memory over records (with and without a key), columns, threads and partitions.
 
     Example: `dpipe bench scaling --records 100000,300000 --html scaling.html`
     """

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 TITLE = "DuckDB"
 PACKAGES = ("duckdb",)
 KEEPS_BYTES: frozenset[Format] = frozenset({"ndjson"})
+PARALLEL = True
 
 TYPES = {
     "int32": "INTEGER",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TITLE = "polars"
 PACKAGES = ("polars",)
 KEEPS_BYTES: frozenset[Format] = frozenset({"ndjson", "csv"})
+PARALLEL = True
 TEMPORAL = ("date", "timestamp", "timestamp_ntz")
 
 

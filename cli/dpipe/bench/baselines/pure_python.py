@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TITLE = "pure Python"
 PACKAGES = ("pyarrow",)
 KEEPS_BYTES: frozenset[Format] = frozenset({"ndjson", "csv"})
+PARALLEL = False
 
 INT32, INT64 = 1 << 31, 1 << 63
 MALFORMED: Checked = ([], [(None, "malformed")])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TITLE = "pydantic"
 PACKAGES = ("pydantic", "pyarrow")
 KEEPS_BYTES: frozenset[Format] = frozenset({"ndjson", "csv"})
+PARALLEL = False
 
 INT32, INT64 = 1 << 31, 1 << 63
 # Pydantic's kinds of errors by the rule of ours that they stand for; any other is a wrong type.
