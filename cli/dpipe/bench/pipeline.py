@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PATH = ("ingest", "process")
 REST_OF_PATH = ("validate raw", "transform", "validate marts", "publish")
+# The project's datasets beside flights, which the marts need.
+OTHERS = ("airlines", "airports", "planes", "weather")
 ARGUMENTS = {
     "process": ("process", "flights"),
     "validate raw": ("validate", "--layer", "raw"),
@@ -78,7 +80,7 @@ def bench_pipeline(
             for stage, seconds in taken.items():
                 on_step(f"run {number} of {runs}: {stage}")
                 arguments = ARGUMENTS.get(stage, ("ingest", "flights", str(source)))
-                seconds.append(_command(project, *arguments))
+                seconds.append(_command(*arguments, project=project))
         size = source.stat().st_size
     stages = [
         StageReport(
@@ -101,22 +103,20 @@ def bench_pipeline(
 
 def _new_project(folder: Path, *, whole: bool) -> Path:
     """A project; with what the marts need beside flights, when they are asked for."""
-    from dpipe.stages.init import init
-
-    project = init(folder).folder
+    _command("init", str(folder))
     if whole:
-        others = ("airlines", "airports", "planes", "weather")
-        for dataset in others:
-            _command(project, "ingest", dataset)
-        _command(project, "process", *others)
-    return project
+        for dataset in OTHERS:
+            _command("ingest", dataset, project=folder)
+        _command("process", *OTHERS, project=folder)
+    return folder
 
 
-def _command(project: Path, *arguments: str) -> float:
+def _command(*arguments: str, project: Path | None = None) -> float:
     """Wall seconds of `dpipe …`."""
+    where = [] if project is None else ["--project", str(project)]
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "dpipe", "--quiet", "--project", str(project), *arguments],
+        [sys.executable, "-m", "dpipe", "--quiet", *where, *arguments],
         capture_output=True,
         text=True,
         check=False,
