@@ -53,9 +53,12 @@ fmt:
     {{ bin }}/ruff format .
     cargo fmt --all
 
-# Time the kernel against pure Python
-bench *args: build data
-    {{ bin }}/dpipe bench "$@"
+# Time the kernel against pure Python, pydantic, DuckDB and polars: NDJSON on two threads and on one, CSV, Parquet
+bench *args: build
+    {{ bin }}/dpipe bench kernel --threads 2 "$@"
+    {{ bin }}/dpipe bench kernel --threads 1 "$@"
+    {{ bin }}/dpipe bench kernel --threads 2 --format csv "$@"
+    {{ bin }}/dpipe bench kernel --threads 2 --format parquet "$@"
 
 # Open the dashboard
 dash *args:

@@ -37,10 +37,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "run": ("run",),
     "serve": ("serve",),
     "dash": ("dash",),
-    "bench": ("bench",),
     "doctor": ("doctor",),
 }
-GROUPS = ("contract", "quarantine", "batches", "runs")
+GROUPS = ("contract", "quarantine", "batches", "runs", "bench")
 
 
 def _print_version(wanted: bool) -> None:

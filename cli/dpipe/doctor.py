@@ -27,6 +27,7 @@ EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
     "quality": (("great_expectations", "duckdb_engine"), "`dpipe validate` and `run`"),
     "ui": (("streamlit", "altair"), "`dpipe dash`"),
     "api": (("fastapi", "uvicorn"), "`dpipe serve`"),
+    "bench": (("polars", "pydantic"), "`dpipe bench` against polars and pydantic"),
 }
 
 

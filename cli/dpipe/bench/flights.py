@@ -1,52 +1,45 @@
-"""The bench's input: records shaped like New York's 2013 flights, one in a hundred of them faulty."""
+"""The bench's input: records shaped like New York's 2013 flights, one in a hundred of them faulty.
+
+DuckDB makes them, since a loop in Python would take longer than what is to be measured. The text formats show eight
+kinds of faults: a record that breaks off, one that is there twice, a missing field, a wrong type, a value out of
+range, a day that doesn't exist, a null where none may be, and two faults in one record. Parquet is typed, so three of
+these are other values out of range there.
+"""
 
 from __future__ import annotations
 
-import json
-import random
-from typing import TYPE_CHECKING, Any
+import gzip
+from typing import TYPE_CHECKING, Literal
 
-from dpipe.contract import Column, Plan, Rule
+from dpipe.contract import Column, PartitionField, Plan, Rule
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from duckdb import DuckDBPyConnection
+
     from dpipe.contract.plan import RuleName
 
-FAULTY_SHARE = 0.01
+Format = Literal["ndjson", "csv", "parquet"]
+Compression = Literal["none", "gzip", "zstd"]
+
 KEY = ("year", "month", "day", "carrier", "flight", "origin", "sched_dep_time")
 CARRIERS = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV")
 ORIGINS = ("EWR", "JFK", "LGA")
-DESTINATIONS = (
-    "ATL",
-    "BOS",
-    "BQN",
-    "CLT",
-    "DCA",
-    "DEN",
-    "FLL",
-    "IAH",
-    "LAX",
-    "MCO",
-    "MIA",
-    "ORD",
-    "SFO",
-    "TPA",
-)
+DESTINATIONS = ("ATL", "BOS", "CLT", "DEN", "FLL", "LAX", "MCO", "MIA", "ORD", "SFO")
+# Partition columns by how many partitions their values make.
+PARTITIONS: dict[int, tuple[str, ...]] = {1: (), 12: ("month",), 120: ("month", "dest")}
+
+FAULTS = ("breaks off", "twice", "no carrier", "type", "range", "no such day", "null", "two at once")
+# How many lines are on their way from DuckDB to the file; `COPY` can't write a faulty record.
+ROWS_HELD = 100_000
 
 
-def _integer(name: str, low: float | None, high: float | None, *, required: bool) -> Column:
-    bounds: tuple[tuple[RuleName, float | None], ...] = (("minimum", low), ("maximum", high))
-    rules = tuple(Rule(rule, value) for rule, value in bounds if value is not None)
-    return Column(name, "int32", required=required, rules=rules)
+def plan(*, key: bool = True, width: int = 19, partitions: int = 1) -> Plan:
+    """The first `width` of 19 columns: types, required fields, ranges, lengths, an instant, and a key of seven columns.
 
-
-def _text(name: str, longest: int, *, required: bool) -> Column:
-    return Column(name, "string", required=required, rules=(Rule("maxLength", longest),))
-
-
-def plan() -> Plan:
-    """19 columns: types, required fields, ranges, lengths, an instant, and a key of seven columns."""
+    Without the key no record is a duplicate; a key needs all the columns. `partitions` is one of `PARTITIONS`.
+    """
     columns = (
         _integer("year", 2000, 2100, required=True),
         _integer("month", 1, 12, required=True),
@@ -68,67 +61,186 @@ def plan() -> Plan:
         _integer("minute", 0, 59, required=True),
         Column("time_hour", "timestamp", required=True),
     )
-    return Plan(dataset="flights", contract="0" * 64, columns=columns, key=KEY)
+    partition = tuple(PartitionField(name, "identity", name) for name in PARTITIONS[partitions])
+    return Plan(
+        dataset="flights",
+        contract="0" * 64,
+        columns=columns[:width],
+        key=KEY if key else (),
+        partition=partition,
+    )
 
 
-def write(path: Path, records: int, *, seed: int = 7) -> None:
-    """Write `records` lines of NDJSON and a few more (a duplicate is a fault, too); the same for the same seed."""
-    rng = random.Random(seed)  # noqa: S311 - made-up flights, not secrets
-    with path.open("w", encoding="utf-8") as out:
-        for number in range(records):
-            record = _record(rng, number)
-            line = json.dumps(record, separators=(",", ":"))
-            out.write(_faulty(rng, record, line) if rng.random() < FAULTY_SHARE else line)
-            out.write("\n")
+def write(
+    path: Path,
+    records: int,
+    *,
+    form: Format = "ndjson",
+    compression: Compression = "none",
+    width: int = 19,
+) -> None:
+    """Write `records` flights and a few more (a record that is there twice is a fault, too); always the same ones.
+
+    `width` is the number of columns, from the first on. `compression` is for the text formats; Parquet's pages are
+    always zstd.
+    """
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"CREATE TEMP VIEW flights AS {_flights()} FROM range({records:d}) numbers(n)")
+        if form == "parquet":
+            connection.execute(
+                f"COPY ({_typed(width)}) TO '{_quoted(path)}' (FORMAT parquet, COMPRESSION zstd)"
+            )
+        else:
+            head, lines = _ndjson(width) if form == "ndjson" else _csv(width)
+            _write_text(connection, lines, path, head, compression)
 
 
-def _record(rng: random.Random, number: int) -> dict[str, Any]:
-    """A flight; about 900 leave a day, in the order of their days."""
-    day_number = number // 900
-    year, in_year = 2000 + day_number // 336 % 100, day_number % 336
-    month, day = in_year // 28 + 1, in_year % 28 + 1
-    hour, minute = 5 + number % 900 // 50, rng.randrange(60)
-    delay = int(rng.expovariate(1 / 20)) - 10
-    left = rng.random() > 0.025  # noqa: PLR2004 - the share of flights that never left in 2013
-    flown = rng.randrange(40, 400)
+def _write_text(
+    connection: DuckDBPyConnection, lines: str, path: Path, head: str, compression: Compression
+) -> None:
+    import pyarrow as pa
+
+    # At its own default level gzip would take longer than everything else here.
+    with (
+        gzip.open(path, "wb", compresslevel=1)
+        if compression == "gzip"
+        else pa.output_stream(str(path), compression=None if compression == "none" else compression)
+    ) as out:
+        out.write(head.encode())
+        for batch in connection.execute(lines).to_arrow_reader(ROWS_HELD):
+            out.write("".join(batch.column(0).to_pylist()).encode())
+
+
+def _integer(name: str, low: float | None, high: float | None, *, required: bool) -> Column:
+    bounds: tuple[tuple[RuleName, float | None], ...] = (("minimum", low), ("maximum", high))
+    rules = tuple(Rule(rule, value) for rule, value in bounds if value is not None)
+    return Column(name, "int32", required=required, rules=rules)
+
+
+def _text(name: str, longest: int, *, required: bool) -> Column:
+    return Column(name, "string", required=required, rules=(Rule("maxLength", longest),))
+
+
+def _any_of(number: int, values: tuple[str, ...]) -> str:
+    return f"list_extract({list(values)!r}, 1 + {_random(number, len(values))})"
+
+
+def _random(number: int, below: int) -> str:
+    """SQL of a number from 0, the same for each run; `number` tells the columns apart."""
+    return f"(hash(n * 64 + {number}) % {below})::INTEGER"
+
+
+def _flights() -> str:
+    """SQL of flights as they should be, about 900 a day in the order of their days, and each one's fault.
+
+    A year has 12 months of 28 days here. One flight in 40 never left, as in 2013.
+    """
+    return f"""
+    SELECT n,
+        if({_random(1, 100)} = 0, {_any_of(2, FAULTS)}, '') AS fault,
+        (2000 + n // 900 // 336 % 100)::INTEGER AS year,
+        (n // 900 % 336 // 28 + 1)::INTEGER AS month,
+        (n // 900 % 28 + 1)::INTEGER AS day,
+        (5 + n % 900 // 50)::INTEGER AS hour,
+        {_random(3, 60)} AS minute,
+        {_random(4, 40)} > 0 AS left_at_all,
+        (-20 * ln(({_random(5, 9999)} + 1) / 10000))::INTEGER - 10 AS delay,
+        {_random(6, 2401)} AS arrival,
+        {_random(7, 2401)} AS sched_arr_time,
+        delay + {_random(8, 40)} - 20 AS late,
+        {_any_of(9, CARRIERS)} AS carrier,
+        (n % 900 * 11 + 1)::INTEGER AS flight,
+        'N' || (100 + {_random(10, 900)}) || {_any_of(11, CARRIERS)} AS tailnum,
+        {_any_of(12, ORIGINS)} AS origin,
+        {_any_of(13, DESTINATIONS)} AS dest,
+        40 + {_random(14, 360)} AS flown,
+        format('{{}}-{{:02}}-{{:02}}T{{:02}}:00:00Z', year, month, day, hour) AS time_hour"""
+
+
+def _values() -> dict[str, str]:
+    """SQL of each column's value, faults included that every format can have."""
     return {
-        "year": year,
-        "month": month,
-        "day": day,
-        "dep_time": hour * 100 + minute if left else None,
-        "sched_dep_time": hour * 100 + minute,
-        "dep_delay": delay if left else None,
-        "arr_time": rng.randrange(2401) if left else None,
-        "sched_arr_time": rng.randrange(2401),
-        "arr_delay": delay + rng.randrange(-20, 20) if left else None,
-        "carrier": rng.choice(CARRIERS),
-        "flight": number % 900 * 11 + 1,
-        "tailnum": f"N{rng.randrange(100, 1000)}{rng.choice(CARRIERS)}",
-        "origin": ORIGINS[number % 3],
-        "dest": rng.choice(DESTINATIONS),
-        "air_time": flown if left else None,
-        "distance": flown * 7,
-        "hour": hour,
-        "minute": minute,
-        "time_hour": f"{year}-{month:02}-{day:02}T{hour:02}:00:00Z",
+        "year": "year",
+        "month": "if(fault = 'range', 13, month)",
+        "day": "day",
+        "dep_time": "if(left_at_all, hour * 100 + minute, NULL)",
+        "sched_dep_time": "hour * 100 + minute",
+        "dep_delay": "if(left_at_all, delay, NULL)",
+        "arr_time": "if(left_at_all, arrival, NULL)",
+        "sched_arr_time": "sched_arr_time",
+        "arr_delay": "if(left_at_all, late, NULL)",
+        "carrier": "if(fault = 'no carrier', NULL, carrier)",
+        "flight": "flight",
+        "tailnum": "tailnum",
+        "origin": "if(fault = 'null', NULL, origin)",
+        "dest": "if(fault = 'two at once', 'TOOLONG', dest)",
+        "air_time": "if(left_at_all, flown, NULL)",
+        "distance": "flown * 7",
+        "hour": "hour",
+        "minute": "if(fault = 'two at once', 61, minute)",
+        "time_hour": "time_hour",
     }
 
 
-def _faulty(rng: random.Random, record: dict[str, Any], line: str) -> str:
-    kind = rng.randrange(8)
-    if kind == 0:
-        return line[:-20]
-    if kind == 1:
-        return f"{line}\n{line}"
-    if kind == 2:  # noqa: PLR2004 - one number a kind of fault
-        del record["carrier"]
-    else:
-        faults: list[dict[str, Any]] = [
-            {"distance": "far"},
-            {"month": 13},
-            {"time_hour": "2013-99-01T10:00:00Z"},
-            {"origin": None},
-            {"dest": "TOOLONG", "minute": 61},
-        ]
-        record |= faults[kind - 3]
-    return json.dumps(record, separators=(",", ":"))
+def _faulty_texts() -> dict[str, str]:
+    return _values() | {
+        "distance": "if(fault = 'type', 'far', (flown * 7)::VARCHAR)",
+        "time_hour": "if(fault = 'no such day', '2013-99-01T10:00:00Z', time_hour)",
+    }
+
+
+def _ndjson(width: int) -> tuple[str, str]:
+    """What stands before the records, and SQL of their lines."""
+
+    def field(name: str, value: str) -> str:
+        if name == "distance":
+            value = """if(fault = 'type', '"far"', (flown * 7)::VARCHAR)"""
+        elif name in {"tailnum", "origin", "dest", "time_hour"}:
+            value = f"""'"' || {value} || '"'"""
+        elif name == "carrier":
+            # Without a value there is no field, since `concat_ws` passes over nulls.
+            return """'"carrier":"' || if(fault = 'no carrier', NULL, carrier) || '"'"""
+        return f"""concat('"{name}":', coalesce(({value})::VARCHAR, 'null'))"""
+
+    fields = ", ".join(field(name, value) for name, value in _first(_faulty_texts(), width).items())
+    return "", _lines(f"concat('{{', concat_ws(',', {fields}), '}}')")
+
+
+def _csv(width: int) -> tuple[str, str]:
+    """The header, and SQL of the records' lines."""
+    values = _first(_faulty_texts(), width)
+    fields = ", ".join(f"coalesce(({value})::VARCHAR, '')" for value in values.values())
+    return ",".join(values) + "\n", _lines(f"concat_ws(',', {fields})")
+
+
+def _lines(line: str) -> str:
+    """SQL of the lines with their ends, in order; what breaks off does so in the middle."""
+    return f"""
+    SELECT CASE WHEN fault = 'breaks off' THEN line[:length(line) // 2] || chr(10)
+        WHEN fault = 'twice' THEN line || chr(10) || line || chr(10)
+        ELSE line || chr(10) END
+    FROM (SELECT fault, {line} AS line FROM flights)"""
+
+
+def _typed(width: int) -> str:
+    values = _values() | {
+        "dep_time": "if(fault = 'breaks off', 2500, if(left_at_all, hour * 100 + minute, NULL))",
+        "distance": "if(fault = 'type', -1, flown * 7)",
+        "year": "if(fault = 'no such day', 1999, year)",
+        "time_hour": "time_hour::TIMESTAMPTZ",
+    }
+    columns = ", ".join(f"{value} AS {name}" for name, value in _first(values, width).items())
+    return f"""
+    SELECT {columns} FROM flights, unnest(if(fault = 'twice', [1, 2], [1])) AS copies(copy)
+    ORDER BY n, copy"""
+
+
+def _first(values: dict[str, str], width: int) -> dict[str, str]:
+    return dict(list(values.items())[:width])
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

@@ -1,154 +1,203 @@
-"""The kernel beside pure Python: the same file, the same rules, the same result, then the clock."""
+"""The kernel beside baselines: the same file, the same rules, the same result, then the clock."""
 
 from __future__ import annotations
 
-import os
-import platform
+import shutil
 import statistics
 import tempfile
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dpipe.bench import flights, pure_python
+from dpipe.bench import engines
+from dpipe.bench.child import Run, run_in_child
+from dpipe.bench.facts import difference, facts
+from dpipe.bench.machine import machine
+from dpipe.bench.work import Job
 from dpipe.errors import DpipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from dpipe.bench.flights import Compression, Format
     from dpipe.contract import Plan
 
-BATCH_ID = "file-" + "0" * 32
+
+@dataclass(frozen=True)
+class Input:
+    """What is read. `bytes` is the file's size as it lies there; `made` says that the bench made it."""
+
+    path: Path
+    form: Format
+    compression: Compression
+    plan: Plan
+    made: bool
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Wall seconds of an engine's runs, and its speed by the quickest of them."""
+class EngineReport:
+    """An engine's runs; speeds are those of the median run, a core's share is by the threads that it could use.
+
+    `partly` says what of the work it does otherwise.
+    """
 
     engine: str
+    title: str
+    versions: dict[str, str]
+    partly: str | None
     seconds: list[float]
     median_seconds: float
-    records_per_second: float
+    records_per_second: int
     megabytes_per_second: float
+    megabytes_per_second_per_core: float
+    startup_seconds: float
+    peak_memory_mb: int
 
 
 @dataclass(frozen=True)
-class BenchReport:
-    """What was measured on which machine; `ratio` is median by median."""
+class KernelReport:
+    """What was measured, on what, on which machine.
 
-    records: int
-    bytes: int
-    result: dict[str, int]
-    machine: dict[str, Any]
-    timings: list[Timing]
-    ratio: float
-
-
-def bench_kernel(records: int, *, runs: int, threads: int, on_step: Callable[[str], None]) -> BenchReport:
-    """Time the kernel and pure Python over `records` made-up flights, one in a hundred faulty.
-
-    Raises `DpipeError` when their results differ: then there is nothing to compare.
+    `ratios` are medians of the ratios of an engine's seconds to the kernel's in the same round, `spread` their
+    least and greatest. `left_out` gives the reason for each baseline that wasn't compared.
     """
-    plan = flights.plan()
-    with tempfile.TemporaryDirectory(prefix="dpipe-bench-") as folder:
-        source = Path(folder) / "flights.ndjson"
-        on_step(f"making {records:,} records")
-        flights.write(source, records)
+
+    bench: str
+    ratios: dict[str, float]
+    spread: dict[str, tuple[float, float]]
+    input: dict[str, Any]
+    result: dict[str, Any]
+    threads: int
+    runs: int
+    engines: list[EngineReport]
+    left_out: dict[str, str]
+    machine: dict[str, Any]
+
+
+def bench_kernel(
+    given: Input,
+    *,
+    against: Sequence[str],
+    runs: int,
+    threads: int,
+    on_step: Callable[[str], None] = lambda _step: None,
+) -> KernelReport:
+    """Time the kernel and the baselines in turn, once their results are known to be the same.
+
+    Raises `DpipeError` when a baseline's result differs on an input that the bench made. On the user's own it is
+    left out with what differs, as is a baseline that can't express the contract.
+    """
+    with tempfile.TemporaryDirectory(prefix="dpipe-bench-") as name:
+        bench = _Bench(given, threads, Path(name))
         on_step("checking that the results are the same")
-        result = _check_equal(plan, source, Path(folder), threads)
-        seconds: dict[str, list[float]] = {"dpipe kernel": [], "pure Python": []}
-        for number in range(1, runs + 1):
-            on_step(f"run {number} of {runs}")
-            seconds["dpipe kernel"].append(
-                _timed(lambda out: _run_kernel(plan, source, out, threads), Path(folder))
-            )
-            seconds["pure Python"].append(
-                _timed(lambda out: pure_python.process(plan, source, out, BATCH_ID), Path(folder))
-            )
-        size = source.stat().st_size
-    timings = [_timing(engine, taken, result["records_in"], size) for engine, taken in seconds.items()]
-    return BenchReport(
-        records=result["records_in"],
-        bytes=size,
-        result=result,
-        machine=_machine(threads),
-        timings=timings,
-        ratio=round(timings[1].median_seconds / timings[0].median_seconds, 1),
-    )
+        compared, left_out = bench.check(against)
+        seconds = bench.time([engines.KERNEL, *compared], runs, on_step)
+        return bench.report(seconds, left_out)
 
 
-def _run_kernel(plan: Plan, source: Path, out: Path, threads: int) -> dict[str, Any]:
-    from dpipe import _kernel
+class _Bench:
+    def __init__(self, given: Input, threads: int, folder: Path) -> None:
+        self.given = given
+        self.out = folder / "out"
+        self.job = Job(given.plan, given.path, given.form, given.compression, threads, self.out)
+        self.expected = self._run(engines.KERNEL, check=True)
 
-    return _kernel.process(
-        plan.to_json(),
-        [{"batch_id": BATCH_ID, "path": str(source), "format": "ndjson", "compression": "none"}],
-        data_dir=str(out / "data"),
-        quarantine_dir=str(out / "quarantine"),
-        threads=threads,
-    )
+    def _run(self, name: str, *, check: bool = False) -> tuple[Run, Any]:
+        """Run an engine; with its facts when they are to be checked."""
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir()
+        run = run_in_child(name, self.job)
+        return run, facts(self.job, run.outcome) if check else None
 
+    def check(self, against: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        """The baselines that come to the kernel's result, and why others aren't compared."""
+        compared: list[str] = []
+        left_out: dict[str, str] = {}
+        for name in against:
+            reason = self._why_not(name)
+            if reason is None:
+                compared.append(name)
+            else:
+                left_out[name] = reason
+        return compared, left_out
 
-def _timed(run: Callable[[Path], object], folder: Path) -> float:
-    with tempfile.TemporaryDirectory(dir=folder) as out:
-        started = time.perf_counter()
-        run(Path(out))
-        return time.perf_counter() - started
-
-
-def _check_equal(plan: Plan, source: Path, folder: Path, threads: int) -> dict[str, int]:
-    """Counts, violations, accepted rows and quarantined bytes of both, compared."""
-    with tempfile.TemporaryDirectory(dir=folder) as ours, tempfile.TemporaryDirectory(dir=folder) as theirs:
-        answer = _run_kernel(plan, source, Path(ours), threads)
-        baseline = pure_python.process(plan, source, Path(theirs), BATCH_ID)
-        batch = answer["batches"][0]
-        violations = {(broken["column"], broken["rule"]): broken["records"] for broken in batch["violations"]}
-        counts = {name: batch[name] for name in ("records_in", "accepted", "rejected", "duplicate")}
-        expected = asdict(baseline)
-        same = counts == {name: expected[name] for name in counts} and violations == baseline.violations
-        if not (same and _same_rows(Path(ours), Path(theirs))):
+    def _why_not(self, name: str) -> str | None:
+        if package := engines.missing(name):
+            return f"`{package}` is not installed: {engines.HINT}"
+        module = engines.engine(name)
+        if reason := module.unable(self.given.plan, self.given.form):
+            return reason
+        try:
+            _, theirs = self._run(name, check=True)
+        except DpipeError as error:
+            if self.given.made:
+                raise
+            return error.message
+        with_bytes = self.given.form in module.KEEPS_BYTES
+        differs = difference(self.expected[1], theirs, with_bytes=with_bytes)
+        if differs and self.given.made:
             raise DpipeError(
-                f"the kernel's result differs from pure Python's: {counts} beside {expected}",
+                f"the results differ, so there is nothing to compare: of `{name}` {differs}",
                 hint="please report it",
             )
-        return counts
+        return differs and f"its result differs: {differs}"
 
+    def time(self, names: Sequence[str], runs: int, on_step: Callable[[str], None]) -> dict[str, list[Run]]:
+        """Runs of the engines, each in turn, so that what slows the machine down for a while slows all of them."""
+        done: dict[str, list[Run]] = {name: [] for name in names}
+        for number in range(1, runs + 1):
+            for name in names:
+                on_step(f"run {number} of {runs}: {name}")
+                done[name].append(self._run(name)[0])
+        return done
 
-def _same_rows(ours: Path, theirs: Path) -> bool:
-    import pyarrow.parquet as pq
+    def report(self, done: dict[str, list[Run]], left_out: dict[str, str]) -> KernelReport:
+        ratios: dict[str, float] = {}
+        spread: dict[str, tuple[float, float]] = {}
+        kernel_runs = done[engines.KERNEL]
+        for name, runs in done.items():
+            if name == engines.KERNEL:
+                continue
+            paired = [theirs.seconds / ours.seconds for theirs, ours in zip(runs, kernel_runs, strict=True)]
+            ratios[name] = round(statistics.median(paired), 2)
+            spread[name] = (round(min(paired), 2), round(max(paired), 2))
+        given, expected = self.given, self.expected[1]
+        return KernelReport(
+            bench="kernel",
+            ratios=ratios,
+            spread=spread,
+            input={
+                "dataset": given.plan.dataset,
+                "source": "made" if given.made else str(given.path),
+                "format": given.form,
+                "compression": given.compression,
+                "records": expected.counts["records_in"],
+                "bytes": given.path.stat().st_size,
+                "columns": len(given.plan.columns),
+            },
+            result={**expected.counts, "violations": expected.violations},
+            threads=self.job.workers,
+            runs=len(kernel_runs),
+            engines=[self._engine(name, runs) for name, runs in done.items()],
+            left_out=left_out,
+            machine=machine(),
+        )
 
-    accepted = pq.read_table(ours / "data"), pq.read_table(theirs / "accepted.parquet")
-    columns = ["_dpipe_record_no", "byte_offset", "line", "raw", "disposition", "duplicate_kind"]
-    columns.append("winner_record_no")
-    kept = [
-        pq.read_table(folder, columns=columns)
-        for folder in (ours / "quarantine", theirs / "quarantine.parquet")
-    ]
-    same_values = all(
-        mine.cast(other.type).equals(other)
-        for pair in (accepted, tuple(kept))
-        for mine, other in zip(pair[0].columns, pair[1].columns, strict=True)
-    )
-    return same_values and accepted[0].column_names == accepted[1].column_names
-
-
-def _timing(engine: str, seconds: list[float], records: int, size: int) -> Timing:
-    quickest = min(seconds)
-    return Timing(
-        engine=engine,
-        seconds=[round(second, 3) for second in seconds],
-        median_seconds=round(statistics.median(seconds), 3),
-        records_per_second=round(records / quickest),
-        megabytes_per_second=round(size / quickest / 1e6, 1),
-    )
-
-
-def _machine(threads: int) -> dict[str, Any]:
-    return {
-        "cores": os.cpu_count(),
-        "threads": threads or os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-    }
+    def _engine(self, name: str, runs: list[Run]) -> EngineReport:
+        module = engines.engine(name)
+        median = statistics.median(run.seconds for run in runs)
+        cores = self.job.workers if module.PARALLEL else 1
+        megabytes = self.given.path.stat().st_size / 1e6
+        return EngineReport(
+            engine=name,
+            title=module.TITLE,
+            versions=engines.versions(name),
+            partly=module.partly(self.given.form),
+            seconds=[round(run.seconds, 4) for run in runs],
+            median_seconds=round(median, 4),
+            records_per_second=round(self.expected[1].counts["records_in"] / median),
+            megabytes_per_second=round(megabytes / median, 1),
+            megabytes_per_second_per_core=round(megabytes / median / cores, 1),
+            startup_seconds=round(statistics.median(run.startup_seconds for run in runs), 3),
+            peak_memory_mb=round(max(run.peak_memory_mb for run in runs)),
+        )

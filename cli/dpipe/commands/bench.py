@@ -2,59 +2,268 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dpipe import output
-from dpipe.context import JsonFlag
+from dpipe.context import JsonFlag, open_project
 
 if TYPE_CHECKING:
-    from dpipe.bench.kernel import BenchReport
+    from collections.abc import Mapping
+
+    from dpipe.bench.kernel import Input, KernelReport
+    from dpipe.contract import Plan
+
+LEAST_RECORDS = 1_000
+
+app = typer.Typer(help="Measure speed and memory, on this machine.", no_args_is_help=True)
 
 
-def bench(
-    records: Annotated[int, typer.Option(min=1_000, max=50_000_000, help="Records to make.")] = 1_000_000,
-    runs: Annotated[int, typer.Option(min=1, max=100, help="Timed runs of each engine, in turn.")] = 3,
-    threads: Annotated[int, typer.Option(min=0, help="Kernel threads; 0 means every core.")] = 0,
+class Format(StrEnum):
+    """Formats that can be measured."""
+
+    NDJSON = "ndjson"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+class Compression(StrEnum):
+    """Compressions of the text formats."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
+
+Threads = Annotated[int, typer.Option(min=0, help="Threads of every engine; 0 means one a core.")]
+Runs = Annotated[int, typer.Option(min=1, max=100, help="Timed runs of each, in turn.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write a report with charts to this file.")]
+
+
+@app.command()
+def kernel(
+    ctx: typer.Context,
+    data: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Your own file instead of made-up records."),
+    ] = None,
+    contract: Annotated[
+        str | None, typer.Option(help="With --data: a contract's file, or a dataset of the project.")
+    ] = None,
+    format_: Annotated[
+        Format | None, typer.Option("--format", help="By default NDJSON, or what the file's name says.")
+    ] = None,
+    compression: Annotated[Compression | None, typer.Option(help="Compression of text formats.")] = None,
+    records: Annotated[int, typer.Option(min=1_000, max=30_000_000, help="Records to make.")] = 1_000_000,
+    runs: Runs = 3,
+    threads: Threads = 0,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Baselines parted by commas: pure_python, pydantic, duckdb, polars.", show_default=False
+        ),
+    ] = None,
+    html: Html = None,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Write the chart alone to this file.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Time the kernel beside pure Python on the same records, once their results are shown to be the same.
+    """Time the kernel beside baselines at the same work.
 
-    Example: `dpipe bench --records 200000`
+    The clock starts once their results are shown to be the same. What can't do the work is left out by name.
+
+    Example: `dpipe bench kernel --records 200000 --against pure_python,duckdb`
     """
-    from dpipe.bench.kernel import bench_kernel
+    import tempfile
 
-    report = bench_kernel(
-        records, runs=runs, threads=threads, on_step=lambda step: output.note(f"bench: {step} …")
+    from dpipe.bench import engines, kernel_page
+    from dpipe.bench.kernel import bench_kernel
+    from dpipe.errors import UsageError
+
+    names = engines.chosen(against)
+    with tempfile.TemporaryDirectory(prefix="dpipe-bench-") as folder:
+        if data is None:
+            if contract is not None:
+                raise UsageError("`--contract` is for a file of yours", hint="name it: `--data FILE`")
+            given = _made(Path(folder), records, format_ or Format.NDJSON, compression or Compression.NONE)
+        else:
+            given = _own(data, _plan(ctx, contract), format_, compression)
+        report = bench_kernel(given, against=names, runs=runs, threads=threads, on_step=_step)
+    if html is not None:
+        _write(html, kernel_page.html(report))
+    if svg is not None:
+        _write(svg, kernel_page.chart(report))
+    _answer(report, as_json=as_json)
+
+
+@app.command()
+def pipeline(
+    records: Annotated[int, typer.Option(min=1_000, max=30_000_000, help="Records to make.")] = 1_000_000,
+    format_: Annotated[Format, typer.Option("--format", help="Format of the landed file.")] = Format.NDJSON,
+    compression: Annotated[Compression, typer.Option(help="Compression of text formats.")] = Compression.NONE,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Go on to validate, transform and publish: minutes, not seconds.")
+    ] = False,
+    runs: Runs = 3,
+    html: Html = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Time the stages as the commands that they are.
+
+    Start-up and commits are included. The project is a new one, which is gone afterwards.
+
+    Example: `dpipe bench pipeline --records 200000 --whole`
+    """
+    from dpipe.bench import other_pages
+    from dpipe.bench.pipeline import bench_pipeline
+
+    _refuse_packed_parquet(format_, compression)
+    report = bench_pipeline(
+        records,
+        form=format_.value,
+        compression=compression.value,
+        runs=runs,
+        whole=whole,
+        on_step=_step,
     )
+    if html is not None:
+        _write(html, other_pages.pipeline_html(report))
     if as_json:
         output.emit_json(report)
-    else:
-        _print(report)
-
-
-def _print(report: BenchReport) -> None:
-    result = report.result
+        return
     output.table(
-        ["engine", "median s", "min s", "max s", "records/s", "MB/s"],
-        [
-            (
-                timing.engine,
-                timing.median_seconds,
-                min(timing.seconds),
-                max(timing.seconds),
-                round(timing.records_per_second),
-                timing.megabytes_per_second,
-            )
-            for timing in report.timings
-        ],
-        title=f"{report.records:,} records, {report.bytes / 1e6:,.0f} MB of NDJSON, one in a hundred faulty",
+        other_pages.PIPELINE_COLUMNS,
+        other_pages.pipeline_rows(report),
+        title=other_pages.pipeline_headline(report),
     )
-    output.emit(
-        f"same result: {result['accepted']:,} accepted, {result['rejected']:,} rejected, "
-        f"{result['duplicate']:,} duplicate"
+    _emit_machine(report.machine)
+
+
+@app.command()
+def scaling(
+    records: Annotated[
+        str, typer.Option(help="Numbers of records, parted by commas.")
+    ] = "1000000,3000000,10000000",
+    format_: Annotated[Format, typer.Option("--format", help="Format of the file.")] = Format.NDJSON,
+    runs: Runs = 3,
+    html: Html = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Time the kernel as its input grows.
+
+    Time and peak memory over records (with and without a key), columns, threads and partitions.
+
+    Example: `dpipe bench scaling --records 100000,300000 --html scaling.html`
+    """
+    from dpipe.bench import other_pages
+    from dpipe.bench.scaling import bench_scaling
+
+    report = bench_scaling(_sizes(records), form=format_.value, runs=runs, on_step=_step)
+    if html is not None:
+        _write(html, other_pages.scaling_html(report))
+    if as_json:
+        output.emit_json(report)
+        return
+    output.table(
+        other_pages.SCALING_COLUMNS,
+        other_pages.scaling_rows(report),
+        title=other_pages.scaling_headline(report),
     )
-    machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
-    output.emit(f"machine: {machine}")
-    output.emit(f"dpipe is {report.ratio:.1f} times as fast")
+    _emit_machine(report.machine)
+
+
+def _sizes(text: str) -> list[int]:
+    from dpipe.errors import UsageError
+
+    sizes = [int(word) for word in text.split(",") if word.strip().isdecimal()]
+    if not sizes or len(sizes) != len(text.split(",")) or min(sizes) < LEAST_RECORDS:
+        raise UsageError(
+            f"`{text}` are no numbers of records",
+            hint="write them so: `--records 1000000,3000000`, none below 1000",
+        )
+    return sorted(set(sizes))
+
+
+def _step(step: str) -> None:
+    output.note(f"bench: {step} …")
+
+
+def _made(folder: Path, records: int, form: Format, compression: Compression) -> Input:
+    from dpipe.bench import flights
+    from dpipe.bench.kernel import Input
+
+    _refuse_packed_parquet(form, compression)
+    _step(f"making {records:,} records")
+    path = folder / f"flights.{form}"
+    flights.write(path, records, form=form.value, compression=compression.value)
+    return Input(path, form.value, compression.value, flights.plan(), made=True)
+
+
+def _refuse_packed_parquet(form: Format, compression: Compression) -> None:
+    from dpipe.errors import UsageError
+
+    if form == Format.PARQUET and compression != Compression.NONE:
+        raise UsageError(
+            "`--compression` is for NDJSON and CSV", hint="leave it out, Parquet's pages are compressed"
+        )
+
+
+def _plan(ctx: typer.Context, contract: str | None) -> Plan:
+    from dpipe.contract import contract_for, load_contract
+    from dpipe.errors import UsageError
+
+    if contract is None:
+        raise UsageError(
+            "`--data` needs a contract", hint="name one: `--contract FILE` or `--contract DATASET`"
+        )
+    if Path(contract).is_file():
+        return load_contract(Path(contract)).plan
+    return contract_for(open_project(ctx), contract).plan
+
+
+def _own(data: Path, plan: Plan, form: Format | None, compression: Compression | None) -> Input:
+    from dpipe.bench.kernel import Input
+    from dpipe.errors import UsageError
+
+    named = [suffix.lower() for suffix in data.suffixes]
+    by_name = {".gz": Compression.GZIP, ".zst": Compression.ZSTD}.get(named[-1] if named else "")
+    if by_name is not None:
+        named.pop()
+    forms = {
+        ".ndjson": Format.NDJSON,
+        ".jsonl": Format.NDJSON,
+        ".json": Format.NDJSON,
+        ".csv": Format.CSV,
+        ".parquet": Format.PARQUET,
+    }
+    found = form or forms.get(named[-1] if named else "")
+    if found is None:
+        raise UsageError(
+            f"the name of `{data}` says no format", hint="give it: `--format ndjson`, `csv` or `parquet`"
+        )
+    chosen = compression or by_name or Compression.NONE
+    return Input(data, found.value, chosen.value, plan, made=False)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    output.note(f"bench: wrote {path}")
+
+
+def _answer(report: KernelReport, *, as_json: bool) -> None:
+    from dpipe.bench import kernel_page
+
+    if as_json:
+        output.emit_json(report)
+        return
+    output.table(kernel_page.COLUMNS, kernel_page.rows(report), title=kernel_page.headline(report))
+    for note in kernel_page.notes(report):
+        output.emit(note)
+    _emit_machine(report.machine)
+
+
+def _emit_machine(machine: Mapping[str, object]) -> None:
+    output.emit("Machine: " + ", ".join(f"{name} {value}" for name, value in machine.items()))

@@ -1,0 +1,1 @@
+"""What the kernel is measured against: one module a baseline, each an `Engine` (`dpipe.bench.work`)."""

@@ -1,0 +1,353 @@
+"""DuckDB: SQL over lines, typed by `json_transform`, checked in one projection.
+
+`read_json(ignore_errors = true)` drops what it can't read, so NDJSON is read as lines, which keeps a record's bytes.
+Duplicates are found by grouping the keys and leaving out the few records that are not the first of theirs: quicker
+than a window over all rows.
+
+What it does otherwise than the kernel: JSON is coerced (`"5"` and `5.0` pass as integers, `5` as a string), which
+favours it, since a strict check needs the JSON of each field by itself. A timestamp is what `TRY_CAST` takes. CSV
+records are kept as the JSON of their fields, not as bytes; `store_rejects` keeps the line of a ragged one. Numbers of
+CSV records are right as long as no field holds a line break.
+"""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+from dpipe.bench.work import BATCH_ID, Breach, Job, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
+
+    from dpipe.bench.flights import Format
+    from dpipe.contract import Column, Plan, Rule
+    from dpipe.contract.plan import PartitionField
+
+TITLE = "DuckDB"
+PACKAGES = ("duckdb",)
+KEEPS_BYTES: frozenset[Format] = frozenset({"ndjson"})
+PARALLEL = True
+
+TYPES = {
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float64": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "string": "VARCHAR",
+    "date": "DATE",
+    "timestamp": "TIMESTAMPTZ",
+    "timestamp_ntz": "TIMESTAMP",
+}
+TEMPORAL = ("date", "timestamp", "timestamp_ntz")
+BREACH = 'STRUCT("column" VARCHAR, "rule" VARCHAR)'
+PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1"
+
+
+def unable(plan: Plan, form: Format) -> str | None:
+    """It coerces what `dpipe.formats` spells otherwise, and looks at no field that it isn't asked for."""
+    del form
+    if plan.unknown_fields == "reject":
+        return "it can't reject fields that the contract doesn't know"
+    if column := next((column for column in plan.columns if column.formats), None):
+        return f"it reads ISO 8601 only, `{column.name}` is spelt otherwise"
+    return None
+
+
+def partly(form: Format) -> str | None:
+    """See the module."""
+    if form == "ndjson":
+        return "takes numbers in quotes, and fractions, as integers"
+    if form == "csv":
+        return "keeps the fields of rejected records, not their bytes"
+    return None
+
+
+def prepare() -> None:
+    """Import what the run needs."""
+    import duckdb  # noqa: F401
+
+
+def run(job: Job) -> Outcome:
+    """Read into a table, check it there, copy the results out."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute(f"SET threads = {job.workers}; SET TimeZone = 'UTC'")
+        connection.execute(f"CREATE TEMP TABLE records AS {_SOURCES[job.form](connection, job)}")
+        if job.form == "csv":
+            _number_csv(connection, job)
+        else:
+            connection.execute("CREATE TEMP VIEW numbered AS SELECT rowid + 1 AS record_no, * FROM records")
+        return _write(connection, job)
+
+
+def _ndjson(connection: DuckDBPyConnection, job: Job) -> str:
+    """Lines, their fields by type and whether all is well with them."""
+    del connection
+    kinds = {column.name: TYPES[column.kind] for column in job.plan.columns}
+    read = {
+        column.name: "VARCHAR" if column.kind in TEMPORAL else kinds[column.name]
+        for column in job.plan.columns
+    }
+    structure = "{" + ", ".join(f'"{name}": "{kind}"' for name, kind in read.items()) + "}"
+    fields = ", ".join(
+        f'TRY_CAST(fields."{column.name}" AS {TYPES[column.kind]}) AS "{column.name}"'
+        if column.kind in TEMPORAL
+        else f'fields."{column.name}" AS "{column.name}"'
+        for column in job.plan.columns
+    )
+    lines = (
+        f"read_csv('{_text(job.source)}', columns = {{'raw': 'VARCHAR'}}, delim = '\\x01', quote = '', escape = '', "
+        f"header = false, auto_detect = false, strict_mode = false, max_line_size = {job.plan.max_record_bytes}, "
+        f"compression = '{job.compression}')"
+    )
+    return f"""
+        SELECT *, {_fine(job.plan, job.form)} AS fine FROM (
+            SELECT raw, fields IS NOT NULL AS whole, {fields} FROM (
+                SELECT raw, json_transform(CASE WHEN json_valid(raw) THEN raw END, '{structure}') AS fields
+                FROM {lines} WHERE raw <> ''))"""
+
+
+def _csv(connection: DuckDBPyConnection, job: Job) -> str:
+    """Records by type; those that can't be read so are in `reject_errors` instead."""
+    del connection
+    kinds = {column.name: TYPES[column.kind] for column in job.plan.columns}
+    names = _csv_names(job)
+    # A text that is no timestamp is read as null, without an error, when its column is one.
+    texts = {column.name for column in job.plan.columns if column.kind in TEMPORAL}
+    typed = ", ".join(
+        (
+            f'TRY_CAST("{name}" AS {kind}) AS "{name}", "{name}" AS "{name} text"'
+            if name in texts
+            else f'"{name}"'
+        )
+        if name in names
+        else f'NULL::{kind} AS "{name}", NULL::VARCHAR AS "{name} text"'
+        for name, kind in kinds.items()
+    )
+    columns = {name: "VARCHAR" if name in texts else kinds.get(name, "VARCHAR") for name in names}
+    return f"""
+        SELECT *, {_fine(job.plan, job.form)} AS fine FROM (
+            SELECT true AS whole, {typed}
+            FROM {_read_csv(job, job.source, columns)}, store_rejects = true, compression = '{job.compression}'))"""
+
+
+def _read_csv(job: Job, path: Path, columns: dict[str, str], *, header: bool | None = None) -> str:
+    """A call of `read_csv` to which options can be added."""
+    options = job.plan.csv
+    kinds = ", ".join(f"'{_text(name)}': '{kind}'" for name, kind in columns.items())
+    nulls = ", ".join(f"'{_text(token)}'" for token in options.null_tokens)
+    return f"""
+        read_csv('{_text(path)}', columns = {{{kinds}}}, header = {options.header if header is None else header},
+            auto_detect = false, delim = '{_text(options.delimiter)}', quote = '{_text(options.quote)}',
+            nullstr = [{nulls}], allow_quoted_nulls = false"""
+
+
+def _parquet(connection: DuckDBPyConnection, job: Job) -> str:
+    del connection
+    typed = ", ".join(
+        f'TRY_CAST("{column.name}" AS {TYPES[column.kind]}) AS "{column.name}"' for column in job.plan.columns
+    )
+    return f"""
+        SELECT *, {_fine(job.plan, job.form)} AS fine
+        FROM (SELECT true AS whole, {typed} FROM read_parquet('{_text(job.source)}'))"""
+
+
+_SOURCES = {"ndjson": _ndjson, "csv": _csv, "parquet": _parquet}
+
+
+def _csv_names(job: Job) -> list[str]:
+    """The file's columns."""
+    import pyarrow as pa
+
+    options = job.plan.csv
+    if not options.header:
+        return [column.name for column in job.plan.columns]
+    compression = None if job.compression == "none" else job.compression
+    with pa.input_stream(str(job.source), compression=compression) as file:
+        first = file.read(1 << 16).partition(b"\n")[0].decode("utf-8-sig").rstrip("\r")
+    return next(csv.reader([first], delimiter=options.delimiter, quotechar=options.quote))
+
+
+def _number_csv(connection: DuckDBPyConnection, job: Job) -> None:
+    """Number the rows around the records that couldn't be read, and read what has wrong types again, as texts.
+
+    `reject_errors` has a row an error; a record with a wrong type may break rules of other columns, too.
+    """
+    connection.execute(f"""
+        CREATE TEMP TABLE unread AS
+        SELECT (line - {int(job.plan.csv.header)})::BIGINT AS record_no,
+            rtrim(any_value(csv_line), chr(10) || chr(13)) AS raw,
+            CASE WHEN bool_and(error_type = 'CAST') THEN 'type'
+                WHEN bool_or(error_type::VARCHAR LIKE '%COLUMNS') THEN 'field_count' ELSE 'malformed' END AS rule
+        FROM reject_errors GROUP BY line;
+        CREATE TEMP VIEW numbered AS
+        SELECT record_no, records.* FROM records POSITIONAL JOIN (
+            SELECT record_no FROM
+                range(1, 1 + (SELECT count(*) FROM records) + (SELECT count(*) FROM unread)) numbers(record_no)
+            WHERE record_no NOT IN (SELECT record_no FROM unread));
+        CREATE TEMP TABLE mistyped AS SELECT * FROM unread WHERE rule = 'type' ORDER BY record_no""")
+    again = job.out / "mistyped.csv"
+    connection.execute(
+        f"COPY (SELECT raw FROM mistyped) TO '{_text(again)}' (FORMAT csv, HEADER false, QUOTE '', DELIMITER '\x01')"
+    )
+    names = _csv_names(job)
+    texts, typed = [], []
+    for column in job.plan.columns:
+        text = f'"{column.name}"' if column.name in names else "NULL"
+        texts.append(f'{text} AS "{column.name} text"')
+        typed.append(f'TRY_CAST({text} AS {TYPES[column.kind]}) AS "{column.name}"')
+    fields = ", ".join(texts + typed)
+    lines = _read_csv(job, again, dict.fromkeys(names, "VARCHAR"), header=False)
+    connection.execute(f"""
+        CREATE TEMP TABLE reread AS
+        SELECT mistyped.*, true AS whole, {fields} FROM mistyped POSITIONAL JOIN (SELECT * FROM {lines}))""")
+
+
+def _absent(column: Column, form: Format) -> str:
+    """Whether a record without a value of the type has no other value there either."""
+    if form == "ndjson":
+        return f"json_extract_string(raw, '$.{column.name}') IS NULL"
+    return f'"{column.name} text" IS NULL' if form == "csv" and column.kind in TEMPORAL else "true"
+
+
+def _fine(plan: Plan, form: Format) -> str:
+    """Whether a record breaks nothing."""
+
+    def holds(column: Column) -> str:
+        rules = [f"NOT ({_broken(column.name, rule)})" for rule in column.rules]
+        present = " AND ".join(rules) or "true"
+        absent = "false" if column.required else _absent(column, form)
+        return f'CASE WHEN "{column.name}" IS NULL THEN {absent} ELSE {present} END'
+
+    return (
+        "CASE WHEN whole THEN " + " AND ".join(holds(column) for column in plan.columns) + " ELSE false END"
+    )
+
+
+def _violations(plan: Plan, absent: Callable[[Column], str]) -> str:
+    """A list of everything that a record breaks; `absent` is SQL of whether a column has no value, of whatever type."""
+    found = []
+    for column in plan.columns:
+        nothing = f'"{column.name}" IS NULL'
+        required = f"WHEN {nothing} THEN {_breach(column.name, 'required')}" if column.required else ""
+        wrong_type = f"WHEN {nothing} AND NOT ({absent(column)}) THEN {_breach(column.name, 'type')}"
+        found.append(f"CASE {wrong_type} {required} END")
+        found += [
+            f"CASE WHEN {_broken(column.name, rule)} THEN {_breach(column.name, rule.rule)} END"
+            for rule in column.rules
+        ]
+    malformed = _breach(None, "malformed")
+    return f"CASE WHEN whole THEN list_filter([{', '.join(found)}], one -> one IS NOT NULL) ELSE [{malformed}] END"
+
+
+def _breach(column: str | None, rule: str) -> str:
+    name = "NULL" if column is None else f"'{column}'"
+    return f"{{'column': {name}, 'rule': '{rule}'}}::{BREACH}"
+
+
+def _broken(name: str, rule: Rule) -> str:  # noqa: PLR0911 - one a rule
+    """SQL that is true when a value breaks the rule."""
+    value = rule.value
+    match rule.rule:
+        case "minimum":
+            return f'"{name}" < {value!r}'
+        case "maximum":
+            return f'"{name}" > {value!r}'
+        case "exclusiveMinimum":
+            return f'"{name}" <= {value!r}'
+        case "exclusiveMaximum":
+            return f'"{name}" >= {value!r}'
+        case "minLength":
+            return f'length("{name}") < {value}'
+        case "maxLength":
+            return f'length("{name}") > {value}'
+        case "pattern":
+            return f"NOT regexp_matches(\"{name}\", '{_text(str(value))}')"
+        case "enum":
+            allowed = ", ".join(f"'{_text(text)}'" for text in value) if isinstance(value, tuple) else ""
+            return f'"{name}"::VARCHAR NOT IN ({allowed})'
+
+
+def _write(connection: DuckDBPyConnection, job: Job) -> Outcome:
+    """Find duplicates, then write both kinds of records and count them."""
+    columns = ", ".join(f'"{column.name}"' for column in job.plan.columns)
+    connection.execute(f"CREATE TEMP TABLE duplicates AS {_duplicates(job.plan)}")
+    connection.execute(f"CREATE TEMP TABLE kept AS {_kept(job)}")
+    job.data.mkdir(parents=True)
+    job.quarantine.mkdir(parents=True)
+    accepted = f"""
+        SELECT {columns}, '{BATCH_ID}' AS _dpipe_batch_id, record_no AS _dpipe_record_no,
+            '{job.plan.contract}' AS _dpipe_contract{_partition_columns(job.plan.partition)}
+        FROM numbered WHERE fine AND record_no NOT IN (SELECT record_no FROM duplicates)"""
+    where = f"'{_text(job.data)}/accepted.parquet' ({PARQUET})"
+    if job.plan.partition:
+        names = ", ".join(f'"partition {number}"' for number in range(len(job.plan.partition)))
+        where = f"'{_text(job.data)}' ({PARQUET}, PARTITION_BY ({names}), OVERWRITE_OR_IGNORE true)"
+    accepted_rows = _one(connection, f"COPY ({accepted}) TO {where}")
+    connection.execute(f"COPY kept TO '{_text(job.quarantine)}/kept.parquet' ({PARQUET})")
+    rejected = _one(connection, "SELECT count(*) FROM kept WHERE disposition = 'rejected'")
+    duplicate = _one(connection, "SELECT count(*) FROM kept WHERE disposition = 'duplicate'")
+    counts = connection.execute(
+        "SELECT one.column, one.rule, count(*) FROM (SELECT unnest(violations) AS one FROM kept) GROUP BY ALL"
+    )
+    violations: dict[Breach, int] = {(column, rule): number for column, rule, number in counts.fetchall()}
+    return Outcome(accepted_rows + rejected + duplicate, accepted_rows, rejected, duplicate, violations)
+
+
+def _duplicates(plan: Plan) -> str:
+    """Records that are fine, but not the first with their key."""
+    if not plan.key:
+        return "SELECT NULL::BIGINT AS record_no WHERE false"
+    key = ", ".join(f'"{name}"' for name in plan.key)
+    same = " AND ".join(f'later."{name}" IS NOT DISTINCT FROM first."{name}"' for name in plan.key)
+    return f"""
+        SELECT record_no FROM numbered AS later JOIN (
+            SELECT {key}, min(record_no) AS winner FROM numbered WHERE fine GROUP BY ALL HAVING count(*) > 1
+        ) AS first ON {same} WHERE fine AND record_no > winner"""
+
+
+def _kept(job: Job) -> str:
+    """Records that are not accepted, in order, as quarantine has them."""
+    fields = ", ".join(f"'{column.name}': \"{column.name}\"" for column in job.plan.columns)
+    raw = "encode(raw)" if job.form == "ndjson" else f"encode(to_json({{{fields}}})::VARCHAR)"
+    found = _violations(job.plan, lambda column: _absent(column, job.form))
+    selects = [
+        f"""SELECT record_no, {raw} AS raw, if(fine, 'duplicate', 'rejected') AS disposition,
+            CASE WHEN fine THEN []::{BREACH}[] ELSE {found} END AS violations
+        FROM numbered WHERE NOT fine OR record_no IN (SELECT record_no FROM duplicates)"""
+    ]
+    if job.form == "csv":
+        found = _violations(job.plan, lambda column: f'"{column.name} text" IS NULL')
+        selects += [
+            f"SELECT record_no, encode(raw), 'rejected', {found} FROM reread",
+            f"""SELECT record_no, encode(raw), 'rejected', [{{'column': NULL, 'rule': rule}}::{BREACH}]
+            FROM unread WHERE rule <> 'type'""",
+        ]
+    return f"""
+        SELECT '{BATCH_ID}' AS _dpipe_batch_id, record_no AS _dpipe_record_no, raw, disposition, violations
+        FROM ({" UNION ALL ".join(selects)}) ORDER BY record_no"""
+
+
+def _partition_columns(fields: tuple[PartitionField, ...]) -> str:
+    """Columns that only name the folders."""
+
+    def value(field: PartitionField) -> str:
+        column = f'"{field.column}"'
+        return column if field.transform == "identity" else f"date_trunc('{field.transform}', {column})"
+
+    return "".join(f', {value(field)} AS "partition {number}"' for number, field in enumerate(fields))
+
+
+def _one(connection: DuckDBPyConnection, sql: str) -> int:
+    row = connection.execute(sql).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _text(value: object) -> str:
+    """Text between single quotes."""
+    return str(value).replace("'", "''")

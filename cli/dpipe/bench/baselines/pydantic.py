@@ -1,0 +1,189 @@
+"""pydantic: a `TypedDict` with constraints made from the plan, `validate_json` for each line.
+
+What it does otherwise than the kernel: it takes a text of seconds since 1970 as a timestamp, and of a column it
+reports the first rule only, so a plan with rules that a value can break together is left out.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+
+from dpipe.bench.baselines import row_by_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import TypeAdapter, ValidationError
+
+    from dpipe.bench.baselines.row_by_row import Checked
+    from dpipe.bench.flights import Format
+    from dpipe.bench.work import Breach, Job, Outcome
+    from dpipe.contract import Column, Plan, Rule
+
+TITLE = "pydantic"
+PACKAGES = ("pydantic", "pyarrow")
+KEEPS_BYTES: frozenset[Format] = frozenset({"ndjson", "csv"})
+PARALLEL = False
+
+INT32, INT64 = 1 << 31, 1 << 63
+# Pydantic's kinds of errors by the rule of ours that they stand for; any other is a wrong type.
+RULES = {
+    "greater_than_equal": "minimum",
+    "less_than_equal": "maximum",
+    "greater_than": "exclusiveMinimum",
+    "less_than": "exclusiveMaximum",
+    "string_too_short": "minLength",
+    "string_too_long": "maxLength",
+    "string_pattern_mismatch": "pattern",
+    "literal_error": "enum",
+}
+LIMITS = {
+    "minimum": "ge",
+    "maximum": "le",
+    "exclusiveMinimum": "gt",
+    "exclusiveMaximum": "lt",
+    "minLength": "min_length",
+    "maxLength": "max_length",
+    "pattern": "pattern",
+}
+
+
+def unable(plan: Plan, form: Format) -> str | None:
+    """See the module."""
+    del form
+    if plan.unknown_fields == "reject":
+        return "it doesn't look for fields that the contract doesn't know"
+    for column in plan.columns:
+        if column.formats:
+            return f"it reads ISO 8601 only, `{column.name}` is spelt otherwise"
+        if _can_break_together(column.rules):
+            rules = " and ".join(f"`{rule.rule}`" for rule in column.rules)
+            return f"it reports the first broken rule of a column only, `{column.name}` has {rules}"
+    return None
+
+
+def _can_break_together(rules: tuple[Rule, ...]) -> bool:
+    """Whether there are more rules than one bound below and one above."""
+    return (
+        len(rules) > 1
+        and not (
+            len(rules) == 2  # noqa: PLR2004 - a pair
+            and {rule.rule.removeprefix("exclusive").lower()[:3] for rule in rules} == {"min", "max"}
+        )
+    )
+
+
+def partly(form: Format) -> str | None:
+    """It does all of it."""
+    del form
+    return None
+
+
+def prepare() -> None:
+    """Import what the run needs."""
+    import pydantic  # noqa: F401
+
+    row_by_row.prepare()
+
+
+def run(job: Job) -> Outcome:
+    """Validate record by record."""
+    adapter = _adapter(job.plan)
+    names = [column.name for column in job.plan.columns]
+    if job.form == "ndjson":
+        validate = adapter.validator.validate_json
+        return row_by_row.process(job, row_by_row.lines(job), _checker(job.plan, names, validate))
+    if job.form == "parquet":
+        python = adapter.validator.validate_python
+        return row_by_row.process(job, row_by_row.rows(job), _checker(job.plan, names, python))
+    records = row_by_row.csv_records(job)
+    header = next(records)[1] if job.plan.csv.header else names
+    check = _checker(job.plan, names, adapter.validator.validate_strings)
+    nulls = set(job.plan.csv.null_tokens)
+    width = len(header)
+
+    def check_fields(fields: list[str]) -> Checked:
+        if len(fields) != width:
+            return [], [(None, "field_count")]
+        pairs = zip(header, fields, strict=True)
+        return check({name: text for name, text in pairs if text not in nulls})
+
+    return row_by_row.process(job, records, check_fields)
+
+
+def _adapter(plan: Plan) -> TypeAdapter[dict[str, Any]]:
+    """The plan as a type; strict, so that nothing is coerced."""
+    from pydantic import ConfigDict, TypeAdapter, with_config
+    from typing_extensions import TypedDict
+
+    fields = {column.name: _annotation(column) for column in plan.columns}
+    make: Any = TypedDict  # its fields are known at run time only
+    record = make("record", fields, total=False)
+    return TypeAdapter(with_config(ConfigDict(strict=True, extra="ignore"))(record))
+
+
+def _annotation(column: Column) -> Any:  # noqa: ANN401 - a type
+    from typing import Required
+
+    from pydantic import AwareDatetime, Field, NaiveDatetime
+
+    bounds: dict[str, Any] = {}
+    kind: Any = {
+        "int32": int,
+        "int64": int,
+        "float64": float,
+        "boolean": bool,
+        "string": str,
+        "date": date,
+        "timestamp": AwareDatetime,
+        "timestamp_ntz": NaiveDatetime,
+    }[column.kind]
+    for rule in column.rules:
+        if isinstance(rule.value, tuple):
+            kind = Literal[tuple(int(text) if kind is int else text for text in rule.value)]
+        elif isinstance(rule.value, float) and kind is int:
+            bounds[LIMITS[rule.rule]] = int(rule.value)
+        else:
+            bounds[LIMITS[rule.rule]] = rule.value
+    if column.kind in {"int32", "int64"} and isinstance(kind, type):
+        limit = INT32 if column.kind == "int32" else INT64
+        bounds.setdefault("ge", -limit) if "gt" not in bounds else None
+        bounds.setdefault("le", limit - 1) if "lt" not in bounds else None
+    if column.kind == "float64":
+        bounds["allow_inf_nan"] = False
+    constrained = Annotated[kind, Field(**bounds)] if bounds else kind
+    return Required[constrained] if column.required else Optional[constrained]  # noqa: UP045 - made at run time
+
+
+def _checker(
+    plan: Plan, names: list[str], validate: Callable[[Any], dict[str, Any]]
+) -> Callable[[Any], Checked]:
+    from pydantic import ValidationError
+
+    rules = {column.name: {rule.rule for rule in column.rules} for column in plan.columns}
+
+    def check(record: Any) -> Checked:  # noqa: ANN401 - a line, a row or texts
+        try:
+            values = validate(record)
+        except ValidationError as error:
+            return [], _breaches(error, rules)
+        get = values.get
+        return [get(name) for name in names], []
+
+    return check
+
+
+def _breaches(error: ValidationError, rules: dict[str, set[Any]]) -> list[Breach]:
+    found: list[Breach] = []
+    for one in error.errors(include_url=False, include_context=False):
+        column = str(one["loc"][0]) if one["loc"] else None
+        rule = RULES.get(one["type"], "type")
+        if column is None:
+            rule = "malformed"
+        elif one["type"] == "missing" or one["input"] is None:
+            rule = "required"
+        elif rule not in rules[column]:
+            rule = "type"
+        found.append((column, rule))
+    return found

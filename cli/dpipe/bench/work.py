@@ -1,0 +1,92 @@
+"""What every engine of the bench is given, and what it must give back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dpipe.bench.flights import Compression, Format
+    from dpipe.contract import Plan
+
+BATCH_ID = "file-" + "0" * 32
+# The column, None for the record as a whole, and the rule that is broken.
+Breach = tuple[str | None, str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: the source, the plan that it is held to, and the folder that takes the result.
+
+    `threads` 0 means one a core.
+    """
+
+    plan: Plan
+    source: Path
+    form: Format
+    compression: Compression
+    threads: int
+    out: Path
+
+    @property
+    def data(self) -> Path:
+        """Where Parquet files of accepted rows go: the plan's columns, then batch id, record number and contract."""
+        return self.out / "data"
+
+    @property
+    def quarantine(self) -> Path:
+        """Where Parquet files of the other records go.
+
+        Columns: `_dpipe_batch_id`, `_dpipe_record_no`, `raw`, `disposition` and `violations`, a list of
+        structs of `column` and `rule`.
+        """
+        return self.out / "quarantine"
+
+    @property
+    def workers(self) -> int:
+        """Threads as a number above 0."""
+        return self.threads or os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The counts that an engine came to; `violations` are records by what they broke."""
+
+    records_in: int
+    accepted: int
+    rejected: int
+    duplicate: int
+    violations: dict[Breach, int]
+
+
+class Engine(Protocol):
+    """A module that does a job: the kernel or a baseline.
+
+    `TITLE` is its name for people, `PACKAGES` are the distributions whose versions matter, and `KEEPS_BYTES` the
+    formats whose rejected and duplicate records it keeps as the bytes that they came in. One that isn't `PARALLEL` runs
+    on one core, whatever threads it is given.
+    """
+
+    TITLE: str
+    PACKAGES: tuple[str, ...]
+    KEEPS_BYTES: frozenset[Format]
+    PARALLEL: bool
+
+    @staticmethod
+    def unable(plan: Plan, form: Format) -> str | None:
+        """Why the engine can't do the plan's work on this format; None when it can."""
+
+    @staticmethod
+    def partly(form: Format) -> str | None:
+        """What of the work it leaves out or does otherwise on this format, in a few words."""
+
+    @staticmethod
+    def prepare() -> None:
+        """Import what the run needs: start-up is timed apart from the work."""
+
+    @staticmethod
+    def run(job: Job) -> Outcome:
+        """Do the job."""
