@@ -36,7 +36,7 @@ def process(
     """
 
 def merge_profiles(profiles: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """One profile of what several runs returned as `profile`, in any order; distinct counts and quantiles are estimates.
+    """One profile of what several runs returned as `profile`, in any order.
 
     Raises `KernelError` when they aren't profiles.
     """
