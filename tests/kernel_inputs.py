@@ -401,7 +401,7 @@ def _is_sound(record: bytes) -> bool:
         raise ValueError(name)
 
     try:
-        json.loads(record, parse_constant=constant)
+        json.loads(record.decode(), parse_constant=constant)
     except ValueError:
         return False
     return True

@@ -3,14 +3,7 @@
 //!
 //! An input's first bytes choose a plan and how the source is cut; the rest is the file, which the kernel maps.
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use arrow::record_batch::RecordBatch;
 use dpipe_kernel::{
@@ -25,6 +18,7 @@ use dpipe_kernel::{
     run::{Alone, Options, run},
     schema,
 };
+use tempfile::TempDir;
 
 /// A column of every type, with every rule that it may have.
 const PLAN: &str = include_str!("../plan.json");
@@ -53,18 +47,12 @@ impl Setting {
     }
 }
 
-/// A folder of this thread's own; `run.sh` sets the place to one in memory.
+/// A folder of this thread's own, removed with it; `run.sh` sets the place to one in memory.
 fn folder() -> PathBuf {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
-        static FOLDER: PathBuf = {
-            let name = format!("dpipe-fuzz-{}-{}", std::process::id(), THREADS.fetch_add(1, Ordering::Relaxed));
-            let folder = std::env::temp_dir().join(name);
-            fs::create_dir_all(&folder).expect("a folder for inputs");
-            folder
-        };
+        static FOLDER: TempDir = TempDir::new().expect("a folder for inputs");
     }
-    FOLDER.with(PathBuf::clone)
+    FOLDER.with(|folder| folder.path().to_owned())
 }
 
 fn source(content: &[u8], format: Format) -> Source {
