@@ -70,7 +70,8 @@ def chart(report: KernelReport) -> str:
     """Seconds of every engine as bars, the quickest first."""
     engines = sorted(report.engines, key=lambda engine: engine.median_seconds)
     values = [(engine.title, engine.median_seconds, _beside(report, engine)) for engine in engines]
-    return svg.bars(headline(report), "seconds, median; less is better", values, ours="dpipe")
+    where = f"{report.machine['cpu']}, {report.machine['cores']} cores"
+    return svg.bars(headline(report), f"seconds, median; less is better ({where})", values, ours="dpipe")
 
 
 def _beside(report: KernelReport, engine: EngineReport) -> str:

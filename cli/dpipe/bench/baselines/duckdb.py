@@ -81,7 +81,7 @@ def run(job: Job) -> Outcome:
         if job.form == "csv":
             _number_csv(connection, job)
         else:
-            connection.execute("CREATE TEMP VIEW numbered AS SELECT rowid + 1 AS record_no, * FROM records")
+            connection.execute("CREATE TEMP VIEW numbered AS SELECT rowid + 1 AS _record_no, * FROM records")
         return _write(connection, job)
 
 
@@ -95,21 +95,21 @@ def _ndjson(connection: DuckDBPyConnection, job: Job) -> str:
     }
     structure = "{" + ", ".join(f'"{name}": "{kind}"' for name, kind in read.items()) + "}"
     fields = ", ".join(
-        f'TRY_CAST(fields."{column.name}" AS {TYPES[column.kind]}) AS "{column.name}"'
+        f'TRY_CAST(_fields."{column.name}" AS {TYPES[column.kind]}) AS "{column.name}"'
         if column.kind in TEMPORAL
-        else f'fields."{column.name}" AS "{column.name}"'
+        else f'_fields."{column.name}" AS "{column.name}"'
         for column in job.plan.columns
     )
     lines = (
-        f"read_csv('{_text(job.source)}', columns = {{'raw': 'VARCHAR'}}, delim = '\\x01', quote = '', escape = '', "
+        f"read_csv('{_text(job.source)}', columns = {{'_raw': 'VARCHAR'}}, delim = '\\x01', quote = '', escape = '', "
         f"header = false, auto_detect = false, strict_mode = false, max_line_size = {job.plan.max_record_bytes}, "
         f"compression = '{job.compression}')"
     )
     return f"""
-        SELECT *, {_fine(job.plan, job.form)} AS fine FROM (
-            SELECT raw, fields IS NOT NULL AS whole, {fields} FROM (
-                SELECT raw, json_transform(CASE WHEN json_valid(raw) THEN raw END, '{structure}') AS fields
-                FROM {lines} WHERE raw <> ''))"""
+        SELECT *, {_fine(job.plan, job.form)} AS _fine FROM (
+            SELECT _raw, _fields IS NOT NULL AS _whole, {fields} FROM (
+                SELECT _raw, json_transform(CASE WHEN json_valid(_raw) THEN _raw END, '{structure}') AS _fields
+                FROM {lines} WHERE _raw <> ''))"""
 
 
 def _csv(connection: DuckDBPyConnection, job: Job) -> str:
@@ -131,8 +131,8 @@ def _csv(connection: DuckDBPyConnection, job: Job) -> str:
     )
     columns = {name: "VARCHAR" if name in texts else kinds.get(name, "VARCHAR") for name in names}
     return f"""
-        SELECT *, {_fine(job.plan, job.form)} AS fine FROM (
-            SELECT true AS whole, {typed}
+        SELECT *, {_fine(job.plan, job.form)} AS _fine FROM (
+            SELECT true AS _whole, {typed}
             FROM {_read_csv(job, job.source, columns)}, store_rejects = true, compression = '{job.compression}'))"""
 
 
@@ -153,8 +153,8 @@ def _parquet(connection: DuckDBPyConnection, job: Job) -> str:
         f'TRY_CAST("{column.name}" AS {TYPES[column.kind]}) AS "{column.name}"' for column in job.plan.columns
     )
     return f"""
-        SELECT *, {_fine(job.plan, job.form)} AS fine
-        FROM (SELECT true AS whole, {typed} FROM read_parquet('{_text(job.source)}'))"""
+        SELECT *, {_fine(job.plan, job.form)} AS _fine
+        FROM (SELECT true AS _whole, {typed} FROM read_parquet('{_text(job.source)}'))"""
 
 
 _SOURCES = {"ndjson": _ndjson, "csv": _csv, "parquet": _parquet}
@@ -180,20 +180,20 @@ def _number_csv(connection: DuckDBPyConnection, job: Job) -> None:
     """
     connection.execute(f"""
         CREATE TEMP TABLE unread AS
-        SELECT (line - {int(job.plan.csv.header)})::BIGINT AS record_no,
-            rtrim(any_value(csv_line), chr(10) || chr(13)) AS raw,
+        SELECT (line - {int(job.plan.csv.header)})::BIGINT AS _record_no,
+            rtrim(any_value(csv_line), chr(10) || chr(13)) AS _raw,
             CASE WHEN bool_and(error_type = 'CAST') THEN 'type'
-                WHEN bool_or(error_type::VARCHAR LIKE '%COLUMNS') THEN 'field_count' ELSE 'malformed' END AS rule
+                WHEN bool_or(error_type::VARCHAR LIKE '%COLUMNS') THEN 'field_count' ELSE 'malformed' END AS _rule
         FROM reject_errors GROUP BY line;
         CREATE TEMP VIEW numbered AS
-        SELECT record_no, records.* FROM records POSITIONAL JOIN (
-            SELECT record_no FROM
-                range(1, 1 + (SELECT count(*) FROM records) + (SELECT count(*) FROM unread)) numbers(record_no)
-            WHERE record_no NOT IN (SELECT record_no FROM unread));
-        CREATE TEMP TABLE mistyped AS SELECT * FROM unread WHERE rule = 'type' ORDER BY record_no""")
+        SELECT _record_no, records.* FROM records POSITIONAL JOIN (
+            SELECT _record_no FROM
+                range(1, 1 + (SELECT count(*) FROM records) + (SELECT count(*) FROM unread)) numbers(_record_no)
+            WHERE _record_no NOT IN (SELECT _record_no FROM unread));
+        CREATE TEMP TABLE mistyped AS SELECT * FROM unread WHERE _rule = 'type' ORDER BY _record_no""")
     again = job.out / "mistyped.csv"
     connection.execute(
-        f"COPY (SELECT raw FROM mistyped) TO '{_text(again)}' (FORMAT csv, HEADER false, QUOTE '', DELIMITER '\x01')"
+        f"COPY (SELECT _raw FROM mistyped) TO '{_text(again)}' (FORMAT csv, HEADER false, QUOTE '', DELIMITER '\x01')"
     )
     names = _csv_names(job)
     texts, typed = [], []
@@ -205,13 +205,13 @@ def _number_csv(connection: DuckDBPyConnection, job: Job) -> None:
     lines = _read_csv(job, again, dict.fromkeys(names, "VARCHAR"), header=False)
     connection.execute(f"""
         CREATE TEMP TABLE reread AS
-        SELECT mistyped.*, true AS whole, {fields} FROM mistyped POSITIONAL JOIN (SELECT * FROM {lines}))""")
+        SELECT mistyped.*, true AS _whole, {fields} FROM mistyped POSITIONAL JOIN (SELECT * FROM {lines}))""")
 
 
 def _absent(column: Column, form: Format) -> str:
     """Whether a record without a value of the type has no other value there either."""
     if form == "ndjson":
-        return f"json_extract_string(raw, '$.{column.name}') IS NULL"
+        return f"json_extract_string(_raw, '$.{column.name}') IS NULL"
     return f'"{column.name} text" IS NULL' if form == "csv" and column.kind in TEMPORAL else "true"
 
 
@@ -225,7 +225,7 @@ def _fine(plan: Plan, form: Format) -> str:
         return f'CASE WHEN "{column.name}" IS NULL THEN {absent} ELSE {present} END'
 
     return (
-        "CASE WHEN whole THEN " + " AND ".join(holds(column) for column in plan.columns) + " ELSE false END"
+        "CASE WHEN _whole THEN " + " AND ".join(holds(column) for column in plan.columns) + " ELSE false END"
     )
 
 
@@ -242,7 +242,7 @@ def _violations(plan: Plan, absent: Callable[[Column], str]) -> str:
             for rule in column.rules
         ]
     malformed = _breach(None, "malformed")
-    return f"CASE WHEN whole THEN list_filter([{', '.join(found)}], one -> one IS NOT NULL) ELSE [{malformed}] END"
+    return f"CASE WHEN _whole THEN list_filter([{', '.join(found)}], one -> one IS NOT NULL) ELSE [{malformed}] END"
 
 
 def _breach(column: str | None, rule: str) -> str:
@@ -281,9 +281,9 @@ def _write(connection: DuckDBPyConnection, job: Job) -> Outcome:
     job.data.mkdir(parents=True)
     job.quarantine.mkdir(parents=True)
     accepted = f"""
-        SELECT {columns}, '{BATCH_ID}' AS _dpipe_batch_id, record_no AS _dpipe_record_no,
+        SELECT {columns}, '{BATCH_ID}' AS _dpipe_batch_id, _record_no AS _dpipe_record_no,
             '{job.plan.contract}' AS _dpipe_contract{_partition_columns(job.plan.partition)}
-        FROM numbered WHERE fine AND record_no NOT IN (SELECT record_no FROM duplicates)"""
+        FROM numbered WHERE _fine AND _record_no NOT IN (SELECT _record_no FROM duplicates)"""
     where = f"'{_text(job.data)}/accepted.parquet' ({PARQUET})"
     if job.plan.partition:
         names = ", ".join(f'"partition {number}"' for number in range(len(job.plan.partition)))
@@ -302,35 +302,35 @@ def _write(connection: DuckDBPyConnection, job: Job) -> Outcome:
 def _duplicates(plan: Plan) -> str:
     """Records that are fine, but not the first with their key."""
     if not plan.key:
-        return "SELECT NULL::BIGINT AS record_no WHERE false"
+        return "SELECT NULL::BIGINT AS _record_no WHERE false"
     key = ", ".join(f'"{name}"' for name in plan.key)
     same = " AND ".join(f'later."{name}" IS NOT DISTINCT FROM first."{name}"' for name in plan.key)
     return f"""
-        SELECT record_no FROM numbered AS later JOIN (
-            SELECT {key}, min(record_no) AS winner FROM numbered WHERE fine GROUP BY ALL HAVING count(*) > 1
-        ) AS first ON {same} WHERE fine AND record_no > winner"""
+        SELECT _record_no FROM numbered AS later JOIN (
+            SELECT {key}, min(_record_no) AS _winner FROM numbered WHERE _fine GROUP BY ALL HAVING count(*) > 1
+        ) AS first ON {same} WHERE _fine AND _record_no > _winner"""
 
 
 def _kept(job: Job) -> str:
     """Records that are not accepted, in order, as quarantine has them."""
     fields = ", ".join(f"'{column.name}': \"{column.name}\"" for column in job.plan.columns)
-    raw = "encode(raw)" if job.form == "ndjson" else f"encode(to_json({{{fields}}})::VARCHAR)"
+    raw = "encode(_raw)" if job.form == "ndjson" else f"encode(to_json({{{fields}}})::VARCHAR)"
     found = _violations(job.plan, lambda column: _absent(column, job.form))
     selects = [
-        f"""SELECT record_no, {raw} AS raw, if(fine, 'duplicate', 'rejected') AS disposition,
-            CASE WHEN fine THEN []::{BREACH}[] ELSE {found} END AS violations
-        FROM numbered WHERE NOT fine OR record_no IN (SELECT record_no FROM duplicates)"""
+        f"""SELECT _record_no, {raw} AS _raw, if(_fine, 'duplicate', 'rejected') AS disposition,
+            CASE WHEN _fine THEN []::{BREACH}[] ELSE {found} END AS violations
+        FROM numbered WHERE NOT _fine OR _record_no IN (SELECT _record_no FROM duplicates)"""
     ]
     if job.form == "csv":
         found = _violations(job.plan, lambda column: f'"{column.name} text" IS NULL')
         selects += [
-            f"SELECT record_no, encode(raw), 'rejected', {found} FROM reread",
-            f"""SELECT record_no, encode(raw), 'rejected', [{{'column': NULL, 'rule': rule}}::{BREACH}]
-            FROM unread WHERE rule <> 'type'""",
+            f"SELECT _record_no, encode(_raw), 'rejected', {found} FROM reread",
+            f"""SELECT _record_no, encode(_raw), 'rejected', [{{'column': NULL, 'rule': _rule}}::{BREACH}]
+            FROM unread WHERE _rule <> 'type'""",
         ]
     return f"""
-        SELECT '{BATCH_ID}' AS _dpipe_batch_id, record_no AS _dpipe_record_no, raw, disposition, violations
-        FROM ({" UNION ALL ".join(selects)}) ORDER BY record_no"""
+        SELECT '{BATCH_ID}' AS _dpipe_batch_id, _record_no AS _dpipe_record_no, _raw AS raw, disposition, violations
+        FROM ({" UNION ALL ".join(selects)}) ORDER BY _record_no"""
 
 
 def _partition_columns(fields: tuple[PartitionField, ...]) -> str:

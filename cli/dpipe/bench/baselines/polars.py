@@ -56,21 +56,21 @@ def run(job: Job) -> Outcome:
 
     read = {"ndjson": _ndjson, "csv": _csv, "parquet": _parquet}[job.form]
     records, broken = read(job)
-    records = records.with_columns(_fine(job.plan).alias("fine"))
-    good = records.filter("fine")
+    records = records.with_columns(_fine(job.plan).alias("_fine"))
+    good = records.filter("_fine")
     if job.plan.key:
         first = pl.struct(job.plan.key).is_first_distinct()
-        good = good.with_columns(first.alias("first"))
-        duplicates, good = good.filter(~pl.col("first")), good.filter("first")
+        good = good.with_columns(first.alias("_first"))
+        duplicates, good = good.filter(~pl.col("_first")), good.filter("_first")
     else:
         duplicates = good.clear()
-    rejected = records.filter(~pl.col("fine")).with_columns(_violations(job.plan).alias("violations"))
+    rejected = records.filter(~pl.col("_fine")).with_columns(_violations(job.plan).alias("_violations"))
     none = pl.lit([], dtype=_breaches_type())
     kept = pl.concat(
         [
             _entries(rejected, "rejected"),
             _entries(broken, "rejected"),
-            _entries(duplicates.with_columns(none.alias("violations")), "duplicate"),
+            _entries(duplicates.with_columns(none.alias("_violations")), "duplicate"),
         ]
     ).sort("_dpipe_record_no")
     _write(job, good, kept)
@@ -88,8 +88,8 @@ def _lines(job: Job) -> pl.DataFrame:
     """Lines that aren't blank, with their numbers."""
     import polars as pl
 
-    lines = pl.scan_lines(job.source, name="raw").filter(pl.col("raw") != "").collect(engine="streaming")
-    return lines.with_row_index("record_no", offset=1)
+    lines = pl.scan_lines(job.source, name="_raw").filter(pl.col("_raw") != "").collect(engine="streaming")
+    return lines.with_row_index("_record_no", offset=1)
 
 
 def _ndjson(job: Job) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -98,26 +98,26 @@ def _ndjson(job: Job) -> tuple[pl.DataFrame, pl.DataFrame]:
     lines = _lines(job)
     # A path to a field costs less than the whole record, but tells nothing of a record without that field.
     named = next((column.name for column in job.plan.columns if column.required), job.plan.columns[0].name)
-    is_whole = pl.col("raw").str.json_path_match(f"$.{named}").is_not_null()
-    lines = lines.lazy().with_columns(is_whole.alias("whole")).collect(engine="streaming")
-    doubtful = lines.filter(~pl.col("whole")).with_columns(
-        pl.col("raw").str.json_path_match("$").str.starts_with("{").fill_null(value=False).alias("whole")
+    is_whole = pl.col("_raw").str.json_path_match(f"$.{named}").is_not_null()
+    lines = lines.lazy().with_columns(is_whole.alias("_whole")).collect(engine="streaming")
+    doubtful = lines.filter(~pl.col("_whole")).with_columns(
+        pl.col("_raw").str.json_path_match("$").str.starts_with("{").fill_null(value=False).alias("_whole")
     )
-    malformed = doubtful.filter(~pl.col("whole"))
+    malformed = doubtful.filter(~pl.col("_whole"))
     whole = (
-        lines.join(malformed, on="record_no", how="anti", maintain_order="left") if len(malformed) else lines
+        lines.join(malformed, on="_record_no", how="anti", maintain_order="left") if len(malformed) else lines
     )
     schema = {column.name: _type(column, read=True) for column in job.plan.columns}
-    records = whole.select("record_no", "raw").hstack(
+    records = whole.select("_record_no", "_raw").hstack(
         pl.read_ndjson(_joined(whole), schema=schema, ignore_errors=True)
     )
     # Text instead of null, where there was something.
     has_null = records.filter(pl.any_horizontal(pl.col(list(schema)).is_null()))
     texts = has_null.select(
-        "record_no",
-        pl.col("raw").str.json_decode(pl.Struct(dict.fromkeys(schema, pl.String))).struct.unnest(),
+        "_record_no",
+        pl.col("_raw").str.json_decode(pl.Struct(dict.fromkeys(schema, pl.String))).struct.unnest(),
     ).rename({name: f"{name} text" for name in schema})
-    records = records.join(texts, on="record_no", how="left", maintain_order="left")
+    records = records.join(texts, on="_record_no", how="left", maintain_order="left")
     return _timed(records, job.plan), _broken(malformed, "malformed")
 
 
@@ -129,16 +129,16 @@ def _csv(job: Job) -> tuple[pl.DataFrame, pl.DataFrame]:
     lines, options = _lines(job), job.plan.csv
     names = [column.name for column in job.plan.columns]
     if options.header:
-        header = lines["raw"][0]
+        header = lines["_raw"][0]
         names = next(csv.reader([header], delimiter=options.delimiter, quotechar=options.quote))
-        lines = lines[1:].with_columns(pl.col("record_no") - 1)
-    bare = pl.col("raw")
-    if lines["raw"].str.contains(options.quote, literal=True).any():
+        lines = lines[1:].with_columns(pl.col("_record_no") - 1)
+    bare = pl.col("_raw")
+    if lines["_raw"].str.contains(options.quote, literal=True).any():
         quote = f"\\x{ord(options.quote):02x}"
         bare = bare.str.replace_all(f"{quote}[^{quote}]*{quote}", "")
     is_whole = bare.str.count_matches(options.delimiter, literal=True) == len(names) - 1
-    lines = lines.with_columns(is_whole.alias("whole"))
-    whole = lines.filter("whole")
+    lines = lines.with_columns(is_whole.alias("_whole"))
+    whole = lines.filter("_whole")
     texts = pl.read_csv(
         _joined(whole),
         has_header=False,
@@ -156,8 +156,10 @@ def _csv(job: Job) -> tuple[pl.DataFrame, pl.DataFrame]:
             text.alias(f"{column.name} text"),
             (text == "true" if kind == pl.Boolean else text.cast(kind, strict=False)).alias(column.name),
         ]
-    records = whole.select("record_no", "raw").hstack(texts.lazy().select(typed).collect(engine="streaming"))
-    return _timed(records, job.plan), _broken(lines.filter(~pl.col("whole")), "field_count")
+    records = whole.select("_record_no", "_raw").hstack(
+        texts.lazy().select(typed).collect(engine="streaming")
+    )
+    return _timed(records, job.plan), _broken(lines.filter(~pl.col("_whole")), "field_count")
 
 
 def _parquet(job: Job) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -168,11 +170,11 @@ def _parquet(job: Job) -> tuple[pl.DataFrame, pl.DataFrame]:
     records = (
         pl.scan_parquet(job.source)
         .select(cast)
-        .with_row_index("record_no", offset=1)
+        .with_row_index("_record_no", offset=1)
         .collect(engine="streaming")
     )
     nothing = [pl.lit(None, dtype=pl.String).alias(f"{name} text") for name in names]
-    raw = pl.lit(None, dtype=pl.String).alias("raw")
+    raw = pl.lit(None, dtype=pl.String).alias("_raw")
     records = records.with_columns(raw, *nothing)
     return records, _broken(records.clear(), "malformed")
 
@@ -214,7 +216,7 @@ def _timed(records: pl.DataFrame, plan: Plan) -> pl.DataFrame:
 def _joined(lines: pl.DataFrame) -> bytes:
     """The lines as a file again."""
     file = io.BytesIO()
-    lines.select("raw").write_csv(file, include_header=False, quote_style="never")
+    lines.select("_raw").write_csv(file, include_header=False, quote_style="never")
     return file.getvalue()
 
 
@@ -223,7 +225,7 @@ def _broken(lines: pl.DataFrame, rule: str) -> pl.DataFrame:
     import polars as pl
 
     breach = pl.lit([{"column": None, "rule": rule}], dtype=_breaches_type())
-    return lines.select("record_no", "raw", breach.alias("violations"))
+    return lines.select("_record_no", "_raw", breach.alias("_violations"))
 
 
 def _breaches_type() -> pl.List:
@@ -291,17 +293,17 @@ def _entries(records: pl.DataFrame, disposition: str) -> pl.DataFrame:
     """Records as quarantine has them; what Parquet has no bytes of is kept as JSON."""
     import polars as pl
 
-    raw = pl.col("raw")
-    if len(records) and records["raw"].null_count() == len(records):
-        hidden = {"record_no", "raw", "fine", "first", "violations"}
+    raw = pl.col("_raw")
+    if len(records) and records["_raw"].null_count() == len(records):
+        hidden = {"_record_no", "_raw", "_fine", "_first", "_violations"}
         names = [name for name in records.columns if name not in hidden and not name.endswith(" text")]
         raw = pl.struct(names).struct.json_encode()
     return records.select(
         pl.lit(BATCH_ID).alias("_dpipe_batch_id"),
-        pl.col("record_no").cast(pl.Int64).alias("_dpipe_record_no"),
+        pl.col("_record_no").cast(pl.Int64).alias("_dpipe_record_no"),
         raw.cast(pl.Binary).alias("raw"),
         pl.lit(disposition).alias("disposition"),
-        "violations",
+        pl.col("_violations").alias("violations"),
     )
 
 
@@ -311,7 +313,7 @@ def _write(job: Job, good: pl.DataFrame, kept: pl.DataFrame) -> None:
     accepted = good.lazy().select(
         *(column.name for column in job.plan.columns),
         pl.lit(BATCH_ID).alias("_dpipe_batch_id"),
-        pl.col("record_no").cast(pl.Int64).alias("_dpipe_record_no"),
+        pl.col("_record_no").cast(pl.Int64).alias("_dpipe_record_no"),
         pl.lit(job.plan.contract).alias("_dpipe_contract"),
     )
     target: Any = job.data / "accepted.parquet"
