@@ -26,6 +26,8 @@ pub struct SourceFacts {
     pub csv: Option<Arc<csv::Header>>,
     /// Columns of the file that the plan doesn't know.
     pub unknown_columns: Arc<[String]>,
+    /// Bytes of the decompressed source, or of the columnar file, once its end was reached.
+    pub bytes: Option<u64>,
 }
 
 /// Opens sources in their order and hands out their chunks.
@@ -77,7 +79,7 @@ impl<'a> Feed<'a> {
             let chunk = match found {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => {
-                    self.open = None;
+                    self.facts[source].bytes = self.open.take().map(|input| input.bytes_passed());
                     continue;
                 }
                 Err(error @ (Error::Format { .. } | Error::Arrow(_) | Error::Parquet(_))) => {
@@ -111,6 +113,7 @@ impl SourceFacts {
             member: input.member.clone(),
             csv: input.csv.clone(),
             unknown_columns: input.unknown_columns.as_slice().into(),
+            bytes: None,
         }
     }
 }

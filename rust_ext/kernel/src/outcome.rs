@@ -34,7 +34,7 @@ pub struct BatchOutcome {
     pub rejected: u64,
     /// Records whose key was there.
     pub duplicate: u64,
-    /// Bytes of the decompressed source.
+    /// Bytes of the decompressed source, or of the columnar file; those of its records alone when it breaks off.
     pub bytes_in: u64,
     /// Records by column and rule that they broke; a record with several violations counts for each.
     pub violations: Vec<ViolationCount>,

@@ -99,6 +99,9 @@ impl Sequencer {
             batch.outcome.compression = facts.compression;
             facts.clone()
         });
+        if let Some(bytes) = facts.bytes {
+            batch.outcome.bytes_in = bytes;
+        }
     }
 
     /// Records and bytes taken up so far.

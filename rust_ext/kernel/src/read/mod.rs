@@ -155,6 +155,17 @@ impl Input {
     }
 }
 
+impl Input {
+    /// Bytes that are done with: of the decompressed source, or of the columnar file.
+    pub fn bytes_passed(&self) -> u64 {
+        match &self.reader {
+            Reader::Empty => 0,
+            Reader::Text(reader) => reader.bytes_passed(),
+            Reader::Columns(reader) => reader.bytes_passed(),
+        }
+    }
+}
+
 /// Open a landed file to be read in chunks of about `chunk_bytes` and at most `chunk_records` records.
 ///
 /// ```

@@ -60,6 +60,11 @@ impl ParquetReader {
         Ok((reader, unknown))
     }
 
+    /// Bytes of the file that stand for the rows read; all of them at the end.
+    pub fn bytes_passed(&self) -> u64 {
+        if self.rows_read == self.rows { self.bytes } else { self.bytes_read }
+    }
+
     /// The next rows.
     ///
     /// # Errors

@@ -102,11 +102,19 @@ impl TextReader {
                 None if end == End::More => want = seen.max(want).saturating_mul(2),
                 None => {
                     self.done = true;
-                    return (end == End::Broken).then(|| self.take_rest(seen));
+                    if end == End::Broken {
+                        return Some(self.take_rest(seen));
+                    }
+                    self.window.take(seen, 0..0, None);
                 }
             }
         }
         None
+    }
+
+    /// Bytes of the decompressed source that are done with.
+    pub fn bytes_passed(&self) -> u64 {
+        self.window.offset()
     }
 
     fn take(&mut self, cut: Cut) -> Option<Chunk> {

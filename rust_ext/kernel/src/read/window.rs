@@ -113,6 +113,11 @@ impl Window {
         taken
     }
 
+    /// Offset of the next byte in the decompressed stream.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// How the stream breaks, once a view has ended there.
     pub fn fault(&self) -> Option<&str> {
         match &self.bytes {
