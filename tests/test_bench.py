@@ -21,8 +21,9 @@ from dpipe.bench.facts import Facts, difference, facts
 from dpipe.bench.kernel import Input, bench_kernel
 from dpipe.bench.other_pages import AXES
 from dpipe.bench.scaling import bench_scaling
-from dpipe.bench.work import Job, Outcome
-from dpipe.contract import load_contract
+from dpipe.bench.work import Job, Outcome, beyond_baselines
+from dpipe.contract import Column, Plan, Rule, load_contract
+from dpipe.contract.plan import DefaultOffset
 from dpipe.errors import DpipeError, UsageError
 
 if TYPE_CHECKING:
@@ -493,3 +494,18 @@ def test_numbers_of_records_that_are_none_are_refused() -> None:
 
     assert done.returncode == 2
     assert "--records 1000000,3000000" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (Column("a", "decimal", precision=4, scale=2), "no baseline has the type of `a`"),
+        (Column("a", "timestamp", default_offset=DefaultOffset(0, False)), "no baseline has the type of `a`"),
+        (Column("a", "string", rules=(Rule("format", "uuid"),)), "no baseline has the rule `format` of `a`"),
+        (Column("a", "date", rules=(Rule("minimum", "2024-01-01"),)), "the rule `minimum` of `a`"),
+        (Column("a", "int32", rules=(Rule("minimum", 1.0),)), None),
+    ],
+)
+def test_what_no_baseline_does_is_named(column: Column, said: str | None) -> None:
+    reason = beyond_baselines(Plan("d", "c", (column,)))
+    assert reason is None if said is None else said in str(reason)

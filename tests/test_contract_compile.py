@@ -9,6 +9,7 @@ import pytest
 from contract_texts import HEAD, contract, write
 from dpipe.contract import Column, Contract, CsvOptions, PartitionField, Rule, contract_for, load_contract
 from dpipe.contract.formats import FormatError, check, from_java
+from dpipe.contract.plan import DefaultOffset
 from dpipe.errors import ConfigError, UsageError
 from support import make_project
 
@@ -34,23 +35,53 @@ def column(folder: Path, text: str, *, head: str = HEAD) -> Column:
         ("logicalType: integer, logicalTypeOptions: {format: i16}", "int32"),
         ("logicalType: integer, logicalTypeOptions: {format: i32}", "int32"),
         ("logicalType: integer, logicalTypeOptions: {format: i64}", "int64"),
+        ("logicalType: integer, logicalTypeOptions: {format: u16}", "int32"),
+        ("logicalType: integer, logicalTypeOptions: {format: u32}", "int64"),
+        ("logicalType: integer, physicalType: UINT64", "decimal(20,0)"),
+        ("logicalType: integer, physicalType: int128", "decimal(38,0)"),
+        ("logicalType: integer, physicalType: 'NUMERIC(12)'", "decimal(12,0)"),
+        ("logicalType: number, physicalType: 'decimal(10, 2)'", "decimal(10,2)"),
         ("logicalType: number", "float64"),
         ("logicalType: number, physicalType: DOUBLE, logicalTypeOptions: {format: f64}", "float64"),
         ("logicalType: string", "string"),
         ("logicalType: boolean", "boolean"),
         ("logicalType: date", "date"),
+        ("logicalType: time", "time"),
         ("logicalType: timestamp", "timestamp_ntz"),
+        ("logicalType: timestamp, logicalTypeOptions: {defaultTimezone: UTC}", "timestamp"),
         ("logicalType: timestamp, logicalTypeOptions: {timezone: false}", "timestamp_ntz"),
         ("logicalType: timestamp, logicalTypeOptions: {timezone: true}", "timestamp"),
     ],
 )
 def test_a_logical_type_has_its_kind(tmp_path: Path, definition: str, kind: str) -> None:
-    assert column(tmp_path, f"- {{name: a, {definition}}}").kind == kind
+    assert column(tmp_path, f"- {{name: a, {definition}}}").type_name == kind
 
 
 def test_a_narrow_integer_keeps_its_range(tmp_path: Path) -> None:
     text = "- {name: a, logicalType: integer, logicalTypeOptions: {format: i8, minimum: 0}}"
     assert column(tmp_path, text).rules == (Rule("minimum", 0.0), Rule("maximum", 127.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "offset"),
+    [
+        ("defaultTimezone: Etc/UTC", DefaultOffset(0, False)),
+        ("timezone: true, defaultTimezone: '-05:30'", DefaultOffset(-330, True)),
+        ("timezone: true", None),
+    ],
+)
+def test_a_default_zone_is_an_offset(tmp_path: Path, options: str, offset: DefaultOffset | None) -> None:
+    text = f"- {{name: a, logicalType: timestamp, logicalTypeOptions: {{{options}}}}}"
+    assert column(tmp_path, text).default_offset == offset
+
+
+def test_limits_of_dates_are_iso_text(tmp_path: Path) -> None:
+    options = "{timezone: true, minimum: '2020-01-01T01:00:00+01:00', exclusiveMaximum: '2021-01-01 00:00Z'}"
+    text = f"- {{name: a, logicalType: timestamp, logicalTypeOptions: {options}}}"
+    assert set(column(tmp_path, text).rules) == {
+        Rule("minimum", "2020-01-01T00:00:00+00:00"),
+        Rule("exclusiveMaximum", "2021-01-01T00:00:00+00:00"),
+    }
 
 
 def test_servers_may_have_keys_of_their_kind(tmp_path: Path) -> None:
@@ -209,12 +240,12 @@ def test_a_rule_changes_the_hash(tmp_path: Path) -> None:
 
 
 def test_loading_names_every_error_with_its_place_and_fix(tmp_path: Path) -> None:
-    path = write(tmp_path, contract("- {name: a, logicalType: time}\n- {name: B, logicalType: string}"))
+    path = write(tmp_path, contract("- {name: a, logicalType: map}\n- {name: B, logicalType: string}"))
     with pytest.raises(ConfigError) as caught:
         load_contract(path)
     lines = caught.value.message.splitlines()
     assert [line.partition(": ")[0] for line in lines] == [f"{path}:10:32", f"{path}:11:16"]
-    assert lines[0].endswith("dpipe doesn't read the type `time` yet; use `string` with a `pattern`")
+    assert lines[0].endswith("dpipe doesn't read the type `map` yet; give each key a column")
 
 
 def test_a_dataset_of_the_project_is_found_by_name(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,25 @@ if TYPE_CHECKING:
 
 def string(options: str) -> str:
     return f"- {{name: a, logicalType: string, logicalTypeOptions: {{{options}}}}}"
+
+
+def decimal(options: str) -> str:
+    return (
+        f"- {{name: a, logicalType: number, physicalType: 'decimal(4,2)', logicalTypeOptions: {{{options}}}}}"
+    )
+
+
+def nested(properties: str, options: str = "") -> str:
+    said = f"\n  logicalTypeOptions: {{{options}}}" if options else ""
+    return f"- name: a\n  logicalType: object{said}\n  properties:\n{indent(properties, '    ')}"
+
+
+def array(options: str) -> str:
+    return f"- {{name: a, logicalType: array, items: {{logicalType: string}}, logicalTypeOptions: {{{options}}}}}"
+
+
+def dated(logical: str, options: str) -> str:
+    return f"- {{name: a, logicalType: {logical}, logicalTypeOptions: {{{options}}}}}"
 
 
 def integer(options: str) -> str:
@@ -86,16 +106,51 @@ COLUMNS = {
         "column `a` is there twice",
     ),
     "no type": ("- ‸{name: a}", "`a` has no `logicalType`"),
-    "time": ("- {name: a, logicalType: ‸time}", "dpipe doesn't read the type `time` yet"),
+    "map": ("- {name: a, logicalType: ‸map}", "dpipe doesn't read the type `map` yet"),
     "no such type": ("- {name: a, logicalType: ‸varchar}", "no type `varchar`"),
-    "unsigned": (integer("format: ‸u32"), "no integer of the format `u32`"),
+    "no such width": (integer("format: ‸i24"), "no integer of the format `i24`"),
+    "two widths": (
+        "- {name: a, logicalType: integer, physicalType: ‸uint8, logicalTypeOptions: {format: i16}}",
+        "`uint8` beside `format: i16`",
+    ),
     "single precision": (
         "- {name: a, logicalType: number, logicalTypeOptions: {format: ‸f32}}",
         "no number of the format `f32`",
     ),
-    "decimal": (
-        '- {name: a, logicalType: number, physicalType: ‸"decimal(10,2)"}',
-        "`decimal(10,2)` is exact",
+    "decimal without digits": (
+        "- {name: a, logicalType: number, physicalType: ‸decimal}",
+        "`decimal` doesn't say how many digits it has",
+    ),
+    "decimal too wide": (
+        "- {name: a, logicalType: number, physicalType: ‸'numeric(39,2)'}",
+        "a decimal of 39 digits",
+    ),
+    "decimal all fraction": (
+        "- {name: a, logicalType: number, physicalType: ‸'decimal(2,3)'}",
+        "3 of 2 digits after the point",
+    ),
+    "exact and floating": (
+        "- {name: a, logicalType: number, physicalType: ‸'decimal(4,2)', logicalTypeOptions: {format: f64}}",
+        "`decimal(4,2)`, which is exact, beside `format: f64`",
+    ),
+    "integer with a fraction": (
+        "- {name: a, logicalType: integer, physicalType: ‸'decimal(4,2)'}",
+        "an integer as `decimal(4,2)`",
+    ),
+    "decimal limit": (decimal("minimum: ‸one"), "`minimum` is not a number"),
+    "decimal limit too long": (
+        decimal(f"minimum: ‸'{'9' * 39}'"),
+        "`minimum` has more digits than a decimal",
+    ),
+    "decimal limits between values": (decimal("exclusiveMinimum: 0.01, maximum: ‸0.019"), "no value keeps"),
+    "decimal value too fine": (
+        "- {name: a, logicalType: number, physicalType: 'decimal(4,2)', quality: "
+        "[{metric: invalidValues, arguments: {validValues: [1, ‸0.001]}, mustBe: 0}]}",
+        "`0.001` is not a number of the column's type",
+    ),
+    "decimal in a partition": (
+        "- {name: a, logicalType: number, physicalType: 'decimal(4,2)', ‸partitioned: true}",
+        "no identity partition of a decimal(4,2)",
     ),
     "misspelt key": (
         "- {name: a, logicalType: string, ‸required_: true}",
@@ -105,13 +160,59 @@ COLUMNS = {
         "- {name: a, logicalType: string, required: ‸'true'}",
         "`required` should be a valid boolean",
     ),
-    "nested": (
+    "items of a text": (
         "- {name: a, logicalType: string, ‸items: {logicalType: string}}",
-        "nothing enforces `items` yet",
+        "nothing enforces `items` of a string",
     ),
-    "fields": (
+    "properties of a text": (
         "- {name: a, logicalType: string, ‸properties: [{name: b, logicalType: string}]}",
-        "nothing enforces `properties` yet",
+        "nothing enforces `properties` of a string",
+    ),
+    "array without items": ("- ‸{name: a, logicalType: array}", "an array without `items`"),
+    "object without properties": ("- ‸{name: a, logicalType: object}", "an object without properties"),
+    "property twice": (
+        nested("- {name: b, logicalType: string}\n- {name: ‸b, logicalType: date}"),
+        "property `b` is there twice",
+    ),
+    "property's name": (nested("- {name: ‸B, logicalType: string}"), "`B` is not a property's name"),
+    "property's type": (nested("- {name: b, logicalType: ‸map}"), "dpipe doesn't read the type `map` yet"),
+    "property's limits": (
+        nested("- {name: b, logicalType: integer, logicalTypeOptions: {minimum: 2, maximum: ‸1}}"),
+        "no value keeps these limits",
+    ),
+    "key in an object": (
+        nested("- {name: b, logicalType: string, ‸primaryKey: true}"),
+        "`primaryKey` of a part of a column",
+    ),
+    "rule in an object": (
+        nested("- {name: b, logicalType: string, ‸quality: [{metric: nullValues, mustBe: 0}]}"),
+        "`quality` of a part of a column",
+    ),
+    "custom property in an object": (
+        nested(
+            "- {name: b, logicalType: date, "
+            "customProperties: [{property: ‸dpipe.partitionTransform, value: day}]}"
+        ),
+        "`dpipe.partitionTransform` has no meaning on a part",
+    ),
+    "required property that is none": (
+        nested("- {name: b, logicalType: string}", "required: [‸c]"),
+        "no property `c`",
+    ),
+    "number of properties": (
+        nested("- {name: b, logicalType: string}", "‸maxProperties: 1"),
+        "nothing enforces `maxProperties` of a object yet",
+    ),
+    "count of items": (array("maxItems: ‸-1"), "`maxItems` is not a count of items"),
+    "counts of items crossed": (array("minItems: 2, maxItems: ‸1"), "`maxItems` is below `minItems`"),
+    "unique as text": (array("uniqueItems: ‸'yes'"), "`uniqueItems` is not a boolean"),
+    "nested key": (
+        "- {name: a, logicalType: array, required: true, ‸primaryKey: true, items: {logicalType: string}}",
+        "key column `a` is nested",
+    ),
+    "nested partition": (
+        "- {name: a, logicalType: array, ‸partitioned: true, items: {logicalType: string}}",
+        "no identity partition of a list<string>",
     ),
     "reference": (
         "- {name: a, logicalType: string, ‸relationships: [{to: e.a}]}",
@@ -119,21 +220,41 @@ COLUMNS = {
     ),
     "encrypted": (
         "- {name: a, logicalType: string, ‸encryptedName: b}",
-        "nothing enforces `encryptedName` yet",
+        "nothing enforces `encryptedName` of a string",
     ),
     "physical name": (
         "- {name: a, logicalType: string, physicalName: ‸b}",
         "a column is stored under its `name`",
     ),
-    "string format": (string("‸format: email"), "nothing enforces `format` of a string yet"),
-    "multiple": (integer("‸multipleOf: 5"), "nothing enforces `multipleOf` of a integer yet"),
-    "date limit": (
-        "- {name: a, logicalType: date, logicalTypeOptions: {‸minimum: 2020-01-01}}",
-        "nothing enforces `minimum` of a date yet",
+    "string format": (string("format: ‸iban"), "no format `iban` of a string"),
+    "multiple of nothing": (integer("multipleOf: ‸0"), "`multipleOf` is not a number above 0"),
+    "multiple as text": (integer("multipleOf: ‸'5'"), "`multipleOf` is not a number above 0"),
+    "multiple too fine": (decimal("multipleOf: ‸1e-19"), "`multipleOf` has too many digits"),
+    "multiple too large": (decimal("multipleOf: ‸100"), "only 0 is a multiple"),
+    "date limit": (dated("date", "minimum: ‸01.01.2020"), "`minimum` is no date"),
+    "no such day": (dated("date", "minimum: ‸2023-02-29"), "`minimum` is no date"),
+    "instant without a zone": (
+        dated("timestamp", "timezone: true, minimum: ‸'2020-01-01T00:00:00'"),
+        "`minimum` is no timestamp",
     ),
-    "default zone": (
-        "- {name: a, logicalType: timestamp, logicalTypeOptions: {‸defaultTimezone: UTC}}",
-        "nothing enforces `defaultTimezone` of a timestamp yet",
+    "wall clock with a zone": (
+        dated("timestamp", "minimum: ‸'2020-01-01T00:00:00Z'"),
+        "`minimum` is no timestamp_ntz",
+    ),
+    "time limit": (dated("time", "maximum: ‸'24:00'"), "`maximum` is no time"),
+    "times crossed": (dated("time", "minimum: '12:00', exclusiveMaximum: ‸'12:00'"), "no value keeps these"),
+    "zone of a time": (dated("time", "‸timezone: true"), "nothing enforces `timezone` of a time yet"),
+    "default zone that changes": (
+        dated("timestamp", "defaultTimezone: ‸Europe/Berlin"),
+        "`Europe/Berlin` is not a zone of one fixed offset",
+    ),
+    "time with a date": (
+        dated("time", "format: ‸'yyyy-MM-dd HH:mm'"),
+        "a time of day has no date and no zone",
+    ),
+    "time in a partition": (
+        "- {name: a, logicalType: time, ‸partitioned: true}",
+        "no identity partition of a time",
     ),
     "option of another type": (string("‸minimum: 1"), "`minimum` is no option of a string"),
     "misspelt option": (string("‸maxlength: 1"), "`maxlength` is no option of a string"),
@@ -429,7 +550,7 @@ def test_an_unknown_property_is_answered_with_the_known_ones(tmp_path: Path) -> 
 
 def test_findings_come_in_the_order_of_the_file(tmp_path: Path) -> None:
     found = findings(
-        tmp_path, contract("- {name: A, logicalType: time}\n- {name: b, logicalType: array}", top="x: 1\n")
+        tmp_path, contract("- {name: A, logicalType: map}\n- {name: b, logicalType: array}", top="x: 1\n")
     )
     assert [finding.line for finding in found] == sorted(finding.line for finding in found)
     assert len(found) == 4

@@ -18,6 +18,7 @@ TYPES: dict[str, tuple[str, dict[str, Any]]] = {
     "int32": ("integer", {"format": "i32"}),
     "int64": ("integer", {}),
     "float64": ("number", {}),
+    "decimal(9,2)": ("number", {}),
     "string": ("string", {}),
     "boolean": ("boolean", {}),
     "date": ("date", {}),
@@ -43,7 +44,8 @@ def columns(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         low, high = sorted(draw(st.tuples(st.integers(0, 100), st.integers(0, 100))))
         given = draw(st.sampled_from([{}, {"minLength": low, "maxLength": high}, {"pattern": "^[A-Zé ]+$"}]))
     required = draw(st.booleans())
-    definition = {"name": draw(NAMES), "logicalType": logical, "required": required}
+    physical = {"physicalType": kind} if kind.startswith("decimal") else {}
+    definition = {"name": draw(NAMES), "logicalType": logical, "required": required} | physical
     if options | given:
         definition["logicalTypeOptions"] = options | given
     compiled = {

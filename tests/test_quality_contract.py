@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 from typing import get_args
 
 import pytest
 from dpipe.contract import Column, Contract, Rule, contract_for
 from dpipe.contract.plan import Kind, RuleName
-from dpipe.quality.from_contract import DUCKDB_TYPES, contract_suite, rule_check
+from dpipe.quality.from_contract import contract_suite, duckdb_type, rule_check
 from dpipe.quality.model import UNEXPECTED_ROWS
 from dpipe.quality.vocabulary import EXPECTATIONS
 from dpipe.settings import load_project
 
 PROJECT = load_project(Path(__file__).parents[1])
-VALUES: dict[str, float | int | str | tuple[str, ...]] = {
+VALUES: dict[str, float | int | Decimal | str | tuple[str, ...]] = {
+    "multipleOf": Decimal("0.5"),
+    "format": "email",
     "minLength": 1,
     "maxLength": 2,
     "pattern": "^[A-Z]{2}$",
@@ -55,14 +58,18 @@ def test_a_contract_uses_only_expectations_that_are_proven_on_duckdb(contract: C
 
 @pytest.mark.parametrize("name", get_args(RuleName))
 def test_every_kind_of_rule_has_a_check(name: RuleName) -> None:
-    column = Column("code", "string" if name in VALUES else "int32")
+    numeric = name not in VALUES or name == "multipleOf"
+    kind: Kind = "list" if name.endswith("Items") else "int32" if numeric else "string"
+    column = Column("code", kind)
     check = rule_check(column, Rule(name, VALUES.get(name, 1.0)), "lake.raw.t")
     assert check.rule == name
     assert check.type in EXPECTATIONS
 
 
 def test_every_kind_of_column_has_a_duckdb_type() -> None:
-    assert set(DUCKDB_TYPES) == set(get_args(Kind))
+    part = Column("b", "decimal", precision=4, scale=2)
+    assert all(duckdb_type(Column("a", kind, fields=(part,))) for kind in get_args(Kind))
+    assert duckdb_type(Column("a", "struct", fields=(part,))) == 'STRUCT("b" DECIMAL(4,2))'
 
 
 def test_an_exclusive_limit_is_strict() -> None:

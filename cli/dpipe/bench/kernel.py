@@ -13,7 +13,7 @@ from dpipe.bench import engines
 from dpipe.bench.child import Run, run_in_child
 from dpipe.bench.facts import difference, facts
 from dpipe.bench.machine import machine
-from dpipe.bench.work import Job
+from dpipe.bench.work import Job, beyond_baselines
 from dpipe.errors import DpipeError
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class _Bench:
         if package := engines.missing(name):
             return f"`{package}` is not installed: {engines.HINT}"
         module = engines.engine(name)
-        if reason := module.unable(self.given.plan, self.given.form):
+        if reason := beyond_baselines(self.given.plan) or module.unable(self.given.plan, self.given.form):
             return reason
         try:
             _, theirs = self._run(name, check=True)

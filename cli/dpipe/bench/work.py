@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from dpipe.contract.plan import LIMITS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -60,6 +62,24 @@ class Outcome:
     rejected: int
     duplicate: int
     violations: dict[Breach, int]
+
+
+# What every baseline knows of a contract.
+KINDS = frozenset(
+    ("int32", "int64", "float64", "boolean", "string", "date", "timestamp", "timestamp_ntz"),
+)
+RULES = frozenset((*LIMITS, "minLength", "maxLength", "pattern", "enum"))
+
+
+def beyond_baselines(plan: Plan) -> str | None:
+    """What of the plan no baseline does; None when there is nothing."""
+    for column in plan.columns:
+        if column.kind not in KINDS or column.default_offset:
+            return f"no baseline has the type of `{column.name}`"
+        for rule in column.rules:
+            if rule.rule not in RULES or (rule.rule in LIMITS and not isinstance(rule.value, float)):
+                return f"no baseline has the rule `{rule.rule}` of `{column.name}`"
+    return None
 
 
 class Engine(Protocol):

@@ -119,7 +119,7 @@ def _print(contract: Contract) -> None:
     ]
     output.emit(f"partition: {', '.join(fields) or 'none'}")
     rows = [
-        (column.name, column.kind, column.required, "; ".join(rule.describe() for rule in column.rules))
+        (column.name, column.type_name, column.required, "; ".join(rule.describe() for rule in column.rules))
         for column in plan.columns
     ]
     output.table(("column", "type", "required", "rules"), rows)

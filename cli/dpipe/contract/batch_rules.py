@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from dpipe.contract import limits
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from dpipe.contract.columns import Compiled
     from dpipe.contract.findings import Report
+    from dpipe.contract.quality import Value
     from dpipe.contract.source import DocumentPath
 
 _ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -158,7 +160,7 @@ class BatchRules:
         self, rule: QualityRule, value: object, at: DocumentPath, on: Compiled | None
     ) -> QualityRule:
         if on and on.column.kind != "string":
-            self.report.error(at, f"a pattern for a {on.column.kind}", "only strings have one; use limits")
+            self.report.error(at, f"a pattern for a {on.type.name}", "only strings have one; use limits")
         elif not isinstance(value, str):
             self.report.error(at, "`pattern` is not text", "quote the expression")
         elif limits.pattern_holds(self.report, value, at):
@@ -182,9 +184,12 @@ class BatchRules:
             return rule
         present = [(value, (*at, index)) for index, value in enumerate(values) if value is not None]
         if on and present:
-            limits.enumeration(
-                self.report, on.column.kind, [item[0] for item in present], [item[1] for item in present]
+            allowed = limits.enumeration(
+                self.report, on.type, [item[0] for item in present], [item[1] for item in present]
             )
+            if allowed and on.column.kind == "decimal" and isinstance(allowed.value, tuple):
+                texts = iter(allowed.value)
+                values = [None if value is None else Decimal(next(texts)) for value in values]
         return replace(rule, values=tuple(values))
 
     def _default_name(self, metric: Metric, on: Compiled | None) -> str:
@@ -197,7 +202,7 @@ class BatchRules:
             row_rule = (
                 Rule("pattern", rule.pattern)
                 if rule.pattern is not None
-                else Rule("enum", tuple(str(value) for value in rule.values))
+                else Rule("enum", tuple(map(_text, rule.values)))
             )
             self.row_rules.setdefault(on.column.name, []).append(row_rule)
             return
@@ -208,3 +213,7 @@ class BatchRules:
         if any(other.name == rule.name for other in self.rules):
             self.report.error(at, f"two rules are called `{rule.name}`", "give each a `name:`")
         self.rules.append(rule)
+
+
+def _text(value: Value) -> str:
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)

@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dpipe.contract import custom, formats, limits
-from dpipe.contract.findings import listed
-from dpipe.contract.plan import Column, Kind, Rule
+from dpipe.contract import custom, formats, limits, types
+from dpipe.contract.plan import Column, Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from open_data_contract_standard.model import SchemaProperty
 
     from dpipe.contract.findings import Report
     from dpipe.contract.source import DocumentPath
+    from dpipe.contract.types import Type
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 NAME_HINT = "use a-z, 0-9 and `_`, begin with a letter, and stay within 63 characters"
 
-_KINDS: dict[str, Kind] = {"number": "float64", "string": "string", "boolean": "boolean", "date": "date"}
-_INTEGERS: dict[str, Kind] = {"i8": "int32", "i16": "int32", "i32": "int32", "i64": "int64"}
-_INSTEAD = {
-    "time": "use `string` with a `pattern`",
-    "object": "give each of its fields a column",
-    "array": "give its items a dataset of their own",
-    "map": "give each key a column",
-    "vector": "keep it out of the contract",
-}
-_DECIMAL = re.compile(r"\s*(decimal|dec|numeric|number|bignumeric)\b", re.IGNORECASE)
-
 
 @dataclass(frozen=True)
 class Compiled:
-    """A column with what its property says beyond the plan: custom properties and its place."""
+    """A column with what its property says beyond the plan: its exact type, custom properties and its place."""
 
     column: Column
+    type: Type
     custom: dict[str, Any]
     definition: SchemaProperty
     at: DocumentPath
@@ -60,81 +52,98 @@ def compile_column(report: Report, definition: SchemaProperty, at: DocumentPath)
     """One property's column, or `None` when its type is not one that dpipe has."""
     name = check_name(report, definition.name, at, "column")
     extra = custom.values(report, definition.customProperties, at, "column")
-    _unsupported(report, definition, at)
-    typed = _kind(report, definition, at)
+    typed = types.column_type(report, definition, at)
     if typed is None:
         return None
-    kind, width = typed
+    column = _column(report, definition, typed, name, extra.get("dpipe.formats"), at)
+    return Compiled(column, typed, extra, definition, at)
+
+
+def _column(
+    report: Report,
+    definition: SchemaProperty,
+    typed: Type,
+    name: str,
+    spellings: list[str] | None,
+    at: DocumentPath,
+) -> Column:
+    _unsupported(report, definition, typed, at)
     options = definition.logicalTypeOptions or {}
     options_at = (*at, "logicalTypeOptions")
     limits.check_names(report, definition.logicalType or "", options, options_at)
-    rules = limits.rules(report, kind, width, options, options_at)
-    rules += _enum(report, definition, kind, at)
-    column = Column(
+    rules = limits.rules(report, typed, options, options_at)
+    rules += _enum(report, definition, typed, at)
+    return Column(
         name=name,
-        kind=kind,
+        kind=typed.kind,
         required=bool(definition.required),
         rules=tuple(rules),
-        formats=_formats(report, kind, options.get("format"), extra.get("dpipe.formats"), at),
+        formats=_formats(report, typed, options.get("format"), spellings, at),
         description=" ".join((definition.description or "").split()),
+        precision=typed.precision,
+        scale=typed.scale,
+        default_offset=typed.default_offset,
+        fields=tuple(_parts(report, definition, typed, at)),
     )
-    return Compiled(column, extra, definition, at)
 
 
-def _kind(report: Report, definition: SchemaProperty, at: DocumentPath) -> tuple[Kind, str | None] | None:
-    """The plan's type, with `int8` or `int16` for integers that are narrower than they are stored."""
-    logical = definition.logicalType
-    options = definition.logicalTypeOptions or {}
-    if logical is None:
-        report.error(
-            at, f"`{definition.name}` has no `logicalType`", f"write one of {listed(limits.ENFORCED)}"
-        )
-        return None
-    if logical not in limits.ENFORCED:
-        message = (
-            f"dpipe doesn't read the type `{logical}` yet" if logical in _INSTEAD else f"no type `{logical}`"
-        )
-        hint = _INSTEAD.get(logical, f"write one of {listed(limits.ENFORCED)}")
-        report.error((*at, "logicalType"), message, hint)
-        return None
-    form = options.get("format")
-    form_at = (*at, "logicalTypeOptions", "format")
-    if logical == "integer":
-        if form is not None and (not isinstance(form, str) or form not in _INTEGERS):
-            unsigned = isinstance(form, str) and form.startswith("u")
-            report.error(
-                form_at,
-                f"no integer of the format `{form}`",
-                f"write `format: i64`{' and `minimum: 0`' if unsigned else ''}; known: {listed(_INTEGERS)}",
-            )
-            return None
-        return _INTEGERS[form or "i64"], {"i8": "int8", "i16": "int16"}.get(form or "")
-    if logical == "number":
-        if form not in {None, "f64"}:
-            report.error(
-                form_at, f"no number of the format `{form}`", "write `format: f64`; numbers have 64 bits"
-            )
-        if definition.physicalType and _DECIMAL.match(definition.physicalType):
-            report.error(
-                (*at, "physicalType"),
-                f"`{definition.physicalType}` is exact, and dpipe's numbers are floating-point",
-                "use an `integer` of the smallest unit (cents), or write `physicalType: DOUBLE`",
-            )
-    if logical == "timestamp":
-        zone = options.get("timezone", False)
-        if not isinstance(zone, bool):
-            report.error(
-                (*at, "logicalTypeOptions", "timezone"), "`timezone` is not a boolean", "write `true`"
-            )
-        return ("timestamp" if zone is True else "timestamp_ntz"), None
-    return _KINDS[logical], None
+def _parts(report: Report, definition: SchemaProperty, typed: Type, at: DocumentPath) -> Iterator[Column]:
+    """What is in a nested column: the properties of an object, the item of an array."""
+    if typed.kind == "list":
+        if definition.items is None:
+            report.error(at, "an array without `items`", "say what its items are: `items: {logicalType: …}`")
+        else:
+            yield from _part(report, definition.items, "element", (*at, "items"))
+    if typed.kind != "struct":
+        return
+    parts = definition.properties or []
+    if not parts:
+        report.error(at, "an object without properties", "list them under `properties`")
+    asked = (definition.logicalTypeOptions or {}).get("required") or []
+    where = (*at, "logicalTypeOptions", "required")
+    if not isinstance(asked, list):
+        report.error(where, "`required` is not a list", "write the names of properties as `[…]`")
+        asked = []
+    names = [part.name for part in parts]
+    for index, name in enumerate(asked):
+        if name not in names:
+            report.error((*where, index), f"no property `{name}`", "name one of the object's properties")
+    for index, part in enumerate(parts):
+        here = (*at, "properties", index)
+        if part.name in names[:index]:
+            report.error((*here, "name"), f"property `{part.name}` is there twice", "keep one of the two")
+        name = check_name(report, part.name, here, "property")
+        for column in _part(report, part, name, here):
+            yield replace(column, required=column.required or part.name in asked)
 
 
-def _unsupported(report: Report, definition: SchemaProperty, at: DocumentPath) -> None:
+def _part(report: Report, definition: SchemaProperty, name: str, at: DocumentPath) -> Iterator[Column]:
+    """A property or an item; nothing after a finding about its type."""
+    for key in (
+        "primaryKey",
+        "primaryKeyPosition",
+        "partitioned",
+        "partitionKeyPosition",
+        "unique",
+        "quality",
+    ):
+        if getattr(definition, key) not in (None, False, -1, []):
+            report.error((*at, key), f"`{key}` of a part of a column", "only whole columns have it", key=True)
+    extra = custom.values(report, definition.customProperties, at, "part")
+    typed = types.column_type(report, definition, at)
+    if typed is not None:
+        yield _column(report, definition, typed, name, extra.get("dpipe.formats"), at)
+
+
+def _unsupported(report: Report, definition: SchemaProperty, typed: Type, at: DocumentPath) -> None:
     """Keys that promise something which nothing keeps."""
     for key, given, hint in (
-        ("properties", definition.properties, "give each field a column"),
-        ("items", definition.items, "give the items a dataset of their own"),
+        (
+            "properties",
+            definition.properties if typed.kind != "struct" else None,
+            "write `logicalType: object`",
+        ),
+        ("items", definition.items if typed.kind != "list" else None, "write `logicalType: array`"),
         ("map", definition.map, "give each key a column"),
         (
             "relationships",
@@ -144,7 +153,8 @@ def _unsupported(report: Report, definition: SchemaProperty, at: DocumentPath) -
         ("encryptedName", definition.encryptedName, "encrypt before ingest, and leave it out here"),
     ):
         if given is not None:
-            report.error((*at, key), f"nothing enforces `{key}` yet", hint, key=True)
+            message = f"nothing enforces `{key}` of a {definition.logicalType}"
+            report.error((*at, key), message, hint, key=True)
     if definition.semanticType not in {None, "column"}:
         report.error((*at, "semanticType"), "only columns are stored", "compute measures in `transform/`")
     if definition.physicalName not in {None, definition.name}:
@@ -153,7 +163,7 @@ def _unsupported(report: Report, definition: SchemaProperty, at: DocumentPath) -
         )
 
 
-def _enum(report: Report, definition: SchemaProperty, kind: Kind, at: DocumentPath) -> list[Rule]:
+def _enum(report: Report, definition: SchemaProperty, typed: Type, at: DocumentPath) -> list[Rule]:
     """ODCS 3.2's `enum`; under 3.1 the quality rule `invalidValues` says the same."""
     if definition.enum is None:
         return []
@@ -162,25 +172,28 @@ def _enum(report: Report, definition: SchemaProperty, kind: Kind, at: DocumentPa
         report.error(here, "an `enum` without values", "list them as `- value: …`")
         return []
     places = [(*here, index, "value") for index in range(len(definition.enum))]
-    rule = limits.enumeration(report, kind, [item.value for item in definition.enum], places)
+    rule = limits.enumeration(report, typed, [item.value for item in definition.enum], places)
     return [rule] if rule else []
 
 
 def _formats(
     report: Report,
-    kind: Kind,
+    typed: Type,
     odcs: object,
     extra: list[str] | None,
     at: DocumentPath,
 ) -> tuple[str, ...]:
     """Accepted spellings: ODCS's `format`, then `dpipe.formats`."""
-    if kind not in {"date", "timestamp", "timestamp_ntz"}:
+    if not typed.is_dated:
         if extra:
             where = custom.place(report, at, "dpipe.formats")
-            report.error(where, f"`dpipe.formats` on a {kind}", "only dates and timestamps have it")
+            report.error(where, f"`dpipe.formats` on a {typed.name}", "only dates and timestamps have it")
         return ()
     result: list[str] = []
     where = (*at, "logicalTypeOptions", "format")
+    kind: str = typed.kind
+    if typed.default_offset:
+        kind = "timestamp_any" if typed.default_offset.overridable else "timestamp_ntz"
     try:
         if odcs is not None:
             result.append(formats.from_java(str(odcs)))
@@ -190,5 +203,5 @@ def _formats(
             formats.check(text, kind)
             result.append(text)
     except formats.FormatError as error:
-        report.error(where, f"format of a {kind}: {error}", error.hint)
+        report.error(where, f"format of a {typed.name}: {error}", error.hint)
     return tuple(dict.fromkeys(result))

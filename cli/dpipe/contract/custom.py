@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dpipe.contract.findings import Report
     from dpipe.contract.source import DocumentPath
 
-Level = Literal["dataset", "column"]
+Level = Literal["dataset", "column", "part"]
 
 PREFIX = "dpipe."
 MAX_TOKENS = 100
@@ -93,7 +93,7 @@ KNOWN: dict[str, Known] = {
         "how a partition's value is made from this partitioned column's; default `identity`",
     ),
     "dpipe.formats": Known(
-        ("column",),
+        ("column", "part"),
         "a list of different texts",
         _is_texts,
         "spellings of a date or timestamp in `strftime` letters, taken instead of ISO 8601",
@@ -152,9 +152,23 @@ def check_elsewhere(report: Report, value: Any, at: DocumentPath = ()) -> None: 
 
 def _is_read(at: DocumentPath) -> bool:
     match at:
-        case ("schema", int()) | ("schema", int(), "properties", int()):
+        case ("schema", int()):
             return True
+        case ("schema", int(), "properties", int(), *inner):
+            return _is_part(tuple(inner))
     return False
+
+
+def _is_part(inner: DocumentPath) -> bool:
+    """Whether a path leads from a column to itself, a property in it or an item."""
+    while inner:
+        if inner[0] == "items":
+            inner = inner[1:]
+        elif inner[0] == "properties" and len(inner) > 1:
+            inner = inner[2:]
+        else:
+            return False
+    return True
 
 
 def _report_unread(report: Report, items: list[Any], at: DocumentPath) -> None:

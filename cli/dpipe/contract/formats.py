@@ -80,7 +80,10 @@ def from_java(text: str) -> str:
 
 
 def check(text: str, kind: str) -> None:
-    """Raise `FormatError` unless the format spells every part of one value of the kind, once."""
+    """Raise `FormatError` unless the format spells every part of one value of the kind, once.
+
+    The kind `timestamp_any` is a timestamp that may leave its zone out.
+    """
     letters = [found for found in _LETTER.findall(text) if found != "%%"]
     for letter in letters:
         if letter not in LETTERS:
@@ -89,7 +92,11 @@ def check(text: str, kind: str) -> None:
     twice = [part for part, count in parts.items() if count > 1]
     if twice:
         raise FormatError(f"the {twice[0]} is there twice", "name each part once")
-    if not set(parts) >= _DATE:
+    if kind == "time" and set(parts) & (_DATE | {"zone"}):
+        raise FormatError(
+            "a time of day has no date and no zone", "leave them out, or use `logicalType: timestamp`"
+        )
+    if kind != "time" and not set(parts) >= _DATE:
         raise FormatError("no whole date", "use `%Y`, `%m` and `%d`")
     if kind == "date":
         if set(parts) - _DATE:

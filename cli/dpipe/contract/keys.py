@@ -22,6 +22,7 @@ _DATED: dict[Kind, frozenset[Transform]] = {
     "timestamp_ntz": frozenset({"identity", "year", "month", "day", "hour"}),
 }
 _PLAIN: frozenset[Transform] = frozenset({"identity"})
+_NEVER: frozenset[Kind] = frozenset({"float64", "decimal", "time", "struct", "list"})
 
 
 def primary_key(report: Report, columns: Sequence[Compiled]) -> tuple[str, ...]:
@@ -39,6 +40,13 @@ def primary_key(report: Report, columns: Sequence[Compiled]) -> tuple[str, ...]:
                 (*item.at, "primaryKey"),
                 f"key column `{item.column.name}` may be null",
                 "add `required: true`",
+                key=True,
+            )
+        if item.column.fields:
+            report.error(
+                (*item.at, "primaryKey"),
+                f"key column `{item.column.name}` is nested",
+                "use a column of a single value",
                 key=True,
             )
         if item.column.kind == "float64":
@@ -79,10 +87,10 @@ def partition(
         field = PartitionField(
             column.name, transform, column.name if transform == "identity" else f"{column.name}_{transform}"
         )
-        if transform not in _DATED.get(column.kind, _PLAIN) or column.kind == "float64":
+        if transform not in _DATED.get(column.kind, _PLAIN) or column.kind in _NEVER:
             report.error(
                 (*item.at, "partitioned"),
-                f"no {transform} partition of a {column.kind}",
+                f"no {transform} partition of a {column.type_name}",
                 _instead(column.kind),
                 key=True,
             )
@@ -112,7 +120,7 @@ def partition(
 
 
 def _instead(kind: Kind) -> str:
-    if kind == "float64":
+    if kind in _NEVER:
         return "partition by another column"
     return f"use one of {', '.join(sorted(_DATED.get(kind, _PLAIN)))}"
 

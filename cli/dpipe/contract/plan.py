@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-Kind = Literal["int32", "int64", "float64", "boolean", "string", "date", "timestamp", "timestamp_ntz"]
+Kind = Literal[
+    "int32",
+    "int64",
+    "float64",
+    "decimal",
+    "boolean",
+    "string",
+    "date",
+    "timestamp",
+    "timestamp_ntz",
+    "time",
+    "struct",
+    "list",
+]
 RuleName = Literal[
     "minimum",
     "maximum",
     "exclusiveMinimum",
     "exclusiveMaximum",
+    "multipleOf",
+    "format",
     "minLength",
     "maxLength",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
     "pattern",
     "enum",
 ]
 Transform = Literal["identity", "year", "month", "day", "hour"]
 UnknownFields = Literal["ignore", "reject"]
 
+LIMITS: tuple[RuleName, ...] = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 MAX_RECORD_BYTES = 16 << 20
+MAX_PRECISION = 38
 PROVENANCE = ("_dpipe_batch_id", "_dpipe_record_no", "_dpipe_contract")
 
 
@@ -31,31 +52,54 @@ PROVENANCE = ("_dpipe_batch_id", "_dpipe_record_no", "_dpipe_contract")
 class Rule:
     """A rule on one column's values; nulls pass.
 
-    `value` is a float for limits, an int for lengths, text for a pattern (searched, not anchored) and a tuple
-    of texts for an enumeration.
+    `value` is a float for limits, a `Decimal` for those of decimals and for multiples, ISO 8601 text for those of
+    dates and times, an int for lengths, text for a pattern (searched, not anchored) and a format's name, and a
+    tuple of texts for an enumeration.
     """
 
     rule: RuleName
-    value: float | int | str | tuple[str, ...]
+    value: float | int | Decimal | str | tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The kernel's form of the rule."""
         if isinstance(self.value, tuple):
             return {"rule": self.rule, "values": list(self.value)}
-        return {"rule": self.rule, "value": self.value}
+        if self.rule == "uniqueItems":
+            return {"rule": self.rule}
+        value = f"{self.value:f}" if isinstance(self.value, Decimal) else self.value
+        return {"rule": self.rule, "value": value}
 
     def describe(self) -> str:
         """The rule in a few words."""
         if isinstance(self.value, tuple):
             return f"one of {', '.join(self.value)}"
-        if isinstance(self.value, str):
+        if self.rule == "uniqueItems":
+            return "no item twice"
+        if self.rule == "pattern":
             return f"matches {self.value}"
+        if isinstance(self.value, str):
+            return f"{self.rule} {self.value}"
+        if isinstance(self.value, Decimal):
+            return f"{self.rule} {self.value:f}"
         return f"{self.rule} {self.value:.17g}"
 
 
 @dataclass(frozen=True)
+class DefaultOffset:
+    """A zone as minutes east of UTC; `overridable` when a value may name one of its own."""
+
+    minutes: int
+    overridable: bool
+
+
+@dataclass(frozen=True)
 class Column:
-    """A column and what must hold of its values; `formats` are `strftime` spellings, none means ISO 8601."""
+    """A column and what must hold of its values.
+
+    `formats` are `strftime` spellings, none means ISO 8601. Decimals have a `precision`, their digits in all,
+    and a `scale`, those after the point. `default_offset` is the zone of timestamps that don't say theirs.
+    `fields` are an object's, or the one item of an array, which is called `element`.
+    """
 
     name: str
     kind: Kind
@@ -63,6 +107,46 @@ class Column:
     rules: tuple[Rule, ...] = ()
     formats: tuple[str, ...] = ()
     description: str = ""
+    precision: int = 0
+    scale: int = 0
+    default_offset: DefaultOffset | None = None
+    fields: tuple[Column, ...] = ()
+
+    @property
+    def type_name(self) -> str:
+        """The type for people: `decimal(10,2)`, `list<struct<price: float64>>`."""
+        if self.kind == "list":
+            return f"list<{self.fields[0].type_name}>"
+        if self.kind == "struct":
+            return f"struct<{', '.join(f'{field.name}: {field.type_name}' for field in self.fields)}>"
+        return self._plain_type
+
+    @property
+    def _plain_type(self) -> str:
+        return f"decimal({self.precision},{self.scale})" if self.kind == "decimal" else self.kind
+
+    def inner_paths(self, path: str) -> Iterator[str]:
+        """The paths of all that is in the column, as Iceberg has them: `items.element.price`."""
+        for part in self.fields:
+            yield f"{path}.{part.name}"
+            yield from part.inner_paths(f"{path}.{part.name}")
+
+    def to_json(self, ids: Mapping[str, int], path: str) -> dict[str, Any]:
+        """The kernel's form of the column, with the field ids of itself and of what is in it by their paths."""
+        document: dict[str, Any] = {
+            "name": self.name,
+            "field_id": ids[path],
+            "type": self._plain_type,
+            "required": self.required,
+            "rules": [rule.to_json() for rule in self.rules],
+            "formats": list(self.formats),
+        }
+        if self.default_offset:
+            offset = self.default_offset
+            document["default_offset"] = {"minutes": offset.minutes, "overridable": offset.overridable}
+        if self.fields:
+            document["fields"] = [part.to_json(ids, f"{path}.{part.name}") for part in self.fields]
+        return document
 
 
 @dataclass(frozen=True)
@@ -97,27 +181,23 @@ class Plan:
     csv: CsvOptions = field(default_factory=CsvOptions)
     max_record_bytes: int = MAX_RECORD_BYTES
 
+    def field_ids(self) -> dict[str, int]:
+        """Ids for a new table by path: the columns from 1, the provenance, then what is in nested columns."""
+        names = [*(column.name for column in self.columns), *PROVENANCE]
+        inner = [path for column in self.columns for path in column.inner_paths(column.name)]
+        return {path: number for number, path in enumerate([*names, *inner], start=1)}
+
     def to_json(self, field_ids: Mapping[str, int] | None = None) -> str:
         """The plan as the kernel reads it.
 
-        `field_ids` are the Iceberg table's, by column name; without them columns are numbered from 1. When
-        they name the provenance columns too, those ids go along.
+        `field_ids` are the Iceberg table's, by path; without them they are those of a new table. When they name
+        the provenance columns too, those ids go along.
         """
-        ids = field_ids or {column.name: number for number, column in enumerate(self.columns, start=1)}
+        ids = field_ids or self.field_ids()
         document: dict[str, Any] = {
             "dataset": self.dataset,
             "contract": self.contract,
-            "columns": [
-                {
-                    "name": column.name,
-                    "field_id": ids[column.name],
-                    "type": column.kind,
-                    "required": column.required,
-                    "rules": [rule.to_json() for rule in column.rules],
-                    "formats": list(column.formats),
-                }
-                for column in self.columns
-            ],
+            "columns": [column.to_json(ids, column.name) for column in self.columns],
             "key": list(self.key),
             "partition": [
                 {"column": part.column, "transform": part.transform, "name": part.name}
@@ -132,6 +212,6 @@ class Plan:
             },
             "max_record_bytes": self.max_record_bytes,
         }
-        if all(name in ids for name in PROVENANCE):
+        if field_ids and all(name in ids for name in PROVENANCE):
             document["provenance_ids"] = [ids[name] for name in PROVENANCE]
         return json.dumps(document, ensure_ascii=False)

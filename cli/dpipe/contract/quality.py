@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -123,7 +124,9 @@ def _membership(column: str, test: str, values: Sequence[Value]) -> list[str]:
     return [f"{column} {test} ({', '.join(present)})"] if present else []
 
 
-def _literal(value: str | int) -> str:
+def _literal(value: str | int | Decimal) -> str:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if isinstance(value, int):
         return str(value)
     doubled = value.replace("'", "''")

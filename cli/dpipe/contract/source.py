@@ -10,6 +10,7 @@ import io
 import math
 import re
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
@@ -187,15 +188,24 @@ def _scalar(node: Node) -> Any:  # noqa: ANN401 - any YAML scalar
         raise _Refused(
             node.start_mark,
             f"`{text[:40]}` reads differently elsewhere",
-            "write a plain decimal number, or quote it",
+            "write a plain decimal number of at most 15 digits, or quote it",
         )
     raise _unknown_tag(node)
 
 
 def _finite(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        value = float(text)
     except ValueError:
+        return False
+    return math.isfinite(value) and _is_kept(text, value)
+
+
+def _is_kept(text: str, value: float) -> bool:
+    """Whether a 64-bit float holds every digit that is written: its shortest spelling is the same number."""
+    try:
+        return Decimal(text) == Decimal(repr(value))
+    except InvalidOperation:
         return False
 
 

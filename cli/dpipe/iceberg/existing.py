@@ -7,11 +7,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import ArrowScan
 
 from dpipe.errors import DpipeError
 from dpipe.iceberg import filters
-from dpipe.iceberg.schema import ARROW_TYPES, BATCH_ID, RECORD_NO
+from dpipe.iceberg.schema import BATCH_ID, RECORD_NO, arrow_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -34,8 +35,10 @@ def existing_rows(table: Table, plan: Plan) -> Callable[[dict[str, Any]], pa.Rec
     """
     snapshot = table.current_snapshot()
     names = [column.name for column in plan.columns] + [BATCH_ID, RECORD_NO]
-    types = [ARROW_TYPES[column.kind] for column in plan.columns] + [pa.string(), pa.int64()]
+    types = [arrow_type(column) for column in plan.columns] + [pa.string(), pa.int64()]
     schema = pa.schema([pa.field(name, kind) for name, kind in zip(names, types, strict=True)])
+
+    is_nested = any(column.fields for column in plan.columns)
 
     @cache
     def files() -> dict[Partition, list[FileScanTask]]:
@@ -45,9 +48,8 @@ def existing_rows(table: Table, plan: Plan) -> Callable[[dict[str, Any]], pa.Rec
         if snapshot is None:
             return None
         tasks = files().get(_partition(partition), [])
-        scan = ArrowScan(table.metadata, table.io, table.schema().select(*names), filters.everything())
         try:
-            rows = scan.to_table(tasks)
+            rows = _read(table, tasks, names) if is_nested else _scan(table, tasks, names)
         except (OSError, pa.ArrowException) as error:
             raise DpipeError(
                 f"rows of `{'.'.join(table.name())}` can't be read: {error}",
@@ -56,6 +58,20 @@ def existing_rows(table: Table, plan: Plan) -> Callable[[dict[str, Any]], pa.Rec
         return rows.select(names).cast(schema).to_reader()
 
     return read
+
+
+def _scan(table: Table, tasks: list[FileScanTask], names: list[str]) -> pa.Table:
+    scan = ArrowScan(table.metadata, table.io, table.schema().select(*names), filters.everything())
+    return scan.to_table(tasks)
+
+
+def _read(table: Table, tasks: list[FileScanTask], names: list[str]) -> pa.Table:
+    """The files as they are: pyiceberg 0.12 reads an array that is null as an empty one."""
+    parts = []
+    for task in tasks:
+        with table.io.new_input(task.file.file_path).open() as stream:
+            parts.append(pq.read_table(stream, columns=names))
+    return pa.concat_tables(parts) if parts else table.schema().select(*names).as_arrow().empty_table()
 
 
 def _files_by_partition(table: Table, snapshot_id: int | None) -> dict[Partition, list[FileScanTask]]:

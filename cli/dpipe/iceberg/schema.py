@@ -19,6 +19,7 @@ from pyiceberg.types import (
     BinaryType,
     BooleanType,
     DateType,
+    DecimalType,
     DoubleType,
     IcebergType,
     IntegerType,
@@ -29,14 +30,17 @@ from pyiceberg.types import (
     StructType,
     TimestampType,
     TimestamptzType,
+    TimeType,
 )
 
 from dpipe.contract import plan as plans
 
 if TYPE_CHECKING:
-    from dpipe.contract import Plan
+    from collections.abc import Mapping
 
-TYPES: dict[str, IcebergType] = {
+    from dpipe.contract import Column, Plan
+
+_TYPES: dict[str, IcebergType] = {
     "int32": IntegerType(),
     "int64": LongType(),
     "float64": DoubleType(),
@@ -45,8 +49,9 @@ TYPES: dict[str, IcebergType] = {
     "date": DateType(),
     "timestamp": TimestamptzType(),
     "timestamp_ntz": TimestampType(),
+    "time": TimeType(),
 }
-ARROW_TYPES: dict[str, pa.DataType] = {
+_ARROW_TYPES: dict[str, pa.DataType] = {
     "int32": pa.int32(),
     "int64": pa.int64(),
     "float64": pa.float64(),
@@ -55,6 +60,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "date": pa.date32(),
     "timestamp": pa.timestamp("us", "UTC"),
     "timestamp_ntz": pa.timestamp("us"),
+    "time": pa.time64("us"),
 }
 TRANSFORMS: dict[str, Transform] = {  # type: ignore[type-arg]
     "identity": IdentityTransform(),
@@ -73,23 +79,48 @@ PROVENANCE: tuple[tuple[str, IcebergType, str], ...] = (
 )
 
 
+def iceberg_type(column: Column, ids: Mapping[str, int], path: str) -> IcebergType:
+    """The type that a column has in its table; `ids` are those of what is in it by path."""
+    if column.kind == "struct":
+        fields = (_field(part, ids, f"{path}.{part.name}") for part in column.fields)
+        return StructType(*fields)
+    if column.kind == "list":
+        (item,) = column.fields
+        inner = f"{path}.{item.name}"
+        return ListType(ids[inner], iceberg_type(item, ids, inner), element_required=item.required)
+    if column.kind == "decimal":
+        return DecimalType(column.precision, column.scale)
+    return _TYPES[column.kind]
+
+
+def arrow_type(column: Column) -> pa.DataType:
+    """The type that a column has in Arrow."""
+    if column.kind in {"struct", "list"}:
+        fields = [pa.field(part.name, arrow_type(part), not part.required) for part in column.fields]
+        return pa.struct(fields) if column.kind == "struct" else pa.list_(fields[0])
+    if column.kind == "decimal":
+        return pa.decimal128(column.precision, column.scale)
+    return _ARROW_TYPES[column.kind]
+
+
 def raw_schema(plan: Plan) -> Schema:
-    """The plan's columns, then the provenance columns; ids 1..n in that order."""
-    columns = [
-        NestedField(
-            field_id,
-            column.name,
-            TYPES[column.kind],
-            required=column.required,
-            doc=column.description or None,
-        )
-        for field_id, column in enumerate(plan.columns, start=1)
-    ]
+    """The plan's columns, then the provenance columns; ids 1..n in that order, and then what is in columns."""
+    ids = plan.field_ids()
+    columns = [_field(column, ids, column.name) for column in plan.columns]
     provenance = [
-        NestedField(field_id, name, kind, required=True, doc=doc)
-        for field_id, (name, kind, doc) in enumerate(PROVENANCE, start=len(columns) + 1)
+        NestedField(ids[name], name, kind, required=True, doc=doc) for name, kind, doc in PROVENANCE
     ]
     return Schema(*columns, *provenance)
+
+
+def _field(column: Column, ids: Mapping[str, int], path: str) -> NestedField:
+    return NestedField(
+        ids[path],
+        column.name,
+        iceberg_type(column, ids, path),
+        required=column.required,
+        doc=column.description or None,
+    )
 
 
 def raw_partition_spec(plan: Plan, schema: Schema) -> PartitionSpec:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.io import load_file_io
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec
+from pyiceberg.schema import index_by_name
 from pyiceberg.serializers import ToOutputFile
 from pyiceberg.table.metadata import TableMetadataV2
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
@@ -68,8 +69,8 @@ def load(catalog: Catalog, name: Name) -> Table | None:
 
 
 def field_ids(table: Table) -> dict[str, int]:
-    """The ids of the table's top-level fields by name."""
-    return {field.name: field.field_id for field in table.schema().fields}
+    """The ids of the table's fields by path: `items`, `items.element.price`."""
+    return index_by_name(table.schema())
 
 
 def _ensure(catalog: Catalog, name: Name, schema: Schema, spec: PartitionSpec) -> Table:

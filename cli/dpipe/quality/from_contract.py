@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from dpipe.contract.plan import PROVENANCE
+from dpipe.contract.plan import MAX_PRECISION, PROVENANCE
 from dpipe.contract.quality import quoted
+from dpipe.contract.types import DATED
+from dpipe.quality import text_formats
 from dpipe.quality.model import UNEXPECTED_ROWS, Check, Suite
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 # Where a row came from: unique in the table, and so the ids of its failing rows.
 ROW_IDS = PROVENANCE[:2]
 
-DUCKDB_TYPES: dict[Kind, str] = {
+_DUCKDB_TYPES: dict[Kind, str] = {
     "int32": "INTEGER",
     "int64": "BIGINT",
     "float64": "DOUBLE",
@@ -34,6 +37,7 @@ DUCKDB_TYPES: dict[Kind, str] = {
     "date": "DATE",
     "timestamp": "TIMESTAMP WITH TIME ZONE",
     "timestamp_ntz": "TIMESTAMP",
+    "time": "TIME",
 }
 
 _NOT_NULL = "expect_column_values_to_not_be_null"
@@ -49,6 +53,7 @@ _LIMITS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "minLength": (_LENGTHS, "min_value", {}),
     "maxLength": (_LENGTHS, "max_value", {}),
 }
+_OPERATORS = {"minimum": ">=", "maximum": "<=", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
 _COMPARISONS = {
     "mustBe": "= {0!r}",
     "mustNotBe": "<> {0!r}",
@@ -59,6 +64,18 @@ _COMPARISONS = {
     "mustBeBetween": "> {0!r} and value < {1!r}",
     "mustNotBeBetween": "<= {0!r} or value >= {1!r}",
 }
+
+
+def duckdb_type(column: Column) -> str:
+    """The type that a column has in DuckDB."""
+    if column.kind == "list":
+        return f"{duckdb_type(column.fields[0])}[]"
+    if column.kind == "struct":
+        fields = ", ".join(f"{quoted(part.name)} {duckdb_type(part)}" for part in column.fields)
+        return f"STRUCT({fields})"
+    if column.kind == "decimal":
+        return f"DECIMAL({column.precision},{column.scale})"
+    return _DUCKDB_TYPES[column.kind]
 
 
 def contract_suite(contract: Contract, source: str) -> Suite:
@@ -88,6 +105,14 @@ def rule_check(column: Column, rule: Rule, table: str) -> Check:
     """The one check that says what a rule on a column's values says; nulls pass, as in the kernel."""
     if rule.rule == "pattern":
         return _pattern_check(column, str(rule.value), table)
+    if column.kind == "list":
+        return _sql_check(column, rule, table, _items(column, rule))
+    if rule.rule == "format":
+        return _sql_check(column, rule, table, text_formats.condition(quoted(column.name), str(rule.value)))
+    if rule.rule == "multipleOf":
+        return _sql_check(column, rule, table, _is_multiple(column, Decimal(str(rule.value))))
+    if column.kind == "decimal" or column.kind in DATED:
+        return _sql_check(column, rule, table, _comparison(column, rule))
     arguments: dict[str, Any] = {"column": column.name}
     if isinstance(rule.value, tuple):
         expectation = _IN_SET
@@ -124,13 +149,57 @@ def _number(value: float) -> float | int:
 
 def _type_check(column: Column, table: str) -> Check:
     """The exact type as DuckDB names it; Great Expectations can't tell timestamps with and without a zone."""
-    expected = _literal(DUCKDB_TYPES[column.kind])
+    # DuckDB quotes the names of fields in its own way.
+    nested = f"typeof(cast(null as {duckdb_type(column)}))"
+    expected = nested if column.fields else _literal(duckdb_type(column))
     sql = (
         f"select column_name, column_type, {expected} as expected_type from (describe {table}) "  # noqa: S608
         f"where column_name = {_literal(column.name)} and column_type <> {expected}"
     )
-    description = f"is of type {column.kind}"
+    description = f"is of type {column.type_name}"
     return Check("type", UNEXPECTED_ROWS, {"sql": sql}, column.name, "error", description, of_rows=False)
+
+
+def _sql_check(column: Column, rule: Rule, table: str, condition: str) -> Check:
+    """A condition in SQL, for what Great Expectations can't compare exactly; a null passes."""
+    name, ids = quoted(column.name), ", ".join(quoted(name) for name in ROW_IDS)
+    sql = f"select {ids}, {name} from {table} where not ({condition})"  # noqa: S608
+    return Check(rule.rule, UNEXPECTED_ROWS, {"sql": sql}, column.name, description=rule.describe())
+
+
+def _comparison(column: Column, rule: Rule) -> str:
+    """A limit or an enumeration of exact or dated values."""
+    name = quoted(column.name)
+    if isinstance(rule.value, tuple):
+        return f"{name} in ({', '.join(_decimal(Decimal(text)) for text in rule.value)})"
+    if column.kind == "decimal":
+        return f"{name} {_OPERATORS[rule.rule]} {_decimal(Decimal(rule.value))}"
+    return f"{name} {_OPERATORS[rule.rule]} cast({_literal(str(rule.value))} as {duckdb_type(column)})"
+
+
+def _items(column: Column, rule: Rule) -> str:
+    """A rule on an array's items; nulls among them are items too."""
+    name = quoted(column.name)
+    if rule.rule == "uniqueItems":
+        nulls = f"len({name}) - list_count({name})"
+        return f"len(list_distinct({name})) = list_count({name}) and {nulls} <= 1"
+    return f"len({name}) {'>=' if rule.rule == 'minItems' else '<='} {rule.value}"
+
+
+def _is_multiple(column: Column, step: Decimal) -> str:
+    """Whether a number is a multiple; a floating-point one by its shortest spelling, where a decimal holds that."""
+    name = quoted(column.name)
+    if column.kind == "float64":
+        name = f"try_cast(cast({name} as varchar) as decimal({MAX_PRECISION},18))"
+    return f"{name} % {_decimal(step)} = 0"
+
+
+def _decimal(value: Decimal) -> str:
+    """An exact literal; a bare `0.5` or a long one might be read as a floating-point number."""
+    digits, exponent = value.as_tuple().digits, int(value.as_tuple().exponent)
+    scale = max(-exponent, 0)
+    precision = min(max(len(digits) + max(exponent, 0), scale + 1), MAX_PRECISION)
+    return f"cast('{value:f}' as decimal({precision},{min(scale, precision)}))"
 
 
 def _pattern_check(column: Column, pattern: str, table: str) -> Check:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from duckdb import ColumnExpression, ConstantExpression
 
 from dpipe.errors import DpipeError
-from dpipe.iceberg.schema import ARROW_TYPES, BATCH_ID
+from dpipe.iceberg.schema import BATCH_ID, arrow_type
 from dpipe.state import QualityResult
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _rows(
     if paths:
         # The folders are named after partition values, which must not turn into columns.
         return connection.read_parquet(list(paths), hive_partitioning=False)
-    columns = [pa.field(column.name, ARROW_TYPES[column.kind]) for column in contract.plan.columns]
+    columns = [pa.field(column.name, arrow_type(column)) for column in contract.plan.columns]
     return connection.from_arrow(pa.schema([*columns, pa.field(BATCH_ID, pa.string())]).empty_table())
 
 

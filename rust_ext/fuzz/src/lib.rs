@@ -10,7 +10,7 @@ use dpipe_kernel::{
     cell::{Row, Violation},
     check::{Checked, Checker},
     chunk::{Chunk, Framing},
-    csv, json,
+    csv, json, nested,
     parse::{self, Compiled, Dialect, Parsed, Place},
     plan::{Plan, UnknownFields},
     read::{Compression, Format, Source, lines, open},
@@ -35,7 +35,7 @@ impl Setting {
         let (&[options, cut], content) = input.split_first_chunk::<2>()?;
         let mut plan = Plan::from_json(PLAN).expect("the plan is one");
         // Plans of few columns let short inputs reach whole records.
-        plan.columns.truncate([13, 2, 1, 5][usize::from(options & 3)]);
+        plan.columns.truncate([17, 2, 1, 5][usize::from(options & 3)]);
         plan.unknown_fields = [UnknownFields::Ignore, UnknownFields::Reject][usize::from(options >> 2 & 1)];
         plan.max_record_bytes = [1 << 20, 64][usize::from(options >> 3 & 1)];
         plan.csv.header = options >> 4 & 1 == 0;
@@ -173,7 +173,7 @@ impl<'p> General<'p> {
         rows: &mut Rows,
     ) -> Vec<(Option<usize>, &'static str)> {
         let Ok(text) = std::str::from_utf8(record) else { return vec![(None, "utf8")] };
-        let (mut row, mut unknown) = (Row::new(), unknown_columns.to_vec());
+        let (mut row, mut unknown) = (Row::new(), Vec::new());
         let parsed = match dialect {
             Dialect::Json => self.json.parse(text, &mut row, &mut unknown),
             Dialect::Csv(header) => csv::parse_record(text, header, &self.plan.csv, &mut row),
@@ -182,16 +182,23 @@ impl<'p> General<'p> {
             return rules(&[violation]);
         }
         let mut violations = Vec::new();
-        if !unknown.is_empty() && self.plan.unknown_fields == UnknownFields::Reject {
-            violations.push(Violation::of_record("unknown_field", ""));
-        }
-        let checked: Vec<Checked> = row
-            .iter()
-            .enumerate()
-            .map(|(index, cell)| self.checker.check(index, cell, &mut violations))
+        let mut nested = nested::Scratch::default();
+        let cells = row.iter().zip(rows.columns()).enumerate();
+        let checked: Vec<Checked> = cells
+            .map(|(index, (cell, builder))| {
+                self.checker.check_into(index, cell, builder, &mut violations, &mut nested)
+            })
             .collect();
+        if self.plan.unknown_fields == UnknownFields::Reject {
+            // Once for what the source has, once for what the record has.
+            let of_record = !unknown.is_empty() || !nested.unknown.is_empty();
+            let count = usize::from(!unknown_columns.is_empty()) + usize::from(of_record);
+            violations.splice(..0, (0..count).map(|_| Violation::of_record("unknown_field", "")));
+        }
         if violations.is_empty() {
             rows.push(&row, &checked);
+        } else {
+            rows.take_back();
         }
         rules(&violations)
     }

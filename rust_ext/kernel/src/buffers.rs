@@ -18,18 +18,26 @@ use crate::error::Result;
 pub struct Nulls(Vec<u32>);
 
 impl Nulls {
+    /// Row number `row` has no value; rows come in their order.
     #[inline]
-    fn push(&mut self, row: usize) {
+    pub fn push(&mut self, row: usize) {
         self.0.push(u32::try_from(row).expect("a chunk has fewer than 2³² rows"));
     }
 
-    fn truncate(&mut self, rows: usize) {
+    /// Go back to the first `rows` rows.
+    pub fn truncate(&mut self, rows: usize) {
         while self.0.last().is_some_and(|row| *row as usize >= rows) {
             self.0.pop();
         }
     }
 
-    fn finish(self, rows: usize) -> Option<NullBuffer> {
+    /// Whether a row has no value.
+    pub fn has(&self, row: usize) -> bool {
+        self.0.binary_search_by(|null| (*null as usize).cmp(&row)).is_ok()
+    }
+
+    /// The mask of so many rows; `None` when all have a value.
+    pub fn finish(self, rows: usize) -> Option<NullBuffer> {
         if self.0.is_empty() {
             return None;
         }
@@ -66,6 +74,17 @@ impl<T: Copy + Default> Numbers<T> {
     pub fn push_null(&mut self) {
         self.nulls.push(self.values.len());
         self.values.push(T::default());
+    }
+
+    /// How many rows there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The value of a row.
+    pub fn get(&self, row: usize) -> Option<T> {
+        (!self.nulls.has(row)).then(|| self.values[row])
     }
 
     /// Go back to the first `rows` rows.
@@ -134,6 +153,18 @@ impl Texts {
     #[inline]
     fn push_end(&mut self) {
         self.ends.push(i32::try_from(self.bytes.len()).expect("a chunk has less than 2 GiB of text"));
+    }
+
+    /// How many rows there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.ends.len() - 1
+    }
+
+    /// The text of a row.
+    pub fn get(&self, row: usize) -> Option<&[u8]> {
+        let end = |row: usize| usize::try_from(self.ends[row]).expect("ends count up from 0");
+        (!self.nulls.has(row)).then(|| &self.bytes[end(row)..end(row + 1)])
     }
 
     /// Go back to the first `rows` rows.

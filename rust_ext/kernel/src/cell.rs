@@ -1,5 +1,7 @@
 //! A field of a record as its format spells it, before the contract gives it a type.
 
+use crate::read::columns::Values;
+
 /// One field's value, borrowed from the record's bytes wherever they hold it as it is.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Cell<'a> {
@@ -26,8 +28,17 @@ pub enum Cell<'a> {
     OwnedText(Box<str>),
     /// An object or an array, as it is written.
     Nested(&'a str),
+    /// An object or an array of a binary format.
+    Group {
+        /// The column's values.
+        values: &'a Values,
+        /// Which of them.
+        at: usize,
+    },
     /// Days since 1970-01-01, of a binary format.
     Days(i32),
+    /// Microseconds since midnight, of a binary format.
+    TimeOfDay(i64),
     /// Microseconds since 1970-01-01T00:00:00, of a binary format.
     Micros {
         /// The count.

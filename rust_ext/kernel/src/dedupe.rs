@@ -4,7 +4,11 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-use arrow::record_batch::RecordBatch;
+use arrow::{
+    array::{Array, ArrayRef, AsArray},
+    datatypes::DataType,
+    record_batch::RecordBatch,
+};
 use foldhash::fast::RandomState;
 
 use crate::{
@@ -59,19 +63,20 @@ impl KeyEncoder {
     /// # Errors
     /// `Error::Internal` when a column has a type that no plan's has.
     pub fn encode(&self, rows: &RecordBatch) -> Result<Keys> {
-        let columns = rows.columns()[..self.width].iter().map(|array| Scalars::of(array));
+        let arrays = &rows.columns()[..self.width];
+        let columns = self.key.iter().map(|index| Scalars::of(&arrays[*index]));
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let count = rows.num_rows();
         let mut keys = Keys {
             bytes: Vec::with_capacity(count * self.key.len() * 5),
             ends: Vec::with_capacity(count),
             hashes: Vec::with_capacity(count),
-            fingerprints: self.fingerprints(&columns, count),
+            fingerprints: self.fingerprints(arrays, count)?,
         };
         for row in 0..count {
             let start = keys.bytes.len();
-            for &index in &self.key {
-                push(&mut keys.bytes, columns[index].get(row));
+            for column in &columns {
+                push(&mut keys.bytes, column.get(row));
             }
             keys.ends.push(keys.bytes.len());
             let mut hasher = self.state.build_hasher();
@@ -82,12 +87,17 @@ impl KeyEncoder {
     }
 
     /// A hash of all of each row's values, column by column. It only labels a duplicate as identical or conflicting.
-    fn fingerprints(&self, columns: &[Scalars], rows: usize) -> Vec<u64> {
+    fn fingerprints(&self, arrays: &[ArrayRef], rows: usize) -> Result<Vec<u64>> {
         const NULL: u64 = 0x6e75_6c6c_6e75_6c6c;
         let mut hashes = vec![MIX; rows];
         let mut texts = Vec::new();
-        for column in columns {
+        for array in arrays {
             let mix = |hash: &mut u64, value: u64| *hash = (hash.rotate_left(29) ^ value).wrapping_mul(MIX);
+            if array.data_type().is_nested() {
+                hashes.iter_mut().zip(self.nested_hashes(array)?).for_each(|(hash, value)| mix(hash, value));
+                continue;
+            }
+            let column = Scalars::of(array)?;
             // What stands in the place of a null has no meaning: such a row's hash goes on from what it was before.
             let is_null = |row: &usize| column.nulls().is_some_and(|nulls| nulls.is_null(*row));
             let nulls = (0..if column.nulls().is_some() { rows } else { 0 }).filter(is_null);
@@ -99,6 +109,10 @@ impl KeyEncoder {
                 Values::Float64(values) => {
                     all.zip(*values).for_each(|(hash, value)| mix(hash, value.to_bits()))
                 }
+                Values::Decimal(values) => all.zip(*values).for_each(|(hash, value)| {
+                    mix(hash, *value as u64);
+                    mix(hash, (*value >> 64) as u64);
+                }),
                 Values::Boolean(values) => {
                     all.zip(values.values()).for_each(|(hash, value)| mix(hash, u64::from(value)));
                 }
@@ -113,7 +127,42 @@ impl KeyEncoder {
                 mix(&mut hashes[row], NULL);
             }
         }
-        hashes
+        Ok(hashes)
+    }
+
+    /// A hash of each row's value, whatever is in it.
+    fn nested_hashes(&self, array: &ArrayRef) -> Result<Vec<u64>> {
+        const NULL: u64 = 0x6e75_6c6c_6e75_6c6c;
+        let mix = |hash: u64, value: u64| (hash.rotate_left(29) ^ value).wrapping_mul(MIX);
+        let mut hashes = match array.data_type() {
+            DataType::Struct(_) => {
+                let mut hashes = vec![MIX; array.len()];
+                for field in array.as_struct().columns() {
+                    let values = self.nested_hashes(field)?;
+                    hashes.iter_mut().zip(values).for_each(|(hash, value)| *hash = mix(*hash, value));
+                }
+                hashes
+            }
+            DataType::List(_) => {
+                let lists = array.as_list::<i32>();
+                let items = self.nested_hashes(lists.values())?;
+                let ends = lists.value_offsets().windows(2);
+                let hash = |ends: &[i32]| {
+                    let [start, stop] = [ends[0], ends[1]].map(|at| usize::try_from(at).unwrap_or_default());
+                    items[start..stop]
+                        .iter()
+                        .fold(mix(MIX, (stop - start) as u64), |hash, item| mix(hash, *item))
+                };
+                ends.map(hash).collect()
+            }
+            _ => return self.fingerprints(std::slice::from_ref(array), array.len()),
+        };
+        for (row, hash) in hashes.iter_mut().enumerate() {
+            if array.is_null(row) {
+                *hash = NULL;
+            }
+        }
+        Ok(hashes)
     }
 
     #[inline]
@@ -144,6 +193,10 @@ fn push(bytes: &mut Vec<u8>, value: Scalar) {
             let before = bytes.len();
             bytes.extend_from_slice(&word);
             bytes.truncate(before + 1 + length);
+        }
+        Scalar::Decimal(value) => {
+            bytes.push(16);
+            bytes.extend_from_slice(&value.to_le_bytes());
         }
         Scalar::Text(text) => {
             push(bytes, Scalar::Number(text.len().cast_signed() as i64));

@@ -121,8 +121,9 @@ impl<'a> Cursor<'a> {
         Self { text, bytes: text.as_bytes(), at }
     }
 
+    /// The byte that is here.
     #[inline]
-    fn peek(&self) -> Option<u8> {
+    pub(crate) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
@@ -141,8 +142,44 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Pass `"name"`, if that is here as it is spelled.
     #[inline]
-    fn colon(&mut self) -> Parsed<()> {
+    pub(crate) fn accept_name(&mut self, name: &str) -> bool {
+        let rest = &self.bytes[self.at.min(self.bytes.len())..];
+        let name = name.as_bytes();
+        let found = rest.len() > name.len() + 1
+            && rest[0] == b'"'
+            && rest[name.len() + 1] == b'"'
+            && rest[1..].starts_with(name);
+        self.at += if found { name.len() + 2 } else { 0 };
+        found
+    }
+
+    /// The name of a field.
+    pub(crate) fn name(&mut self) -> Parsed<Cell<'a>> {
+        if self.next() != Some(b'"') {
+            return Err(malformed(self.at - 1, "no field name"));
+        }
+        self.string()
+    }
+
+    /// After a value: whether another one follows, or `close` ends them.
+    #[inline]
+    pub(crate) fn goes_on(&mut self, close: u8) -> Parsed<bool> {
+        self.skip_white();
+        match self.next() {
+            Some(b',') => {
+                self.skip_white();
+                Ok(true)
+            }
+            Some(byte) if byte == close => Ok(false),
+            _ => Err(malformed(self.at - 1, "neither `,` nor a closing bracket")),
+        }
+    }
+
+    /// Pass the colon after a name.
+    #[inline]
+    pub(crate) fn colon(&mut self) -> Parsed<()> {
         self.skip_white();
         match self.next() {
             Some(b':') => Ok(()),
@@ -150,7 +187,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn end(&mut self) -> Parsed<()> {
+    /// Whether nothing is left but white space.
+    pub(crate) fn end(&mut self) -> Parsed<()> {
         self.skip_white();
         if self.at == self.bytes.len() { Ok(()) } else { Err(malformed(self.at, "text after the object")) }
     }

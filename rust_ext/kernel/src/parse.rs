@@ -11,7 +11,7 @@ use crate::{
     csv,
     dedupe::{KeyEncoder, Keys},
     error::Result,
-    json,
+    json, nested,
     partition::{Partitioner, RowPartitions},
     plan::{Plan, UnknownFields},
     quick::{Quick, Scratch},
@@ -321,6 +321,7 @@ struct Sink<'c, 'a> {
     row: Row<'a>,
     checked: Vec<Checked>,
     unknown_names: Vec<String>,
+    nested: nested::Scratch,
     rows: Rows,
     records: usize,
     places: Vec<Place>,
@@ -337,6 +338,7 @@ impl<'c, 'a> Sink<'c, 'a> {
             row: vec![Cell::Missing; width],
             checked: vec![Checked::Null; width],
             unknown_names: Vec::new(),
+            nested: nested::Scratch::default(),
             rows: Rows::new(&compiled.plan, compiled.columns.clone(), capacity),
             records: 0,
             places: Vec::with_capacity(capacity),
@@ -387,16 +389,22 @@ impl<'c, 'a> Sink<'c, 'a> {
     #[inline]
     fn record(&mut self, range: Range<usize>) -> bool {
         let mut violations = Vec::new();
-        if !self.unknown_names.is_empty() {
-            violations.extend(self.unknown_fields());
+        let checker = &self.compiled.quick.checker;
+        for (index, (cell, checked)) in self.row.iter().zip(&mut self.checked).enumerate() {
+            let builder = &mut self.rows.columns()[index];
+            *checked = checker.check_into(index, cell, builder, &mut violations, &mut self.nested);
+        }
+        self.unknown_names.append(&mut self.nested.unknown);
+        if !self.unknown_names.is_empty()
+            && let Some(violation) = self.unknown_fields()
+        {
+            violations.insert(0, violation);
         }
         if !self.refused_columns.is_empty() {
-            violations.push(unknown_field(self.refused_columns));
-        }
-        for (index, (cell, checked)) in self.row.iter().zip(&mut self.checked).enumerate() {
-            *checked = self.compiled.quick.checker.check(index, cell, &mut violations);
+            violations.insert(0, unknown_field(self.refused_columns));
         }
         if !violations.is_empty() {
+            self.rows.take_back();
             return self.reject(range, violations);
         }
         self.rows.push(&self.row, &self.checked);

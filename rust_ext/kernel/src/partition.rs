@@ -52,7 +52,10 @@ impl Partitioner {
             let index = plan.column(&field.column)?;
             let kind = plan.columns[index].kind;
             let fits = match field.transform {
-                Transform::Identity => kind != Kind::Float64,
+                Transform::Identity => !matches!(
+                    kind,
+                    Kind::Float64 | Kind::Decimal { .. } | Kind::Time | Kind::Struct | Kind::List
+                ),
                 Transform::Hour => matches!(kind, Kind::Timestamp | Kind::TimestampNtz),
                 _ => matches!(kind, Kind::Date | Kind::Timestamp | Kind::TimestampNtz),
             };
@@ -118,6 +121,7 @@ impl Partitioner {
             (Scalar::Number(number), Kind::Boolean) => PartitionValue::Boolean(number != 0),
             (Scalar::Number(number), _) => PartitionValue::Integer(transformed(kind, transform, number)),
             (Scalar::Null, _) => PartitionValue::Null,
+            (Scalar::Decimal(_), _) => unreachable!("no partition is made of decimals"),
         };
         self.fields.iter().zip(columns).map(value).collect()
     }

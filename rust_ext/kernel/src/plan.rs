@@ -5,7 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::{
+    decimal,
+    error::{Error, Result},
+};
+
+/// How many levels a column may have.
+pub const MAX_NESTING: usize = 32;
 
 /// A dataset's plan.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -58,14 +64,79 @@ pub struct Column {
     /// What must hold of a value that is there.
     #[serde(default)]
     pub rules: Vec<Rule>,
-    /// Accepted spellings of dates and timestamps, in `strftime` letters; empty means ISO 8601.
+    /// Accepted spellings of dates and times, in `strftime` letters; empty means ISO 8601.
     #[serde(default)]
     pub formats: Vec<String>,
+    /// The fields of an object; the one item of an array.
+    #[serde(default)]
+    pub fields: Vec<Self>,
+    /// Minutes east of UTC of timestamps that don't say their zone; without it they must say it.
+    #[serde(default)]
+    pub default_offset: Option<DefaultOffset>,
 }
 
-/// A column's type.
+impl Column {
+    /// Whether what is in the column fits its type, and isn't too deep.
+    fn validate(&self, depth: usize) -> Result<()> {
+        let name = &self.name;
+        let fits = match self.kind {
+            Kind::Struct => !self.fields.is_empty(),
+            Kind::List => self.fields.len() == 1,
+            _ => self.fields.is_empty(),
+        };
+        if !fits {
+            return Err(Error::Plan(format!(
+                "`{name}` of type {:?} has {} fields",
+                self.kind,
+                self.fields.len()
+            )));
+        }
+        if depth > MAX_NESTING {
+            return Err(Error::Plan(format!("`{name}` is nested deeper than {MAX_NESTING} levels")));
+        }
+        for (index, field) in self.fields.iter().enumerate() {
+            if self.fields[..index].iter().any(|other| other.name == field.name) {
+                return Err(Error::Plan(format!("`{name}` has the field `{}` twice", field.name)));
+            }
+            field.validate(depth + 1)?;
+        }
+        Ok(())
+    }
+
+    fn last_id(&self) -> i32 {
+        self.fields.iter().map(Self::last_id).fold(self.field_id, i32::max)
+    }
+
+    fn add_paths(&self, path: &str, paths: &mut Vec<String>) {
+        for field in &self.fields {
+            let path =
+                if self.kind == Kind::List { format!("{path}[]") } else { format!("{path}.{}", field.name) };
+            paths.push(path.clone());
+            field.add_paths(&path, paths);
+        }
+    }
+}
+
+impl Kind {
+    /// Whether values have parts.
+    pub fn is_nested(self) -> bool {
+        matches!(self, Self::Struct | Self::List)
+    }
+}
+
+/// The zone of timestamps that don't name theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields)]
+pub struct DefaultOffset {
+    /// Minutes east of UTC.
+    pub minutes: i16,
+    /// Whether a value may name a zone of its own.
+    pub overridable: bool,
+}
+
+/// A column's type; in JSON its name, for decimals with precision and scale: `decimal(10,2)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Kind {
     /// 32-bit signed integer.
     Int32,
@@ -73,6 +144,13 @@ pub enum Kind {
     Int64,
     /// 64-bit floating point.
     Float64,
+    /// Exact decimal number.
+    Decimal {
+        /// Digits in all, from 1 to 38.
+        precision: u8,
+        /// Digits after the point, at most as many.
+        scale: u8,
+    },
     /// True or false.
     Boolean,
     /// UTF-8 text.
@@ -83,6 +161,75 @@ pub enum Kind {
     Timestamp,
     /// Wall-clock time without a zone, in microseconds.
     TimestampNtz,
+    /// Time of day, in microseconds since midnight.
+    Time,
+    /// An object with the fields that the column has.
+    Struct,
+    /// An array of items of one type.
+    List,
+}
+
+/// The kinds that their name says all about.
+const PLAIN_KINDS: [(&str, Kind); 11] = [
+    ("int32", Kind::Int32),
+    ("int64", Kind::Int64),
+    ("float64", Kind::Float64),
+    ("boolean", Kind::Boolean),
+    ("string", Kind::String),
+    ("date", Kind::Date),
+    ("timestamp", Kind::Timestamp),
+    ("timestamp_ntz", Kind::TimestampNtz),
+    ("time", Kind::Time),
+    ("struct", Kind::Struct),
+    ("list", Kind::List),
+];
+
+impl TryFrom<String> for Kind {
+    type Error = String;
+
+    fn try_from(name: String) -> std::result::Result<Self, String> {
+        if let Some((_, kind)) = PLAIN_KINDS.iter().find(|(known, _)| *known == name) {
+            return Ok(*kind);
+        }
+        let digits = name.strip_prefix("decimal(").and_then(|rest| rest.strip_suffix(')'));
+        let digits = digits.and_then(|digits| digits.split_once(','));
+        let (precision, scale) = digits.ok_or_else(|| format!("no type `{name}`"))?;
+        match (precision.parse(), scale.parse()) {
+            (Ok(precision @ 1..=decimal::MAX_PRECISION), Ok(scale)) if scale <= precision => {
+                Ok(Self::Decimal { precision, scale })
+            }
+            _ => Err(format!("`{name}` is not a decimal of 1 to {} digits", decimal::MAX_PRECISION)),
+        }
+    }
+}
+
+impl From<Kind> for String {
+    fn from(kind: Kind) -> Self {
+        if let Kind::Decimal { precision, scale } = kind {
+            return format!("decimal({precision},{scale})");
+        }
+        let name = PLAIN_KINDS.iter().find(|(_, known)| *known == kind).map(|(name, _)| *name);
+        name.expect("every kind but decimals is listed").to_owned()
+    }
+}
+
+/// A limit as the plan spells it: a number, or text where a 64-bit float may not hold it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Limit {
+    /// A number.
+    Number(f64),
+    /// An exact number, a date or a time as text.
+    Text(String),
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Number(value) => value.fmt(out),
+            Self::Text(text) => out.write_str(text),
+        }
+    }
 }
 
 /// A rule on one column's values.
@@ -92,22 +239,32 @@ pub enum Rule {
     /// Value ≥ the limit.
     Minimum {
         /// The limit.
-        value: f64,
+        value: Limit,
     },
     /// Value ≤ the limit.
     Maximum {
         /// The limit.
-        value: f64,
+        value: Limit,
     },
     /// Value > the limit.
     ExclusiveMinimum {
         /// The limit.
-        value: f64,
+        value: Limit,
     },
     /// Value < the limit.
     ExclusiveMaximum {
         /// The limit.
-        value: f64,
+        value: Limit,
+    },
+    /// Value is a multiple of this number.
+    MultipleOf {
+        /// The number, above 0.
+        value: Limit,
+    },
+    /// The text has this format.
+    Format {
+        /// The format's name, as the contract has it.
+        value: StringFormat,
     },
     /// At least so many characters (Unicode code points).
     MinLength {
@@ -124,11 +281,49 @@ pub enum Rule {
         /// The expression, in the syntax of Rust's `regex`.
         value: String,
     },
+    /// At least so many items.
+    MinItems {
+        /// The count.
+        value: usize,
+    },
+    /// At most so many items.
+    MaxItems {
+        /// The count.
+        value: usize,
+    },
+    /// No two items are alike.
+    UniqueItems {},
     /// The value is one of these.
     Enum {
         /// The values as text.
         values: Vec<String>,
     },
+}
+
+/// What a text spells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StringFormat {
+    /// Base64 (RFC 4648, section 4).
+    Byte,
+    /// A day, `yyyy-mm-dd`.
+    Date,
+    /// A date and time with its offset (RFC 3339).
+    DateTime,
+    /// A mail address.
+    Email,
+    /// A host's name (RFC 1123).
+    Hostname,
+    /// Four numbers and three dots.
+    Ipv4,
+    /// An IPv6 address (RFC 4291).
+    Ipv6,
+    /// A time of day.
+    Time,
+    /// An absolute URI (RFC 3986).
+    Uri,
+    /// A UUID with hyphens (RFC 9562).
+    Uuid,
 }
 
 /// What to do with a field that the plan doesn't know.
@@ -207,9 +402,14 @@ impl Plan {
                 return Err(Error::Plan(format!("column `{}` is there twice", column.name)));
             }
         }
+        for column in &self.columns {
+            column.validate(1)?;
+        }
         let partitions = self.partition.iter().map(|field| &field.column);
         for name in self.key.iter().chain(partitions) {
-            self.column(name)?;
+            if self.columns[self.column(name)?].kind.is_nested() {
+                return Err(Error::Plan(format!("`{name}` is nested, and no key or partition is")));
+            }
         }
         for (what, byte) in [("delimiter", self.csv.delimiter), ("quote", self.csv.quote)] {
             if !byte.is_ascii() {
@@ -221,8 +421,17 @@ impl Plan {
 
     /// Field ids of batch id, record number and contract.
     pub fn provenance_ids(&self) -> [i32; 3] {
-        let last = self.columns.iter().map(|column| column.field_id).max().unwrap_or(0);
+        let last = self.columns.iter().map(Column::last_id).max().unwrap_or(0);
         self.provenance_ids.unwrap_or([last + 1, last + 2, last + 3])
+    }
+
+    /// The paths of the columns, and then of what is in them: `order`, `items`, `order.id`, `items[]`, `items[].price`.
+    pub fn paths(&self) -> Vec<String> {
+        let mut paths: Vec<String> = self.columns.iter().map(|column| column.name.clone()).collect();
+        for column in &self.columns {
+            column.add_paths(&column.name, &mut paths);
+        }
+        paths
     }
 
     /// The index of the column called `name`.

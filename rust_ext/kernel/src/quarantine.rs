@@ -99,7 +99,7 @@ struct Held {
 impl QuarantineWriter {
     /// A writer for the plan's dataset; the file is created at `path` if there is anything to write.
     pub fn new(plan: &Plan, path: PathBuf) -> Self {
-        let columns = plan.columns.iter().map(|column| column.name.clone()).collect();
+        let columns = plan.paths();
         Self {
             path,
             contract: plan.contract.clone(),

@@ -9,6 +9,7 @@ use crate::{
     cell::{Cell, Violation},
     check::{Checked, Checker},
     json::Cursor,
+    nested,
     plan::{Column, CsvOptions, Kind, Plan, Rule},
     rows::Builder,
     swar,
@@ -33,6 +34,8 @@ enum QuickKind {
     Boolean,
     /// Texts that spell a value of another type, by the general path, once each as long as they are remembered.
     Spelled,
+    /// Objects and arrays.
+    Nested,
     /// Anything, by the general path.
     General,
 }
@@ -98,13 +101,14 @@ pub struct Scratch<'a> {
     /// Values that go to their columns only when their record is whole.
     deferred: Vec<(usize, Cell<'a>, Checked)>,
     violations: Vec<Violation>,
+    nested: nested::Scratch,
 }
 
 impl<'a> Scratch<'a> {
     /// Scratch for the plan's columns.
     pub fn new(plan: &Plan) -> Self {
         let memos = plan.columns.iter().map(|_| Memo::new()).collect();
-        Self { memos, deferred: Vec::new(), violations: Vec::new() }
+        Self { memos, deferred: Vec::new(), violations: Vec::new(), nested: nested::Scratch::default() }
     }
 
     /// Write what was deferred.
@@ -150,7 +154,8 @@ impl QuickColumn {
             Kind::String => text_kind(&column.rules),
             Kind::Float64 => QuickKind::Float { ruled: !column.rules.is_empty() },
             Kind::Boolean if column.rules.is_empty() => QuickKind::Boolean,
-            Kind::Date | Kind::Timestamp | Kind::TimestampNtz => QuickKind::Spelled,
+            Kind::Date | Kind::Timestamp | Kind::TimestampNtz | Kind::Time => QuickKind::Spelled,
+            Kind::Struct | Kind::List => QuickKind::Nested,
             _ => QuickKind::General,
         };
         Self { index, required: column.required, kind }
@@ -216,6 +221,21 @@ impl QuickColumn {
                 }
                 None
             }
+            QuickKind::Nested => {
+                let mut cursor = Cursor::new(text, at);
+                let mut reader =
+                    nested::Reader { violations: &mut scratch.violations, scratch: &mut scratch.nested };
+                let read =
+                    checker.nested(self.index)?.read(&mut cursor, &mut columns[self.index], &mut reader);
+                let simple = read.is_ok()
+                    && scratch.violations.is_empty()
+                    && scratch.nested.unknown.is_empty()
+                    // A line end inside; whether it ends the record is not to be judged here.
+                    && memchr::memchr(b'\n', &bytes[at..cursor.at]).is_none();
+                scratch.violations.clear();
+                scratch.nested.unknown.clear();
+                simple.then_some(cursor.at)
+            }
             QuickKind::General => {
                 let mut cursor = Cursor::new(text, at);
                 let cell = cursor.value().ok()?;
@@ -262,6 +282,7 @@ impl QuickColumn {
             QuickKind::Text { .. } | QuickKind::Spelled => {
                 self.text(text, at, stop, Cell::Text, checker, columns, scratch)?;
             }
+            QuickKind::Nested => return None,
             _ => self.general(Cell::Text(text.get(at..stop)?), checker, scratch)?,
         }
         Some(stop)

@@ -22,6 +22,8 @@ pub enum Values<'a> {
     Int64(&'a [i64]),
     /// Floating-point numbers.
     Float64(&'a [f64]),
+    /// Decimals, in units of their last place.
+    Decimal(&'a [i128]),
     /// Booleans.
     Boolean(&'a BooleanArray),
     /// Texts.
@@ -35,6 +37,8 @@ pub enum Scalar<'a> {
     Null,
     /// A number in 64 bits: an integer, the bits of a float, 0 or 1, days, or microseconds.
     Number(i64),
+    /// A decimal, in units of its last place.
+    Decimal(i128),
     /// A text.
     Text(&'a str),
 }
@@ -52,8 +56,14 @@ impl<'a> Scalars<'a> {
             DataType::Timestamp(..) => {
                 Values::Int64(array.as_primitive::<arrow::datatypes::TimestampMicrosecondType>().values())
             }
+            DataType::Time64(_) => {
+                Values::Int64(array.as_primitive::<arrow::datatypes::Time64MicrosecondType>().values())
+            }
             DataType::Float64 => {
                 Values::Float64(array.as_primitive::<arrow::datatypes::Float64Type>().values())
+            }
+            DataType::Decimal128(..) => {
+                Values::Decimal(array.as_primitive::<arrow::datatypes::Decimal128Type>().values())
             }
             DataType::Boolean => Values::Boolean(array.as_boolean()),
             DataType::Utf8 => Values::Text(array.as_string()),
@@ -82,6 +92,7 @@ impl<'a> Scalars<'a> {
             Values::Int32(values) => Scalar::Number(i64::from(values[row])),
             Values::Int64(values) => Scalar::Number(values[row]),
             Values::Float64(values) => Scalar::Number(values[row].to_bits().cast_signed()),
+            Values::Decimal(values) => Scalar::Decimal(values[row]),
             Values::Boolean(values) => Scalar::Number(i64::from(values.value(row))),
             Values::Text(values) => Scalar::Text(values.value(row)),
         }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
-use crate::plan::{Kind, Plan};
+use crate::plan::{Column, Kind, Plan};
 
 /// Column that names the batch a row came in.
 pub const BATCH_ID: &str = "_dpipe_batch_id";
@@ -14,18 +14,39 @@ pub const RECORD_NO: &str = "_dpipe_record_no";
 /// Column that holds the hash of the contract a row was checked by.
 pub const CONTRACT: &str = "_dpipe_contract";
 
+impl Column {
+    /// The Arrow type that the column has.
+    pub fn arrow(&self) -> DataType {
+        match self.kind {
+            Kind::Struct => DataType::Struct(self.fields.iter().map(Self::field).collect()),
+            Kind::List => {
+                let item = self.fields.first().expect("a plan's arrays have an item");
+                DataType::List(Arc::new(item.field().with_name("element")))
+            }
+            kind => kind.arrow(),
+        }
+    }
+
+    fn field(&self) -> Field {
+        with_id(Field::new(&self.name, self.arrow(), !self.required), self.field_id)
+    }
+}
+
 impl Kind {
-    /// The Arrow type that columns of this kind have.
-    pub fn arrow(self) -> DataType {
+    /// The Arrow type of values without parts.
+    fn arrow(self) -> DataType {
         match self {
             Self::Int32 => DataType::Int32,
             Self::Int64 => DataType::Int64,
             Self::Float64 => DataType::Float64,
+            Self::Decimal { precision, scale } => DataType::Decimal128(precision, scale.cast_signed()),
             Self::Boolean => DataType::Boolean,
             Self::String => DataType::Utf8,
             Self::Date => DataType::Date32,
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::TimestampNtz => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Self::Time => DataType::Time64(TimeUnit::Microsecond),
+            Self::Struct | Self::List => DataType::Null,
         }
     }
 }
@@ -40,10 +61,7 @@ pub fn columns(plan: &Plan) -> SchemaRef {
 }
 
 fn column_fields(plan: &Plan) -> Vec<Field> {
-    let field = |column: &crate::plan::Column| {
-        with_id(Field::new(&column.name, column.kind.arrow(), !column.required), column.field_id)
-    };
-    plan.columns.iter().map(field).collect()
+    plan.columns.iter().map(Column::field).collect()
 }
 
 /// The plan's columns and where each row came from.

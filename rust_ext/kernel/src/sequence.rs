@@ -277,10 +277,10 @@ impl Sequencer {
 
     /// The counts, and the writers to be completed.
     pub fn finish(self) -> (Vec<BatchOutcome>, Scatter, QuarantineWriter, Vec<String>) {
-        let plan = &self.compiled.plan;
+        let paths = self.compiled.plan.paths();
         let outcome = |batch: Batch| {
             let count = |((column, rule), records): ((Option<usize>, _), _)| ViolationCount {
-                column: column.map(|index| plan.columns[index].name.clone()),
+                column: column.map(|index| paths[index].clone()),
                 rule,
                 records,
             };

@@ -1,6 +1,6 @@
 //! Numbers, dates and times from their text.
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 /// Days since 1970-01-01 that the calendar of dates and timestamps has: the years 1 to 9999, as Python and SQL have.
 pub const CALENDAR: std::ops::RangeInclusive<i64> = -719_162..=2_932_896;
@@ -152,34 +152,78 @@ fn in_range(day: &NaiveDate) -> bool {
     (1..=9999).contains(&day.year())
 }
 
-/// Microseconds since the epoch of a date and time. With `zoned` the text must name its offset and the result is in
-/// UTC; without, it must not, and the result is the wall clock's.
-pub fn timestamp(text: &str, zoned: bool, formats: &[String]) -> Option<i64> {
+/// What a timestamp's text says of its zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zone {
+    /// It must name its offset; the result is in UTC.
+    Named,
+    /// It must not; the result is the wall clock's.
+    Absent,
+    /// It must not; it is so many microseconds east of UTC, and the result is in UTC.
+    Implied(i64),
+    /// It may; when it doesn't, it is so many microseconds east of UTC. The result is in UTC.
+    Default(i64),
+}
+
+/// Microseconds since the epoch of a date and time.
+pub fn timestamp(text: &str, zone: Zone, formats: &[String]) -> Option<i64> {
     if formats.is_empty() {
-        return iso_timestamp(text.as_bytes(), zoned);
+        return iso_timestamp(text.as_bytes(), zone);
     }
     formats.iter().find_map(|format| {
-        let moment = if zoned {
-            DateTime::parse_from_str(text, format).ok()?.naive_utc()
-        } else {
-            NaiveDateTime::parse_from_str(text, format).ok()?
+        let named = || DateTime::parse_from_str(text, format).ok().map(|moment| (moment.naive_utc(), 0));
+        let wall = |offset| NaiveDateTime::parse_from_str(text, format).ok().map(|moment| (moment, offset));
+        let names_zone = format.contains("%z") || format.contains("%#z");
+        let (moment, offset) = match zone {
+            Zone::Named => named()?,
+            Zone::Absent => wall(0)?,
+            Zone::Implied(offset) => wall(offset)?,
+            Zone::Default(_) if names_zone => named()?,
+            Zone::Default(offset) => wall(offset)?,
         };
-        // A leap second is one with more nanoseconds than it has; digits beyond microseconds would be cut.
-        let is_exact = moment.nanosecond() < 1_000_000_000 && moment.nanosecond() % 1_000 == 0;
-        (is_exact && in_range(&moment.date())).then(|| moment.and_utc().timestamp_micros())
+        let micros = moment.and_utc().timestamp_micros() - offset;
+        (is_exact(&moment) && in_range(&moment.date())).then_some(micros).filter(in_calendar)
     })
 }
 
-fn iso_timestamp(text: &[u8], zoned: bool) -> Option<i64> {
+/// Whether microseconds hold a time. A leap second is one with more nanoseconds than it has.
+fn is_exact(time: &impl Timelike) -> bool {
+    time.nanosecond() < 1_000_000_000 && time.nanosecond().is_multiple_of(1_000)
+}
+
+/// Whether microseconds since the epoch are in a year that dates have.
+#[allow(clippy::trivially_copy_pass_by_ref)] // as `Option::filter` hands them over
+fn in_calendar(micros: &i64) -> bool {
+    CALENDAR.contains(&micros.div_euclid(DAY_MICROS))
+}
+
+fn iso_timestamp(text: &[u8], zone: Zone) -> Option<i64> {
     let mut iso = Iso(text);
     let days = iso.date()?;
     if !(iso.accept(b'T') || iso.accept(b' ') || iso.accept(b't')) {
         return None;
     }
     let wall = days * DAY_MICROS + iso.time()?;
-    let offset = if zoned { iso.zone()? } else { 0 };
-    let micros = wall - offset;
-    (iso.0.is_empty() && CALENDAR.contains(&micros.div_euclid(DAY_MICROS))).then_some(micros)
+    let offset = match zone {
+        Zone::Named => iso.zone()?,
+        Zone::Absent => 0,
+        Zone::Implied(offset) => offset,
+        Zone::Default(offset) if iso.0.is_empty() => offset,
+        Zone::Default(_) => iso.zone()?,
+    };
+    Some(wall - offset).filter(|micros| iso.0.is_empty() && in_calendar(micros))
+}
+
+/// Microseconds since midnight of `hh:mm`, `hh:mm:ss` or `hh:mm:ss.f`, or of the first of `formats` that reads the text.
+pub fn time(text: &str, formats: &[String]) -> Option<i64> {
+    if formats.is_empty() {
+        let mut iso = Iso(text.as_bytes());
+        return iso.time().filter(|_| iso.0.is_empty());
+    }
+    formats.iter().find_map(|format| {
+        let time = NaiveTime::parse_from_str(text, format).ok().filter(is_exact)?;
+        Some(i64::from(time.num_seconds_from_midnight()) * 1_000_000 + i64::from(time.nanosecond() / 1_000))
+    })
 }
 
 #[cfg(test)]
@@ -218,12 +262,12 @@ mod tests {
 
     #[test]
     fn a_timestamp_is_an_instant_only_with_its_zone() {
-        assert_eq!(timestamp("1970-01-01T01:00:00+01:00", true, &[]), Some(0));
-        assert_eq!(timestamp("1970-01-01 00:00:00.000001Z", true, &[]), Some(1));
-        assert_eq!(timestamp("1970-01-01T00:00", false, &[]), Some(0));
-        assert_eq!(timestamp("1969-12-31T23:59:59.5-0000", true, &[]), Some(-500_000));
+        assert_eq!(timestamp("1970-01-01T01:00:00+01:00", Zone::Named, &[]), Some(0));
+        assert_eq!(timestamp("1970-01-01 00:00:00.000001Z", Zone::Named, &[]), Some(1));
+        assert_eq!(timestamp("1970-01-01T00:00", Zone::Absent, &[]), Some(0));
+        assert_eq!(timestamp("1969-12-31T23:59:59.5-0000", Zone::Named, &[]), Some(-500_000));
         assert_eq!(
-            timestamp("01/02/1970 00:00", false, &["%d/%m/%Y %H:%M".into()]),
+            timestamp("01/02/1970 00:00", Zone::Absent, &["%d/%m/%Y %H:%M".into()]),
             Some(31 * 86_400_000_000)
         );
         for wrong in [
@@ -236,9 +280,35 @@ mod tests {
             "1970-01-01T00:00:00+1",
             "1970-01-01T00:00:00Zx",
         ] {
-            assert_eq!(timestamp(wrong, true, &[]), None, "{wrong}");
+            assert_eq!(timestamp(wrong, Zone::Named, &[]), None, "{wrong}");
         }
-        assert_eq!(timestamp("1970-01-01T00:00:00Z", false, &[]), None);
+        assert_eq!(timestamp("1970-01-01T00:00:00Z", Zone::Absent, &[]), None);
+    }
+
+    #[test]
+    fn a_default_zone_is_taken_where_none_is_named() {
+        const HOUR: i64 = 3_600_000_000;
+        let read = |text, zone| timestamp(text, zone, &[]);
+        assert_eq!(read("1970-01-01T01:00:00", Zone::Implied(HOUR)), Some(0));
+        assert_eq!(read("1970-01-01T01:00:00Z", Zone::Implied(HOUR)), None);
+        assert_eq!(read("1970-01-01T01:00:00", Zone::Default(HOUR)), Some(0));
+        assert_eq!(read("1970-01-01T01:00:00Z", Zone::Default(HOUR)), Some(HOUR));
+        assert_eq!(read("0001-01-01T00:00:00", Zone::Default(HOUR)), None);
+        let spelled = |text, zone| timestamp(text, zone, &["%d.%m.%Y %H:%M".into()]);
+        assert_eq!(spelled("01.01.1970 01:00", Zone::Default(HOUR)), Some(0));
+    }
+
+    #[test]
+    fn times_are_counted_from_midnight() {
+        assert_eq!(time("00:00", &[]), Some(0));
+        assert_eq!(time("23:59:59.999999", &[]), Some(DAY_MICROS - 1));
+        assert_eq!(time("01:02:03.5000000", &[]), Some(3_723_500_000));
+        assert_eq!(time("1:02 PM", &["%I:%M %p".into()]), Some(46_920_000_000));
+        for wrong in ["", "24:00", "12:60", "12:00:60", "12", "1:00", "12:00Z", "12:00:00.0000001", "12:00 "]
+        {
+            assert_eq!(time(wrong, &[]), None, "{wrong}");
+        }
+        assert_eq!(time("23:59:60", &["%H:%M:%S".into()]), None);
     }
 
     proptest::proptest! {

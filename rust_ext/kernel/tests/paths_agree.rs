@@ -26,12 +26,20 @@ fn value(column: &'static str) -> BoxedStrategy<String> {
         "d" => quoted("(19|20)[0-9]{2}-0[1-9]-[0-2][1-8]"),
         "e" => quoted("[0-2][1-8]\\.0[1-9]\\.(19|20)[0-9]{2}"),
         "m" => quoted("2024-0[1-9]-[0-2][1-8]T[01][0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,6})?(Z|\\+01:00)"),
+        "p" => "-?[0-4]\\.[0-9][05]".boxed(),
+        "k" => quoted("[0-2][0-4]:[0-5][0-9](:[0-5][0-9])?"),
+        "u" => quoted("1?[0-9]\\.2[0-9]\\.0\\.[1-9]"),
+        "l" => {
+            let item = "\\{\"x\": ?[1-9][0-9]{0,2}(, \"y\": \\[\"[a-z]{0,3}\"(, null)?\\])?\\}";
+            prop::collection::vec(item, 0..4).prop_map(|items| format!("[{}]", items.join(", "))).boxed()
+        }
         "n" => quoted("2024-0[1-9]-[0-2][1-8][T ][01][0-9]:[0-5][0-9]"),
         _ => quoted("2024-0[1-9]-[0-2][1-8] [01][0-9]:[0-5][0-9]:[0-5][0-9]\\.[0-9]{1,3} (Z|\\+01:00)"),
     }
 }
 
-const COLUMNS: [&str; 13] = ["a", "b", "i", "j", "f", "g", "t", "s", "d", "e", "m", "n", "o"];
+const COLUMNS: [&str; 17] =
+    ["a", "b", "i", "j", "f", "g", "t", "s", "d", "e", "m", "n", "o", "p", "k", "u", "l"];
 
 /// A value that is something else.
 fn odd() -> impl Strategy<Value = String> {
@@ -46,6 +54,11 @@ fn odd() -> impl Strategy<Value = String> {
         "1e999",
         "\"5\"",
         "[1, {\"a\": 2}]",
+        "[{\"x\": 1}, {\"x\": 1}]",
+        "[{\"y\": [\"a\"], \"x\": 1}, {\"x\": 2, \"q\": {}}]",
+        "[{\"x\": 1, \"x\": 2}]",
+        "[{}, null]",
+        "[]",
         "{}",
         "\"\\u00e9\"",
         "\"\\ud800\"",
@@ -122,6 +135,8 @@ fn json_record() -> impl Strategy<Value = Vec<u8>> {
 
 fn csv_record() -> impl Strategy<Value = Vec<u8>> {
     (values(), change(), 0..8usize).prop_map(|(mut values, change, quoted)| {
+        // An array of several items has commas, and would be several fields.
+        values.iter_mut().filter(|value| value.contains(',')).for_each(|value| *value = "[]".to_owned());
         match &change {
             Change::Value(at, value) => values[*at].clone_from(value),
             Change::Missing(at) => _ = values.remove(*at),

@@ -271,6 +271,8 @@ def _broken(name: str, rule: Rule) -> str:  # noqa: PLR0911 - one a rule
         case "enum":
             allowed = ", ".join(f"'{_text(text)}'" for text in value) if isinstance(value, tuple) else ""
             return f'"{name}"::VARCHAR NOT IN ({allowed})'
+        case other:
+            raise ValueError(f"no baseline has the rule `{other}`")
 
 
 def _write(connection: DuckDBPyConnection, job: Job) -> Outcome:

@@ -287,6 +287,8 @@ def _broken_rule(column: Column, rule: Rule) -> pl.Expr:  # noqa: PLR0911 - one 
             return ~value.str.contains(limit)
         case "enum":
             return ~value.is_in(limit if column.kind == "string" else [int(text) for text in limit])
+        case other:
+            raise ValueError(f"no baseline has the rule `{other}`")
 
 
 def _entries(records: pl.DataFrame, disposition: str) -> pl.DataFrame:

@@ -304,3 +304,5 @@ def _breaks(column: Column, rule: Rule) -> Callable[[Any], bool]:  # noqa: PLR09
         case "enum":
             allowed = set(limit) if column.kind == "string" else {int(text) for text in limit}
             return lambda value: value not in allowed
+        case other:
+            raise ValueError(f"no baseline has the rule `{other}`")

@@ -1,8 +1,8 @@
 //! Rows of Arrow columns, as Parquet files and tables give them.
 //!
 //! What has no cell of its own is converted up front, a column at a time: dictionaries to their values, decimals and large
-//! unsigned integers to numbers as text, times and durations to text, structs, lists and maps to JSON. Bytes are text if
-//! they are UTF-8, as older writers don't mark text as such, and otherwise no value of any type. A timestamp that is
+//! unsigned integers to numbers as text, durations to text, structs, lists and maps to JSON. Bytes are text if
+//! they are UTF-8, as older writers don't mark text as such, and otherwise no value of any type. A time that is
 //! finer than a microsecond is no value of any type either: cut, it would be another one.
 
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use arrow::{
         Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Float64Array, Int64Array,
         LargeStringArray, RecordBatch, StringArray, StringViewArray, StructArray,
     },
+    buffer::NullBuffer,
     compute::cast,
     datatypes::{DataType, Field, FieldRef, Int64Type, TimeUnit, UInt64Type},
 };
@@ -20,7 +21,7 @@ use arrow_json::{EncoderOptions, writer::make_encoder};
 use crate::{
     cell::{Cell, Row},
     error::Result,
-    plan::Plan,
+    plan::{Column, Kind, Plan},
 };
 
 const MILLIS_A_DAY: i64 = 86_400_000;
@@ -31,25 +32,63 @@ pub struct RowReader {
 }
 
 /// A column's values.
-enum Values {
+#[derive(Debug, PartialEq)]
+pub enum Values {
+    /// Objects, by the names of their fields.
+    Struct {
+        /// The fields' values.
+        fields: Vec<(Box<str>, Self)>,
+        /// Which objects are null.
+        nulls: Option<NullBuffer>,
+    },
+    /// Arrays.
+    List {
+        /// The items of all of them.
+        items: Box<Self>,
+        /// Where the items of each begin, and where the last one's end.
+        offsets: Vec<usize>,
+        /// Which arrays are null.
+        nulls: Option<NullBuffer>,
+    },
+    /// The batch has no such column.
     Missing,
+    /// Only nulls.
     Null,
+    /// Booleans.
     Bool(BooleanArray),
+    /// Integers.
     Int(Int64Array),
+    /// Floating-point numbers.
     Float(Float64Array),
     /// Numbers as text.
     Number(StringArray),
+    /// Texts.
     Text(StringArray),
+    /// Texts with 64-bit offsets.
     LargeText(LargeStringArray),
+    /// Texts in views.
     TextView(StringViewArray),
+    /// Bytes.
     Bytes(BinaryArray),
+    /// Days.
     Days(Date32Array),
     /// Milliseconds of dates.
     Millis(Int64Array),
+    /// Times since 1970-01-01.
     Instant {
+        /// The counts.
         values: Int64Array,
+        /// What is counted.
         unit: TimeUnit,
+        /// Whether they are instants.
         zoned: bool,
+    },
+    /// Times since midnight.
+    TimeOfDay {
+        /// The counts.
+        values: Int64Array,
+        /// What is counted.
+        unit: TimeUnit,
     },
     /// JSON text.
     Nested(StringArray),
@@ -61,11 +100,11 @@ impl RowReader {
     /// # Errors
     /// `Error::Arrow` when a column can't be converted.
     pub fn new(plan: &Plan, batch: &RecordBatch) -> Result<Self> {
-        let values = |name: &str| match batch.schema_ref().index_of(name) {
-            Ok(index) => Values::new(&batch.schema_ref().fields()[index], batch.column(index)),
+        let values = |column: &Column| match batch.schema_ref().index_of(&column.name) {
+            Ok(index) => Values::of(column, &batch.schema_ref().fields()[index], batch.column(index)),
             Err(_) => Ok(Values::Missing),
         };
-        let columns = plan.columns.iter().map(|column| values(&column.name)).collect::<Result<_>>()?;
+        let columns = plan.columns.iter().map(values).collect::<Result<_>>()?;
         Ok(Self { columns })
     }
 
@@ -77,6 +116,51 @@ impl RowReader {
 }
 
 impl Values {
+    /// The values of a plan's column; objects and arrays as such only where the plan has them.
+    fn of(column: &Column, field: &FieldRef, array: &ArrayRef) -> Result<Self> {
+        Ok(match (column.kind, array.data_type()) {
+            (Kind::Struct, DataType::Struct(fields)) => {
+                let objects = array.as_struct();
+                let values = |(field, array): (&FieldRef, &ArrayRef)| {
+                    let known = column.fields.iter().find(|known| known.name == *field.name());
+                    let values = known.map_or(Ok(Self::Missing), |known| Self::of(known, field, array))?;
+                    Ok((field.name().as_str().into(), values))
+                };
+                let fields = fields.iter().zip(objects.columns()).map(values).collect::<Result<_>>()?;
+                Self::Struct { fields, nulls: objects.nulls().cloned() }
+            }
+            (Kind::List, DataType::List(item)) => {
+                let lists = array.as_list::<i32>();
+                let offsets = lists.value_offsets().iter().map(|at| usize::try_from(*at).unwrap_or_default());
+                Self::list(column, item, lists.values(), offsets.collect(), lists.nulls())?
+            }
+            (Kind::List, DataType::LargeList(item)) => {
+                let lists = array.as_list::<i64>();
+                let offsets = lists.value_offsets().iter().map(|at| usize::try_from(*at).unwrap_or_default());
+                Self::list(column, item, lists.values(), offsets.collect(), lists.nulls())?
+            }
+            (Kind::List, DataType::FixedSizeList(item, length)) => {
+                let lists = array.as_fixed_size_list();
+                let length = usize::try_from(*length).unwrap_or_default();
+                let offsets = (0..=lists.len()).map(|at| at * length).collect();
+                Self::list(column, item, lists.values(), offsets, lists.nulls())?
+            }
+            (Kind::String, DataType::Time32(_) | DataType::Time64(_)) => Self::Text(as_text(array)?),
+            _ => Self::new(field, array)?,
+        })
+    }
+
+    fn list(
+        column: &Column,
+        item: &FieldRef,
+        values: &ArrayRef,
+        offsets: Vec<usize>,
+        nulls: Option<&NullBuffer>,
+    ) -> Result<Self> {
+        let items = Box::new(Self::of(&column.fields[0], item, values)?);
+        Ok(Self::List { items, offsets, nulls: nulls.cloned() })
+    }
+
     fn new(field: &FieldRef, array: &ArrayRef) -> Result<Self> {
         Ok(match array.data_type() {
             DataType::Null => Self::Null,
@@ -107,9 +191,17 @@ impl Values {
             },
             DataType::Dictionary(_, value) => return Self::plain(field, array, value),
             DataType::RunEndEncoded(_, values) => return Self::plain(field, array, values.data_type()),
-            DataType::Time32(_) | DataType::Time64(_) | DataType::Duration(_) | DataType::Interval(_) => {
-                Self::Text(as_text(array)?)
+            DataType::Time32(unit) => {
+                let ticks = cast(array, &DataType::Int32)?;
+                Self::TimeOfDay {
+                    values: cast(&ticks, &DataType::Int64)?.as_primitive().clone(),
+                    unit: *unit,
+                }
             }
+            DataType::Time64(unit) => {
+                Self::TimeOfDay { values: cast(array, &DataType::Int64)?.as_primitive().clone(), unit: *unit }
+            }
+            DataType::Duration(_) | DataType::Interval(_) => Self::Text(as_text(array)?),
             _ => Self::Nested(as_json(field, array)?),
         })
     }
@@ -128,9 +220,14 @@ impl Values {
         Ok(Self::Int(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone()))
     }
 
+    /// The value of row number `at`.
     #[inline]
-    fn cell(&self, at: usize) -> Cell<'_> {
+    pub(crate) fn cell(&self, at: usize) -> Cell<'_> {
         match self {
+            Self::Struct { nulls, .. } | Self::List { nulls, .. } => match nulls {
+                Some(nulls) if nulls.is_null(at) => Cell::Null,
+                _ => Cell::Group { values: self, at },
+            },
             Self::Missing => Cell::Missing,
             Self::Null => Cell::Null,
             Self::Bool(values) if values.is_valid(at) => Cell::Bool(values.value(at)),
@@ -145,6 +242,9 @@ impl Values {
             Self::Millis(values) if values.is_valid(at) => days(values.value(at)),
             Self::Instant { values, unit, zoned } if values.is_valid(at) => {
                 instant(values.value(at), *unit, *zoned)
+            }
+            Self::TimeOfDay { values, unit } if values.is_valid(at) => {
+                micros(values.value(at), *unit).map_or(Cell::Int(values.value(at)), Cell::TimeOfDay)
             }
             Self::Nested(values) if values.is_valid(at) => Cell::Nested(values.value(at)),
             _ => Cell::Null,
@@ -168,13 +268,16 @@ fn days<'a>(millis: i64) -> Cell<'a> {
 
 /// A count too large or too fine for microseconds stays a number, which no timestamp is.
 fn instant<'a>(value: i64, unit: TimeUnit, zoned: bool) -> Cell<'a> {
-    let micros = match unit {
+    micros(value, unit).map_or(Cell::Int(value), |value| Cell::Micros { value, zoned })
+}
+
+fn micros(value: i64, unit: TimeUnit) -> Option<i64> {
+    match unit {
         TimeUnit::Second => value.checked_mul(1_000_000),
         TimeUnit::Millisecond => value.checked_mul(1_000),
         TimeUnit::Microsecond => Some(value),
         TimeUnit::Nanosecond => (value % 1_000 == 0).then_some(value / 1_000),
-    };
-    micros.map_or(Cell::Int(value), |value| Cell::Micros { value, zoned })
+    }
 }
 
 fn as_text(array: &ArrayRef) -> Result<StringArray> {
