@@ -3,7 +3,14 @@
 //!
 //! An input's first bytes choose a plan and how the source is cut; the rest is the file, which the kernel maps.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use arrow::record_batch::RecordBatch;
 use dpipe_kernel::{
@@ -18,7 +25,6 @@ use dpipe_kernel::{
     run::{Alone, Options, run},
     schema,
 };
-use tempfile::TempDir;
 
 /// A column of every type, with every rule that it may have.
 const PLAN: &str = include_str!("../plan.json");
@@ -47,12 +53,31 @@ impl Setting {
     }
 }
 
-/// A folder of this thread's own, removed with it; `run.sh` sets the place to one in memory.
+/// A folder that goes when it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("dpipe-fuzz-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).expect("a folder for inputs");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A folder of this thread's own; `run.sh` sets the place to one in memory.
 fn folder() -> PathBuf {
     thread_local! {
-        static FOLDER: TempDir = TempDir::new().expect("a folder for inputs");
+        static FOLDER: Folder = Folder::new();
     }
-    FOLDER.with(|folder| folder.path().to_owned())
+    FOLDER.with(|folder| folder.0.clone())
 }
 
 fn source(content: &[u8], format: Format) -> Source {
