@@ -61,10 +61,9 @@ def timed(runs: int) -> str:
 def notes(report: KernelReport) -> list[str]:
     """What must be said beside the figures."""
     result = report.result
-    said = [
-        f"{'Same result' if report.ratios else 'Result'}: {result['accepted']:,} accepted, {result['rejected']:,} rejected, "
-        f"{result['duplicate']:,} duplicate."
-    ]
+    same = "Same result" if report.ratios else "Result"
+    counts = (f"{result[name]:,} {name}" for name in ("accepted", "rejected", "duplicate"))
+    said = [f"{same}: {', '.join(counts)}."]
     said += [f"{engine.title} {engine.partly}." for engine in report.engines if engine.partly]
     said += [f"Left out: {name}, {reason}." for name, reason in report.left_out.items()]
     return said
