@@ -19,8 +19,8 @@ from contract_texts import contract, write
 from dpipe.bench import child, engines, flights, kernel, svg
 from dpipe.bench.facts import Facts, difference, facts
 from dpipe.bench.kernel import Input, bench_kernel
-from dpipe.bench.other_pages import AXES
 from dpipe.bench.scaling import bench_scaling
+from dpipe.bench.scaling_page import AXES
 from dpipe.bench.work import Job, Outcome, beyond_baselines
 from dpipe.contract import Column, Plan, Rule, load_contract
 from dpipe.contract.plan import DefaultOffset

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dpipe.bench.engines import engine
+from dpipe.bench.engines import KERNEL, engine
 from dpipe.bench.work import Outcome
 from dpipe.errors import DpipeError
 
@@ -51,11 +51,17 @@ def run_in_child(name: str, job: Job) -> Run:
     taken = time.perf_counter() - started
     if child.returncode != 0:
         said = child.stderr.decode(errors="replace").strip() or f"exit code {child.returncode}"
-        raise DpipeError(f"`{name}` failed: {said}", hint="measure the others: `--against …`")
+        raise DpipeError(f"`{name}` failed: {said}", hint=_hint(name))
     answer = json.loads(child.stdout)
     outcome = answer["outcome"]
     outcome["violations"] = {(column, rule): number for column, rule, number in outcome["violations"]}
     return Run(answer["seconds"], taken - answer["seconds"], answer["peak_memory_mb"], Outcome(**outcome))
+
+
+def _hint(name: str) -> str:
+    if name == KERNEL:
+        return "is the file what its name, `--format` and `--compression` say?"
+    return "measure the others: `--against …`"
 
 
 def _main() -> None:

@@ -47,20 +47,23 @@ def headline(report: KernelReport) -> str:
     given = report.input
     packed = "" if given["compression"] == "none" else f", {given['compression']}"
     threads = "1 thread" if report.threads == 1 else f"{report.threads} threads"
-    timed = "1 run" if report.runs == 1 else f"{report.runs} runs"
     return (
         f"{given['records']:,} records, {given['columns']} columns, {given['bytes'] / 1e6:,.1f} MB of "
-        f"{FORMATS[given['format']]}{packed}; {threads}, {timed}"
+        f"{FORMATS[given['format']]}{packed}; {threads}, {timed(report.runs)}"
     )
+
+
+def timed(runs: int) -> str:
+    """How often."""
+    return "1 run" if runs == 1 else f"{runs} runs"
 
 
 def notes(report: KernelReport) -> list[str]:
     """What must be said beside the figures."""
     result = report.result
-    said = [
-        f"Same result: {result['accepted']:,} accepted, {result['rejected']:,} rejected, "
-        f"{result['duplicate']:,} duplicate."
-    ]
+    same = "Same result" if report.ratios else "Result"
+    counts = (f"{result[name]:,} {name}" for name in ("accepted", "rejected", "duplicate"))
+    said = [f"{same}: {', '.join(counts)}."]
     said += [f"{engine.title} {engine.partly}." for engine in report.engines if engine.partly]
     said += [f"Left out: {name}, {reason}." for name, reason in report.left_out.items()]
     return said

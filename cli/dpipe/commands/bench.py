@@ -116,7 +116,7 @@ def pipeline(
 
     Example: `dpipe bench pipeline --records 200000 --whole`
     """
-    from dpipe.bench import other_pages
+    from dpipe.bench import pipeline_page
     from dpipe.bench.pipeline import bench_pipeline
 
     _refuse_packed_parquet(format_, compression)
@@ -129,14 +129,14 @@ def pipeline(
         on_step=_step,
     )
     if html is not None:
-        _write(html, other_pages.pipeline_html(report))
+        _write(html, pipeline_page.html(report))
     if as_json:
         output.emit_json(report)
         return
     output.table(
-        other_pages.PIPELINE_COLUMNS,
-        other_pages.pipeline_rows(report),
-        title=other_pages.pipeline_headline(report),
+        pipeline_page.COLUMNS,
+        pipeline_page.rows(report),
+        title=pipeline_page.headline(report),
     )
     _emit_machine(report.machine)
 
@@ -157,19 +157,19 @@ def scaling(
 
     Example: `dpipe bench scaling --records 100000,300000 --html scaling.html`
     """
-    from dpipe.bench import other_pages
+    from dpipe.bench import scaling_page
     from dpipe.bench.scaling import bench_scaling
 
     report = bench_scaling(_sizes(records), form=format_.value, runs=runs, on_step=_step)
     if html is not None:
-        _write(html, other_pages.scaling_html(report))
+        _write(html, scaling_page.html(report))
     if as_json:
         output.emit_json(report)
         return
     output.table(
-        other_pages.SCALING_COLUMNS,
-        other_pages.scaling_rows(report),
-        title=other_pages.scaling_headline(report),
+        scaling_page.COLUMNS,
+        scaling_page.rows(report),
+        title=scaling_page.headline(report),
     )
     _emit_machine(report.machine)
 
@@ -234,7 +234,6 @@ def _own(data: Path, plan: Plan, form: Format | None, compression: Compression |
     forms = {
         ".ndjson": Format.NDJSON,
         ".jsonl": Format.NDJSON,
-        ".json": Format.NDJSON,
         ".csv": Format.CSV,
         ".parquet": Format.PARQUET,
     }

@@ -1,20 +1,18 @@
-"""The reports of `dpipe bench pipeline` and `dpipe bench scaling`: their rows for people and their pages."""
+"""The report of `dpipe bench scaling`: its rows for people, its charts, its page."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from dpipe.bench import svg
-from dpipe.bench.kernel_page import FORMATS
+from dpipe.bench.kernel_page import FORMATS, timed
 from dpipe.bench.page import Section, page
 
 if TYPE_CHECKING:
-    from dpipe.bench.pipeline import PipelineReport
     from dpipe.bench.scaling import Axis, Point, ScalingReport
 
 AXES: tuple[Axis, ...] = ("records", "columns", "threads", "partitions")
-PIPELINE_COLUMNS = ("command", "median s", "least s", "most s", "records/s")
-SCALING_COLUMNS = (
+COLUMNS = (
     "over",
     "records",
     "key",
@@ -29,38 +27,8 @@ SCALING_COLUMNS = (
 )
 
 
-def pipeline_rows(report: PipelineReport) -> list[tuple[object, ...]]:
-    """A row a stage, as `PIPELINE_COLUMNS` names them."""
-    return [
-        (stage.stage, stage.median_seconds, min(stage.seconds), max(stage.seconds), stage.records_per_second)
-        for stage in report.stages
-    ]
-
-
-def pipeline_headline(report: PipelineReport) -> str:
-    """What was taken how far."""
-    given = report.input
-    packed = "" if given["compression"] == "none" else f", {given['compression']}"
-    return (
-        f"{given['records']:,} records, {given['bytes'] / 1e6:,.1f} MB of {FORMATS[given['format']]}{packed}, "
-        f"{report.stages[0].stage} to {report.stages[-1].stage} in {report.seconds:,.1f} s; {_runs(report.runs)}"
-    )
-
-
-def pipeline_chart(report: PipelineReport) -> str:
-    """Seconds of every stage as bars."""
-    values = [(stage.stage, stage.median_seconds, f"{stage.median_seconds:.2f} s") for stage in report.stages]
-    return svg.bars(pipeline_headline(report), "wall seconds of the command, median", values, ours="process")
-
-
-def pipeline_html(report: PipelineReport) -> str:
-    """The page."""
-    section = Section("Stages", PIPELINE_COLUMNS, pipeline_rows(report), [pipeline_chart(report)])
-    return page("dpipe's commands", pipeline_headline(report), report.machine, [section])
-
-
-def scaling_rows(report: ScalingReport) -> list[tuple[object, ...]]:
-    """A row a point, as `SCALING_COLUMNS` names them."""
+def rows(report: ScalingReport) -> list[tuple[object, ...]]:
+    """A row a point, as `COLUMNS` names them."""
     return [
         (
             point.axis,
@@ -81,13 +49,13 @@ def scaling_rows(report: ScalingReport) -> list[tuple[object, ...]]:
     ]
 
 
-def scaling_headline(report: ScalingReport) -> str:
+def headline(report: ScalingReport) -> str:
     """What was read."""
     sizes = report.input["records"]
-    return f"{sizes[0]:,} to {sizes[-1]:,} records of {FORMATS[report.input['format']]}; {_runs(report.runs)}"
+    return f"{sizes[0]:,} to {sizes[-1]:,} records of {FORMATS[report.input['format']]}; {timed(report.runs)}"
 
 
-def scaling_charts(report: ScalingReport) -> dict[str, list[str]]:
+def charts(report: ScalingReport) -> dict[str, list[str]]:
     """Charts by what they are over."""
     over = {
         axis: sorted((point for point in report.points if point.axis == axis), key=lambda point: point.value)
@@ -114,11 +82,11 @@ def scaling_charts(report: ScalingReport) -> dict[str, list[str]]:
     }
 
 
-def scaling_html(report: ScalingReport) -> str:
+def html(report: ScalingReport) -> str:
     """The page."""
-    sections = [Section(heading, charts=charts) for heading, charts in scaling_charts(report).items()]
-    sections.append(Section("Figures", SCALING_COLUMNS, scaling_rows(report)))
-    return page("How dpipe's kernel scales", scaling_headline(report), report.machine, sections)
+    sections = [Section(heading, charts=drawn) for heading, drawn in charts(report).items()]
+    sections.append(Section("Figures", COLUMNS, rows(report)))
+    return page("How dpipe's kernel scales", headline(report), report.machine, sections)
 
 
 def _bars(points: list[Point], axis: Axis) -> str:
@@ -130,7 +98,3 @@ def _bars(points: list[Point], axis: Axis) -> str:
     return svg.bars(
         f"{records:,} records, by {axis}", "seconds, median; beside it the most MB resident", values, ours=""
     )
-
-
-def _runs(runs: int) -> str:
-    return "1 run" if runs == 1 else f"{runs} runs"
