@@ -36,13 +36,13 @@ def test_lint_of_the_flights_project_finds_no_error() -> None:
 def test_lint_names_the_place_and_the_fix_and_exits_with_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path, contract("- {name: a, logicalType: time}"))
+    write(tmp_path, contract("- {name: a, logicalType: map}"))
     monkeypatch.chdir(tmp_path)
     result = dpipe(tmp_path, "lint", "d.odcs.yaml")
     assert result.exit_code == 2
     assert result.stdout.splitlines() == [
-        "d.odcs.yaml:10:32: error: dpipe doesn't read the type `time` yet",
-        "  hint: use `string` with a `pattern`",
+        "d.odcs.yaml:10:32: error: dpipe doesn't read the type `map` yet",
+        "  hint: give each key a column",
         "1 contract, 1 error, 0 warnings",
     ]
 

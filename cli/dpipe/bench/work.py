@@ -77,7 +77,7 @@ def beyond_baselines(plan: Plan) -> str | None:
         if column.kind not in KINDS or column.default_offset:
             return f"no baseline has the type of `{column.name}`"
         for rule in column.rules:
-            if rule.rule not in RULES or (rule.rule in LIMITS and not isinstance(rule.value, float)):
+            if rule.rule not in RULES or (rule.rule in LIMITS and not isinstance(rule.value, int | float)):
                 return f"no baseline has the rule `{rule.rule}` of `{column.name}`"
     return None
 
