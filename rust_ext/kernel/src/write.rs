@@ -23,7 +23,7 @@ use parquet::{
         properties::{EnabledStatistics, WriterProperties},
         writer::SerializedFileWriter,
     },
-    schema::types::ColumnDescPtr,
+    schema::types::{ColumnDescPtr, SchemaDescriptor},
 };
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -73,6 +73,8 @@ pub const ZSTD_LEVEL: i32 = 1;
 /// How files are written, and the schema they have.
 pub struct Layout {
     schema: SchemaRef,
+    /// The same as Parquet has it.
+    parquet_schema: SchemaDescriptor,
     columns: Vec<LayoutColumn>,
     contract: Arc<str>,
     profiled: bool,
@@ -92,11 +94,11 @@ impl Layout {
     /// # Errors
     /// `Error::Parquet` when Parquet has no such schema.
     pub fn new(schema: SchemaRef, contract: &str, profiled: bool) -> Result<Self> {
-        let leaves = ArrowSchemaConverter::new().convert(&schema)?;
+        let parquet_schema = ArrowSchemaConverter::new().convert(&schema)?;
         let column = |(index, field): (usize, &Arc<Field>)| {
-            let of_column =
-                (0..leaves.num_columns()).filter(|leaf| leaves.get_column_root_idx(*leaf) == index);
-            let leaves = of_column.map(|leaf| leaves.column(leaf)).collect();
+            let is_of_column = |leaf: &usize| parquet_schema.get_column_root_idx(*leaf) == index;
+            let of_column = (0..parquet_schema.num_columns()).filter(is_of_column);
+            let leaves = of_column.map(|leaf| parquet_schema.column(leaf)).collect();
             LayoutColumn { encoder: Encoder::of(field.data_type()), leaves }
         };
         let columns: Vec<_> = schema.fields().iter().enumerate().map(column).collect();
@@ -110,6 +112,7 @@ impl Layout {
         }
         Ok(Self {
             schema,
+            parquet_schema,
             columns,
             contract: contract.into(),
             profiled,
@@ -123,7 +126,10 @@ impl Layout {
     /// # Errors
     /// `Error::Parquet` or `Error::Arrow` when a column can't be encoded.
     pub fn encode(&self, factory: &ArrowRowGroupWriterFactory, parts: &[Part]) -> Result<RowGroup> {
-        let mut writers = factory.create_column_writers(0)?.into_iter();
+        // Writers come for all columns at once, and most tables need none: every one has its buffers and its compressor.
+        let needs_writers = self.columns.iter().any(|column| column.encoder.is_none());
+        let writers = if needs_writers { factory.create_column_writers(0)? } else { Vec::new() };
+        let mut writers = writers.into_iter();
         let columns: Vec<_> = self
             .columns
             .iter()
@@ -232,9 +238,9 @@ impl TableFile {
     /// # Errors
     /// `Error::Io` when it can't be created.
     pub fn create(path: PathBuf, layout: &Layout) -> Result<Self> {
-        let schema = ArrowSchemaConverter::new().convert(&layout.schema)?;
         let file = NewFile::create(path)?;
-        let writer = SerializedFileWriter::new(file, schema.root_schema_ptr(), layout.properties.clone())?;
+        let schema = layout.parquet_schema.root_schema_ptr();
+        let writer = SerializedFileWriter::new(file, schema, layout.properties.clone())?;
         let factory = Arc::new(ArrowRowGroupWriterFactory::new(&writer, layout.schema.clone()));
         Ok(Self { writer, factory, rows: 0, profiles: Vec::new() })
     }
