@@ -130,7 +130,7 @@ impl ColumnCheck {
     pub(crate) fn new(column: &Column) -> Result<Self> {
         let fault = |message: String| Error::Plan(format!("`{}`: {message}", column.name));
         let exact = matches!(column.kind, Kind::Int32 | Kind::Int64 | Kind::Decimal { .. });
-        let dated = matches!(column.kind, Kind::Date | Kind::Time | Kind::Timestamp | Kind::TimestampNtz);
+        let dated = column.kind.is_dated();
         let (text, float) = (column.kind == Kind::String, column.kind == Kind::Float64);
         let (mut patterns, mut multiples) = (Vec::new(), Vec::new());
         let mut has_rules = false;
@@ -291,9 +291,7 @@ impl ColumnCheck {
     /// A violation of every limit that a value is beyond; `false`, as it is beyond one.
     #[cold]
     fn beyond_limits(&self, index: usize, cell: &Cell, value: i128, violations: &mut Vec<Violation>) -> bool {
-        let dated =
-            matches!(self.column.kind, Kind::Date | Kind::Time | Kind::Timestamp | Kind::TimestampNtz);
-        let shown = if dated { cell.shown() } else { self.value_text(value) };
+        let shown = if self.column.kind.is_dated() { cell.shown() } else { self.value_text(value) };
         for bound in self.limits.broken(value) {
             let message = format!("{shown} is {} {}", bound.breach, bound.limit);
             violations.push(Violation::of_column(index, bound.rule, message));

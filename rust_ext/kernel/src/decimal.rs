@@ -102,7 +102,13 @@ pub fn of_integer(value: i64, precision: u8, scale: u8) -> Option<i128> {
 /// A number's digits as an integer, and how many of them are after the point: `-1.50` gives -15 and 1. `None` when the text is
 /// no number or needs more than 38 digits either way.
 pub fn exact(text: &str) -> Option<(i128, u32)> {
-    (0..=MAX_PRECISION).find_map(|scale| Some((units(text, MAX_PRECISION, scale)?, u32::from(scale))))
+    let parts = parts(text)?;
+    let zeros = parts.whole.iter().chain(parts.fraction).rev().take_while(|byte| **byte == b'0').count();
+    let is_zero = zeros == parts.whole.len() + parts.fraction.len();
+    // The last digit that isn't 0 says how many places are needed.
+    let places = if is_zero { 0 } else { parts.fraction.len() as i64 - parts.exponent - zeros as i64 };
+    let places = u8::try_from(places.max(0)).ok().filter(|places| *places <= MAX_PRECISION)?;
+    Some((units(text, MAX_PRECISION, places)?, u32::from(places)))
 }
 
 /// Units of 10^-`scale` as text with all of the scale's digits.
@@ -175,6 +181,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn exact_numbers_have_as_few_places_as_they_need(text in "-?[0-9]{0,20}(\\.[0-9]{0,22})?(e-?[0-9]{1,2})?") {
+            let found = (0..=MAX_PRECISION).find_map(|scale| Some((units(&text, MAX_PRECISION, scale)?, u32::from(scale))));
+            prop_assert_eq!(exact(&text), found);
+        }
+
         #[test]
         fn text_and_units_are_inverse(units_in in -(10_i128.pow(38) - 1)..10_i128.pow(38), scale in 0..=38_u8) {
             prop_assert_eq!(units(&text(units_in, scale), 38, scale), Some(units_in));

@@ -44,6 +44,8 @@ pub struct Key<'a> {
 
 /// An odd number without a pattern, to mix bits by multiplying (the golden ratio in 64 bits).
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+/// What stands for a null among hashes.
+const NULL: u64 = 0x6e75_6c6c_6e75_6c6c;
 
 impl KeyEncoder {
     /// An encoder for the plan's key, `None` when records have none.
@@ -88,11 +90,9 @@ impl KeyEncoder {
 
     /// A hash of all of each row's values, column by column. It only labels a duplicate as identical or conflicting.
     fn fingerprints(&self, arrays: &[ArrayRef], rows: usize) -> Result<Vec<u64>> {
-        const NULL: u64 = 0x6e75_6c6c_6e75_6c6c;
         let mut hashes = vec![MIX; rows];
         let mut texts = Vec::new();
         for array in arrays {
-            let mix = |hash: &mut u64, value: u64| *hash = (hash.rotate_left(29) ^ value).wrapping_mul(MIX);
             if array.data_type().is_nested() {
                 hashes.iter_mut().zip(self.nested_hashes(array)?).for_each(|(hash, value)| mix(hash, value));
                 continue;
@@ -132,14 +132,12 @@ impl KeyEncoder {
 
     /// A hash of each row's value, whatever is in it.
     fn nested_hashes(&self, array: &ArrayRef) -> Result<Vec<u64>> {
-        const NULL: u64 = 0x6e75_6c6c_6e75_6c6c;
-        let mix = |hash: u64, value: u64| (hash.rotate_left(29) ^ value).wrapping_mul(MIX);
         let mut hashes = match array.data_type() {
             DataType::Struct(_) => {
                 let mut hashes = vec![MIX; array.len()];
                 for field in array.as_struct().columns() {
                     let values = self.nested_hashes(field)?;
-                    hashes.iter_mut().zip(values).for_each(|(hash, value)| *hash = mix(*hash, value));
+                    hashes.iter_mut().zip(values).for_each(|(hash, value)| mix(hash, value));
                 }
                 hashes
             }
@@ -149,9 +147,10 @@ impl KeyEncoder {
                 let ends = lists.value_offsets().windows(2);
                 let hash = |ends: &[i32]| {
                     let [start, stop] = [ends[0], ends[1]].map(|at| usize::try_from(at).unwrap_or_default());
-                    items[start..stop]
-                        .iter()
-                        .fold(mix(MIX, (stop - start) as u64), |hash, item| mix(hash, *item))
+                    let mut hash = MIX;
+                    mix(&mut hash, (stop - start) as u64);
+                    items[start..stop].iter().for_each(|item| mix(&mut hash, *item));
+                    hash
                 };
                 ends.map(hash).collect()
             }
@@ -176,6 +175,12 @@ impl KeyEncoder {
         }
         self.state.hash_one(bytes)
     }
+}
+
+/// Go on with a hash.
+#[inline(always)]
+fn mix(hash: &mut u64, value: u64) {
+    *hash = (hash.rotate_left(29) ^ value).wrapping_mul(MIX);
 }
 
 /// Append a value so that no two different lists of values give the same bytes.

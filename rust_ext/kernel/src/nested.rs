@@ -12,7 +12,7 @@ use crate::{
     json::Cursor,
     plan::{Column, Kind, Rule},
     read::columns::Values,
-    rows::Builder,
+    rows::{Builder, list_end},
 };
 
 /// So many violations inside one nested column are said of a record; a broken array of a million items is not to become a million
@@ -132,7 +132,7 @@ impl Node {
             (Shape::List { .. }, Builder::List { item, ends, .. }, Some(b'[')) => {
                 let (start, before) = (item.len(), reader.violations.len());
                 let count = self.read_array(cursor, item, reader)?;
-                ends.push(end(item.len()));
+                ends.push(list_end(item));
                 self.count_rules(count, start, before, item, reader);
                 Ok(())
             }
@@ -298,7 +298,7 @@ impl Node {
                     item.read_values(items, index, builder, reader);
                     reader.name_item(before, index - first);
                 }
-                ends.push(end(builder.len()));
+                ends.push(list_end(builder));
                 self.count_rules(stop - first, start, before_all, builder, reader);
             }
             (_, builder, values) => self.leaf(&values.cell(at), builder, reader),
@@ -339,11 +339,6 @@ impl Reader<'_> {
             self.violations.truncate(before.max(MOST_VIOLATIONS));
         }
     }
-}
-
-#[inline]
-fn end(length: usize) -> i32 {
-    i32::try_from(length).expect("a chunk has fewer than 2³¹ items")
 }
 
 #[cfg(test)]

@@ -122,6 +122,11 @@ impl Kind {
     pub fn is_nested(self) -> bool {
         matches!(self, Self::Struct | Self::List)
     }
+
+    /// Whether its values are days or times.
+    pub fn is_dated(self) -> bool {
+        matches!(self, Self::Date | Self::Time | Self::Timestamp | Self::TimestampNtz)
+    }
 }
 
 /// The zone of timestamps that don't name theirs.

@@ -199,7 +199,7 @@ impl Builder {
             }
             Self::List { item, ends, nulls } => {
                 nulls.push(ends.len() - 1);
-                ends.push(i32::try_from(item.len()).expect("a chunk has fewer than 2³¹ items"));
+                ends.push(list_end(item));
             }
         }
     }
@@ -313,6 +313,12 @@ impl Builder {
 #[cold]
 fn mismatch(data_type: &DataType) -> Error {
     Error::Internal(format!("nested values in a column of {data_type}"))
+}
+
+/// Where an array ends whose items are the last that were written.
+#[inline]
+pub(crate) fn list_end(item: &Builder) -> i32 {
+    i32::try_from(item.len()).expect("a chunk has fewer than 2³¹ items")
 }
 
 /// A value of a 32-bit column; the check has seen that it fits.

@@ -129,7 +129,7 @@ impl Number for f64 {
 
 /// The dictionary of `numbers`; `None` when too few repeat.
 pub fn of_numbers<T: Number>(numbers: &[T]) -> Option<Dictionary<T>> {
-    let (least, greatest) = range(numbers)?;
+    let (least, greatest) = range(numbers.iter().copied())?;
     if let (Some(least), Some(greatest)) = (least.integer(), greatest.integer())
         && greatest.checked_sub(least).is_some_and(|span| span < MOST as i64)
     {
@@ -144,9 +144,9 @@ pub fn of_numbers<T: Number>(numbers: &[T]) -> Option<Dictionary<T>> {
 }
 
 /// The least and the greatest of `numbers`; `None` when there is none.
-pub fn range<T: Number>(numbers: &[T]) -> Option<(T, T)> {
-    let first = *numbers.first()?;
-    Some(numbers.iter().fold((first, first), |(least, greatest), &number| {
+pub fn range<T: Number>(mut numbers: impl Iterator<Item = T>) -> Option<(T, T)> {
+    let first = numbers.next()?;
+    Some(numbers.fold((first, first), |(least, greatest), number| {
         (if number < least { number } else { least }, if number > greatest { number } else { greatest })
     }))
 }
@@ -169,7 +169,7 @@ fn by_place<T: Number>(numbers: &[T], least: i64, span: usize) -> Dictionary<T> 
     Dictionary { values, counts, codes }
 }
 
-/// A text of a column: where it is in the dictionary's bytes, and the first eight of them.
+/// A text of a column, and its first eight bytes as a number.
 #[derive(Clone, Copy)]
 pub struct Text<'a> {
     pub bytes: &'a [u8],
@@ -215,7 +215,8 @@ fn hash(text: Text) -> u64 {
     hash
 }
 
-fn mix(bits: u64) -> u64 {
+/// Mix bits: a change of one changes about half of the others.
+pub fn mix(bits: u64) -> u64 {
     let product = u128::from(bits ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
     (product >> 64) as u64 ^ product as u64
 }

@@ -1,7 +1,7 @@
 //! Columns of a row group as Parquet column chunks: dictionaries found by table or hash, codes packed in words.
 //!
-//! Columns of numbers and texts are encoded here, where a row group's values are all at hand: that takes a third of the time of
-//! a general writer, which gets them bit by bit. Everything else is left to the `parquet` crate's writers.
+//! Columns of numbers and texts are encoded here, where a row group's values are all at hand; a general writer gets them bit by
+//! bit. Everything else is left to the `parquet` crate's writers.
 
 mod chunk;
 pub mod dictionary;
@@ -160,7 +160,7 @@ where
     for value in &dictionary.values {
         value.push_plain(&mut plain);
     }
-    let (least, greatest) = dictionary::range(&dictionary.values).unzip();
+    let (least, greatest) = dictionary::range(dictionary.values.iter().copied()).unzip();
     let (least, greatest) = (least.map(Number::as_least), greatest.map(Number::as_greatest));
     let statistics = ValueStatistics::new(least, greatest, None, Some(levels.nulls() as u64), false)
         .with_backwards_compatible_min_max(true);

@@ -13,7 +13,11 @@ use chrono::{DateTime, NaiveDate};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{encode::dictionary::Number, plan::Kind, text::DAY_MICROS};
+use crate::{
+    encode::dictionary::{self, Number, mix},
+    plan::Kind,
+    text::DAY_MICROS,
+};
 use digest::Digest;
 use distinct::Distinct;
 
@@ -179,13 +183,7 @@ impl ColumnProfile {
     }
 
     fn see_range<T: Number>(&mut self, numbers: impl Iterator<Item = T>) {
-        let range = numbers.fold(None, |range: Option<(T, T)>, number| {
-            let (least, greatest) = range.unwrap_or((number, number));
-            Some((
-                if number < least { number } else { least },
-                if number > greatest { number } else { greatest },
-            ))
-        });
+        let range = dictionary::range(numbers);
         (self.least, self.greatest) =
             range.map(|(least, greatest)| (least.value(), greatest.value())).unzip();
     }
@@ -326,12 +324,7 @@ fn shown_value(kind: Kind, value: &Value) -> serde_json::Value {
 
 /// A number's hash, the same on every machine.
 pub fn hash_number(bits: u64) -> u64 {
-    mixed(mixed(bits ^ 0x9e37_79b9_7f4a_7c15))
-}
-
-fn mixed(bits: u64) -> u64 {
-    let product = u128::from(bits) * 0xd6e8_feb8_6659_fd93;
-    (product >> 64) as u64 ^ product as u64
+    mix(mix(bits))
 }
 
 fn foldhash_of(text: &[u8]) -> u64 {
