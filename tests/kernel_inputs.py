@@ -347,6 +347,17 @@ def _json_fields(plan: Plan, how: str, rng: random.Random) -> list[tuple[str, st
     return fields
 
 
+def _damaged(record: bytes, how: str, alphabet: bytes, rng: random.Random) -> bytes:
+    """The record with damage to its bytes, if `how` asks for one."""
+    if how == "truncate":
+        return record[: rng.randint(0, len(record))]
+    if how == "mutate":
+        return _mutated(rng, record, alphabet)
+    if how == "bad_utf8":
+        return _bad_utf8(rng, record)
+    return record
+
+
 def json_record(plan: Plan, how: str, spacing: Spacing, rng: random.Random) -> bytes:
     if how == "blank":
         return rng.choice([b"", b" ", b"\t \r"])
@@ -360,13 +371,7 @@ def json_record(plan: Plan, how: str, spacing: Spacing, rng: random.Random) -> b
         f"{name}{spacing.colon}{value}" for name, value in _json_fields(plan, how, rng)
     )
     record = f"{spacing.open}{fields}{spacing.close}".encode()
-    if how == "truncate":
-        record = record[: rng.randint(0, len(record))]
-    elif how == "mutate":
-        record = _mutated(rng, record, JSON_BYTES)
-    elif how == "bad_utf8":
-        record = _bad_utf8(rng, record)
-    return record
+    return _damaged(record, how, JSON_BYTES, rng)
 
 
 @st.composite
@@ -480,13 +485,7 @@ def csv_record(plan: Plan, columns: list[Column | None], how: str, rng: random.R
     elif how == "more":
         fields.insert(at, rng.choice(["", "x", _quoted(plan, "a\nb")]))
     record = plan.csv.delimiter.join(fields).encode()
-    if how == "truncate":
-        record = record[: rng.randint(0, len(record))]
-    elif how == "mutate":
-        record = _mutated(rng, record, CSV_BYTES)
-    elif how == "bad_utf8":
-        record = _bad_utf8(rng, record)
-    return record
+    return _damaged(record, how, CSV_BYTES, rng)
 
 
 @st.composite

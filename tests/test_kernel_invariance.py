@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dpipe.contract import Column, Plan
+from dpipe.contract.arrow import arrow_type
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_inputs import KINDS, sources
@@ -98,16 +99,6 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "timestamp": st.datetimes(timezones=st.just(UTC)),
     "timestamp_ntz": st.datetimes(),
 }
-ARROW = {
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "boolean": pa.bool_(),
-    "string": pa.string(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", "UTC"),
-    "timestamp_ntz": pa.timestamp("us"),
-}
 EVERY_KIND = Plan("things", "0" * 64, tuple(Column(kind, kind) for kind in KINDS))
 ROWS = st.lists(
     st.fixed_dictionaries({kind: st.none() | values for kind, values in VALUES.items()}), max_size=20
@@ -138,7 +129,7 @@ def as_csv(rows: list[Row]) -> bytes:
 
 
 def as_parquet(rows: list[Row]) -> bytes:
-    schema = pa.schema([(kind, ARROW[kind]) for kind in KINDS])
+    schema = pa.schema([(column.name, arrow_type(column)) for column in EVERY_KIND.columns])
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
     return sink.getvalue()

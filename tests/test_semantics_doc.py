@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dpipe.contract import Column, Plan
+from dpipe.quality.from_contract import duckdb_type
 from kernel_runs import Refused, run_bytes, run_sources
 from semantics_doc import (
     Row,
@@ -50,16 +51,6 @@ SHAPES = {
 }
 
 FILE_COLUMNS = (Column("a", "int32"), Column("b", "string"))
-DUCKDB_TYPES = {
-    "int32": "INTEGER",
-    "int64": "BIGINT",
-    "float64": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "string": "VARCHAR",
-    "date": "DATE",
-    "timestamp": "TIMESTAMPTZ",
-    "timestamp_ntz": "TIMESTAMP",
-}
 ARROW_TYPES = [
     *(pa.int8(), pa.int32(), pa.int64(), pa.uint64(), pa.float32(), pa.float64(), pa.bool_(), pa.string()),
     *(
@@ -166,7 +157,7 @@ def test_duckdb_reads_it_as_the_row_says(row: Row, tmp_path: Path) -> None:
         )
     path = tmp_path / "source"
     path.write_bytes(content)
-    columns = {column.name: DUCKDB_TYPES[column.kind] for column in plan.columns}
+    columns = {column.name: duckdb_type(column) for column in plan.columns}
     try:
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")

@@ -6,22 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dpipe.contract.plan import PROVENANCE
+from dpipe.quality.from_contract import duckdb_type
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dpipe.bench.work import Job, Outcome
-
-TYPES = {
-    "int32": "INTEGER",
-    "int64": "BIGINT",
-    "float64": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "string": "VARCHAR",
-    "date": "DATE",
-    "timestamp": "TIMESTAMPTZ",
-    "timestamp_ntz": "TIMESTAMP",
-}
 
 
 @dataclass(frozen=True)
@@ -43,7 +33,7 @@ def facts(job: Job, outcome: Outcome) -> Facts:
     """What a job that is done came to."""
     import duckdb
 
-    columns = ", ".join(f'"{column.name}"::{TYPES[column.kind]}' for column in job.plan.columns)
+    columns = ", ".join(f'"{column.name}"::{duckdb_type(column)}' for column in job.plan.columns)
     provenance = ", ".join(PROVENANCE)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")

@@ -73,7 +73,11 @@ RULES = frozenset((*LIMITS, "minLength", "maxLength", "pattern", "enum"))
 
 def beyond_baselines(plan: Plan) -> str | None:
     """What of the plan no baseline does; None when there is nothing."""
+    if plan.unknown_fields == "reject":
+        return "no baseline looks for fields that the contract doesn't know"
     for column in plan.columns:
+        if column.formats:
+            return f"baselines read ISO 8601 only, `{column.name}` is spelt otherwise"
         if column.kind not in KINDS or column.default_offset:
             return f"no baseline has the type of `{column.name}`"
         for rule in column.rules:

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import ArrowScan
 
+from dpipe.contract.arrow import arrow_type
 from dpipe.errors import DpipeError
 from dpipe.iceberg import filters
-from dpipe.iceberg.schema import BATCH_ID, RECORD_NO, arrow_type
+from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable

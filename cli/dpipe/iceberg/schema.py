@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.transforms import (
@@ -51,17 +50,6 @@ _TYPES: dict[str, IcebergType] = {
     "timestamp_ntz": TimestampType(),
     "time": TimeType(),
 }
-_ARROW_TYPES: dict[str, pa.DataType] = {
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "boolean": pa.bool_(),
-    "string": pa.string(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", "UTC"),
-    "timestamp_ntz": pa.timestamp("us"),
-    "time": pa.time64("us"),
-}
 TRANSFORMS: dict[str, Transform] = {  # type: ignore[type-arg]
     "identity": IdentityTransform(),
     "year": YearTransform(),
@@ -91,16 +79,6 @@ def iceberg_type(column: Column, ids: Mapping[str, int], path: str) -> IcebergTy
     if column.kind == "decimal":
         return DecimalType(column.precision, column.scale)
     return _TYPES[column.kind]
-
-
-def arrow_type(column: Column) -> pa.DataType:
-    """The type that a column has in Arrow."""
-    if column.kind in {"struct", "list"}:
-        fields = [pa.field(part.name, arrow_type(part), not part.required) for part in column.fields]
-        return pa.struct(fields) if column.kind == "struct" else pa.list_(fields[0])
-    if column.kind == "decimal":
-        return pa.decimal128(column.precision, column.scale)
-    return _ARROW_TYPES[column.kind]
 
 
 def raw_schema(plan: Plan) -> Schema:

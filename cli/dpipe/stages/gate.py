@@ -9,8 +9,9 @@ import duckdb
 import pyarrow as pa
 from duckdb import ColumnExpression, ConstantExpression
 
+from dpipe.contract.arrow import arrow_type
 from dpipe.errors import DpipeError
-from dpipe.iceberg.schema import BATCH_ID, arrow_type
+from dpipe.iceberg.schema import BATCH_ID
 from dpipe.state import QualityResult
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import csv
 from typing import TYPE_CHECKING
 
 from dpipe.bench.work import BATCH_ID, Breach, Job, Outcome
+from dpipe.quality.from_contract import duckdb_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,29 +32,14 @@ TITLE = "DuckDB"
 PACKAGES = ("duckdb",)
 KEEPS_BYTES: frozenset[Format] = frozenset({"ndjson"})
 PARALLEL = True
-
-TYPES = {
-    "int32": "INTEGER",
-    "int64": "BIGINT",
-    "float64": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "string": "VARCHAR",
-    "date": "DATE",
-    "timestamp": "TIMESTAMPTZ",
-    "timestamp_ntz": "TIMESTAMP",
-}
 TEMPORAL = ("date", "timestamp", "timestamp_ntz")
 BREACH = 'STRUCT("column" VARCHAR, "rule" VARCHAR)'
 PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1"
 
 
 def unable(plan: Plan, form: Format) -> str | None:
-    """It coerces what `dpipe.formats` spells otherwise, and looks at no field that it isn't asked for."""
-    del form
-    if plan.unknown_fields == "reject":
-        return "it can't reject fields that the contract doesn't know"
-    if column := next((column for column in plan.columns if column.formats), None):
-        return f"it reads ISO 8601 only, `{column.name}` is spelt otherwise"
+    """It does whatever baselines do."""
+    del plan, form
     return None
 
 
@@ -88,14 +74,14 @@ def run(job: Job) -> Outcome:
 def _ndjson(connection: DuckDBPyConnection, job: Job) -> str:
     """Lines, their fields by type and whether all is well with them."""
     del connection
-    kinds = {column.name: TYPES[column.kind] for column in job.plan.columns}
+    kinds = {column.name: duckdb_type(column) for column in job.plan.columns}
     read = {
         column.name: "VARCHAR" if column.kind in TEMPORAL else kinds[column.name]
         for column in job.plan.columns
     }
     structure = "{" + ", ".join(f'"{name}": "{kind}"' for name, kind in read.items()) + "}"
     fields = ", ".join(
-        f'TRY_CAST(_fields."{column.name}" AS {TYPES[column.kind]}) AS "{column.name}"'
+        f'TRY_CAST(_fields."{column.name}" AS {duckdb_type(column)}) AS "{column.name}"'
         if column.kind in TEMPORAL
         else f'_fields."{column.name}" AS "{column.name}"'
         for column in job.plan.columns
@@ -115,7 +101,7 @@ def _ndjson(connection: DuckDBPyConnection, job: Job) -> str:
 def _csv(connection: DuckDBPyConnection, job: Job) -> str:
     """Records by type; those that can't be read so are in `reject_errors` instead."""
     del connection
-    kinds = {column.name: TYPES[column.kind] for column in job.plan.columns}
+    kinds = {column.name: duckdb_type(column) for column in job.plan.columns}
     names = _csv_names(job)
     # A text that is no timestamp is read as null, without an error, when its column is one.
     texts = {column.name for column in job.plan.columns if column.kind in TEMPORAL}
@@ -150,7 +136,8 @@ def _read_csv(job: Job, path: Path, columns: dict[str, str], *, header: bool | N
 def _parquet(connection: DuckDBPyConnection, job: Job) -> str:
     del connection
     typed = ", ".join(
-        f'TRY_CAST("{column.name}" AS {TYPES[column.kind]}) AS "{column.name}"' for column in job.plan.columns
+        f'TRY_CAST("{column.name}" AS {duckdb_type(column)}) AS "{column.name}"'
+        for column in job.plan.columns
     )
     return f"""
         SELECT *, {_fine(job.plan, job.form)} AS _fine
@@ -200,7 +187,7 @@ def _number_csv(connection: DuckDBPyConnection, job: Job) -> None:
     for column in job.plan.columns:
         text = f'"{column.name}"' if column.name in names else "NULL"
         texts.append(f'{text} AS "{column.name} text"')
-        typed.append(f'TRY_CAST({text} AS {TYPES[column.kind]}) AS "{column.name}"')
+        typed.append(f'TRY_CAST({text} AS {duckdb_type(column)}) AS "{column.name}"')
     fields = ", ".join(texts + typed)
     lines = _read_csv(job, again, dict.fromkeys(names, "VARCHAR"), header=False)
     connection.execute(f"""

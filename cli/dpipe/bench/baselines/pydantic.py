@@ -52,11 +52,7 @@ LIMITS = {
 def unable(plan: Plan, form: Format) -> str | None:
     """See the module."""
     del form
-    if plan.unknown_fields == "reject":
-        return "it doesn't look for fields that the contract doesn't know"
     for column in plan.columns:
-        if column.formats:
-            return f"it reads ISO 8601 only, `{column.name}` is spelt otherwise"
         if _can_break_together(column.rules):
             rules = " and ".join(f"`{rule.rule}`" for rule in column.rules)
             return f"it reports the first broken rule of a column only, `{column.name}` has {rules}"

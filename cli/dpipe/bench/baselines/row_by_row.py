@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dpipe.bench.work import BATCH_ID, Breach, Job, Outcome
+from dpipe.contract.arrow import arrow_type
 from dpipe.contract.plan import PROVENANCE
 
 if TYPE_CHECKING:
@@ -23,16 +24,6 @@ if TYPE_CHECKING:
 Checked = tuple[list[Any], list[Breach]]
 ROWS_READ = 10_000
 ROWS_HELD = 100_000
-TYPES = {
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "boolean": pa.bool_(),
-    "string": pa.string(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", "UTC"),
-    "timestamp_ntz": pa.timestamp("us"),
-}
 QUARANTINE = pa.schema(
     [
         ("_dpipe_batch_id", pa.string()),
@@ -154,7 +145,7 @@ def _batch(job: Job, rows: list[list[Any]], record_nos: list[int]) -> pa.RecordB
     columns = job.plan.columns
     values = zip(*rows, strict=True) if rows else [()] * len(columns)
     arrays = [
-        pa.array(column_values, TYPES[column.kind])
+        pa.array(column_values, arrow_type(column))
         for column, column_values in zip(columns, values, strict=True)
     ]
     arrays += [
