@@ -182,8 +182,15 @@ impl<'p> General<'p> {
             }
         }
         assert_eq!(parsed.records, frames.len());
-        assert_eq!(parsed.records, parsed.places.len() + parsed.rejects.len());
-        assert_eq!(parsed.places, places, "accepted");
+        assert_eq!(parsed.records, parsed.spans.len() + parsed.rejects.len());
+        let accepted: Vec<Place> = (0..parsed.spans.len()).map(|row| parsed.place(row)).collect();
+        assert_eq!(accepted, places, "accepted");
+        if let Some(blank_lines) = &parsed.blank_lines {
+            for (record, frame) in frames.iter().enumerate() {
+                let before = data[..frame.range.start].iter().filter(|byte| **byte == b'\n').count();
+                assert_eq!(blank_lines.record(record), before, "the line of a record");
+            }
+        }
         let found = parsed.rejects.iter().map(|reject| (reject.place.clone(), rules(&reject.violations)));
         assert_eq!(found.collect::<Vec<_>>(), rejects, "rejected");
         assert_equal_rows(&parsed.rows, &rows.finish().expect("columns fit"));
@@ -285,7 +292,7 @@ pub fn plan(text: &str) {
         while let Some(chunk) = input.next_chunk().expect("text can be read") {
             let parsed =
                 parse::parse(&compiled, &dialect, &input.unknown_columns, &chunk).expect("columns fit");
-            assert_eq!(parsed.records, parsed.places.len() + parsed.rejects.len());
+            assert_eq!(parsed.records, parsed.spans.len() + parsed.rejects.len());
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct SourceFacts {
     pub csv: Option<Arc<csv::Header>>,
     /// Columns of the file that the plan doesn't know.
     pub unknown_columns: Arc<[String]>,
+    /// Bytes of the records' text, if that is known before they are read.
+    pub text_bytes: Option<u64>,
     /// Bytes of the decompressed source, or of the columnar file, once its end was reached.
     pub bytes: Option<u64>,
 }
@@ -113,6 +115,7 @@ impl SourceFacts {
             member: input.member.clone(),
             csv: input.csv.clone(),
             unknown_columns: input.unknown_columns.as_slice().into(),
+            text_bytes: input.bytes_ahead(),
             bytes: None,
         }
     }

@@ -527,7 +527,7 @@ mod tests {
             let parsed = read(&compiled("ignore"), &text);
             prop_assert_eq!(parsed.records, 2);
             prop_assert_eq!(parsed.rows.num_rows() + parsed.rejects.len(), 2);
-            prop_assert_eq!(parsed.places.len(), parsed.rows.num_rows());
+            prop_assert_eq!(parsed.spans.len(), parsed.rows.num_rows());
         }
     }
 }

@@ -9,9 +9,11 @@ use crate::{
     check::{Checked, Checker},
     chunk::{Chunk, Frame, Framing},
     csv,
-    dedupe::{KeyEncoder, Keys},
     error::Result,
-    json, nested,
+    json,
+    keys::{KeyEncoder, Keys},
+    nested,
+    numbering::Numbering,
     partition::{Partitioner, RowPartitions},
     plan::{Plan, UnknownFields},
     quick::{Quick, Scratch},
@@ -94,16 +96,46 @@ pub struct Parsed {
     pub records: usize,
     /// Rows that broke no rule of their own.
     pub rows: RecordBatch,
-    /// Where each of those rows is.
-    pub places: Vec<Place>,
-    /// Their keys; empty without a key.
-    pub keys: Keys,
+    /// Where the bytes of each of those rows are.
+    pub spans: Vec<Span>,
+    /// Which of the records those rows are.
+    pub numbering: Numbering,
+    /// Their keys; `None` without a key.
+    pub keys: Option<Keys>,
     /// Their partitions.
     pub partitions: RowPartitions,
     /// The records that broke a rule.
     pub rejects: Vec<Reject>,
+    /// Which of the lines are blank, when each other line is a record; `None` when the lines are to be counted.
+    pub blank_lines: Option<Numbering>,
     /// Fields that the plan doesn't know, with the number of records that have them.
     pub unknown: BTreeMap<String, u64>,
+}
+
+impl Parsed {
+    /// Where a row's record is.
+    pub fn place(&self, row: usize) -> Place {
+        Place { record: self.numbering.record(row), range: self.spans[row].range() }
+    }
+}
+
+/// Bytes of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    stop: u32,
+}
+
+impl Span {
+    #[inline(always)]
+    fn new(range: &Range<usize>) -> Self {
+        let number = |at| u32::try_from(at).expect("a chunk has less than 4 GiB");
+        Self { start: number(range.start), stop: number(range.end) }
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.stop as usize
+    }
 }
 
 /// Parse and check all records of a chunk. `unknown_columns` are those of its source that the plan doesn't know.
@@ -129,6 +161,7 @@ pub fn parse(
                 Framing::Records(frames) => read_frames(&mut sink, &mut quick, dialect, data, frames),
             }
             quick.template.count_unknown(&mut sink.unknown);
+            sink.has_lines = matches!(framing, Framing::Lines);
             sink.finish()
         }
         Chunk::Columns { batch, .. } => {
@@ -165,7 +198,9 @@ fn read_lines<'a>(
         let stop = memchr::memchr(b'\n', &data[at..]).map_or(data.len(), |length| at + length);
         let range = at..at + lines::without_return(&data[at..stop]);
         at = stop + 1;
-        if !lines::is_blank(&data[range.clone()], dialect.format()) {
+        if lines::is_blank(&data[range.clone()], dialect.format()) {
+            sink.blank_lines.pass(sink.records);
+        } else {
             let text = utf8(&data[range.clone()]);
             let record = text.clone().ok();
             if sink.text_record(dialect, text, range)
@@ -324,7 +359,11 @@ struct Sink<'c, 'a> {
     nested: nested::Scratch,
     rows: Rows,
     records: usize,
-    places: Vec<Place>,
+    spans: Vec<Span>,
+    numbering: Numbering,
+    /// Whether each record is a line.
+    has_lines: bool,
+    blank_lines: Numbering,
     rejects: Vec<Reject>,
     unknown: BTreeMap<String, u64>,
 }
@@ -341,7 +380,10 @@ impl<'c, 'a> Sink<'c, 'a> {
             nested: nested::Scratch::default(),
             rows: Rows::new(&compiled.plan, compiled.columns.clone(), capacity),
             records: 0,
-            places: Vec::with_capacity(capacity),
+            spans: Vec::with_capacity(capacity),
+            numbering: Numbering::default(),
+            has_lines: false,
+            blank_lines: Numbering::default(),
             rejects: Vec::new(),
             unknown: BTreeMap::new(),
         }
@@ -381,7 +423,7 @@ impl<'c, 'a> Sink<'c, 'a> {
     /// Count a record whose row is there already.
     #[inline(always)]
     fn accept(&mut self, range: Range<usize>) {
-        self.places.push(Place { record: self.records, range });
+        self.spans.push(Span::new(&range));
         self.records += 1;
     }
 
@@ -415,6 +457,7 @@ impl<'c, 'a> Sink<'c, 'a> {
     #[cold]
     fn reject(&mut self, range: Range<usize>, violations: Vec<Violation>) -> bool {
         self.unknown_names.clear();
+        self.numbering.pass(self.rows.len());
         self.rejects.push(Reject { place: Place { record: self.records, range }, violations });
         self.records += 1;
         false
@@ -426,10 +469,12 @@ impl<'c, 'a> Sink<'c, 'a> {
         Ok(Parsed {
             records: self.records,
             partitions: self.compiled.partitioner.assign(&rows)?,
-            keys: keys.unwrap_or_default(),
+            keys,
             rows,
-            places: self.places,
+            spans: self.spans,
+            numbering: self.numbering,
             rejects: self.rejects,
+            blank_lines: self.has_lines.then_some(self.blank_lines),
             unknown: self.unknown,
         })
     }

@@ -17,6 +17,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::{
     chunk::Chunk,
+    dedupe::KeyIndex,
     error::{Error, Result},
     feed::{Feed, SourceFacts},
     outcome::{BatchOutcome, FileKind, Outcome},
@@ -45,6 +46,8 @@ pub struct Options {
     pub chunk_bytes: usize,
     /// Bytes of rows held for the partitions' files, about; past them the files are completed and others begun.
     pub held_bytes: usize,
+    /// Bytes of keys held in memory, about; past them they are moved to a file.
+    pub key_bytes: usize,
     /// Whether the accepted values are profiled.
     pub profile: bool,
 }
@@ -60,6 +63,7 @@ impl Options {
             threads: 0,
             chunk_bytes: 4 << 20,
             held_bytes: 512 << 20,
+            key_bytes: 1 << 30,
             profile: true,
         }
     }
@@ -130,7 +134,8 @@ pub fn run(plan: &Plan, sources: &[Source], options: &Options, host: &mut dyn Ho
     let scatter = Scatter::new(plan, options.data_dir.clone(), options.held_bytes, options.profile)?;
     let quarantine = QuarantineWriter::new(plan, scatter::quarantine_path(&options.quarantine_dir));
     let batch_ids = sources.iter().map(|source| source.batch_id.as_str().into()).collect();
-    let mut sequencer = Sequencer::new(compiled.clone(), batch_ids, scatter, quarantine)?;
+    let index = KeyIndex::new(options.key_bytes, options.data_dir.clone());
+    let mut sequencer = Sequencer::new(compiled.clone(), batch_ids, index, scatter, quarantine)?;
     let mut feed = Feed::new(sources, plan, options.chunk_bytes, options.batch_size);
 
     // Twice as many chunks as threads are under way, so that no thread waits for the one chunk whose turn it is.

@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use arrow::array::UInt32Array;
 use rayon::prelude::*;
 use uuid::Uuid;
 
@@ -186,11 +185,6 @@ pub fn report(
 /// Where the quarantine's file of a run goes.
 pub fn quarantine_path(folder: &Path) -> PathBuf {
     folder.join(format!("{}.parquet", Uuid::new_v4()))
-}
-
-/// The rows of a chunk that go to one partition.
-pub fn selection(rows: Vec<u32>, of: usize) -> Option<UInt32Array> {
-    (rows.len() < of).then(|| UInt32Array::from(rows))
 }
 
 /// A shared batch id.

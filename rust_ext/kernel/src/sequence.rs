@@ -1,6 +1,6 @@
 //! Parsed chunks, taken up in their order: duplicates found, records counted, rows and rejects sent on their way.
 
-use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{Array, Int64Array, StringArray},
@@ -12,18 +12,19 @@ use arrow::{
 
 use crate::{
     chunk::Chunk,
-    dedupe::{KeyIndex, RecordPlace, Winner},
+    dedupe::{KeyIndex, Places, RecordPlace, Winner},
     error::{Error, Result},
     feed::SourceFacts,
+    numbering::Numbering,
     outcome::{BatchOutcome, ViolationCount},
     parse::{Compiled, Parsed, Place, Reject, count_name},
     plan::Plan,
     quarantine::{BytePlace, Entry, QuarantineWriter, Reason},
     read::columns,
     run::Host,
-    scatter::{BatchId, Scatter, named, selection},
+    scatter::{BatchId, Scatter, named},
     schema,
-    write::Part,
+    split::split,
 };
 
 /// Takes up chunks in the order of the sources.
@@ -51,7 +52,7 @@ struct Batch {
 /// A record of a chunk that isn't accepted.
 enum Refused<'a> {
     Rejected(&'a Reject),
-    Duplicate(&'a Place, Winner),
+    Duplicate(Place, Winner),
 }
 
 impl Refused<'_> {
@@ -64,13 +65,14 @@ impl Refused<'_> {
 }
 
 impl Sequencer {
-    /// A sequencer for batches with these ids.
+    /// A sequencer for batches with these ids, whose keys `index` takes.
     ///
     /// # Errors
     /// `Error::Plan` when the plan can't be compiled.
     pub fn new(
         compiled: Arc<Compiled>,
         batch_ids: Vec<BatchId>,
+        index: KeyIndex,
         scatter: Scatter,
         quarantine: QuarantineWriter,
     ) -> Result<Self> {
@@ -83,7 +85,7 @@ impl Sequencer {
             batches: batch_ids.iter().map(batch).collect(),
             batch_ids,
             existing_ids: BTreeMap::new(),
-            index: KeyIndex::default(),
+            index,
             scatter,
             quarantine,
             partition_names: compiled.plan.partition.iter().map(|field| field.name.clone()).collect(),
@@ -119,45 +121,59 @@ impl Sequencer {
         &mut self,
         source: usize,
         chunk: &Chunk,
-        parsed: Parsed,
+        mut parsed: Parsed,
         pool: &rayon::ThreadPool,
         host: &mut dyn Host,
     ) -> Result<()> {
         let before = self.batches[source].outcome.records_in;
         let partitions = self.partitions(&parsed, host)?;
-        let mut of_partition: Vec<(Vec<u32>, Vec<i64>)> = vec![Default::default(); partitions.len()];
-        let mut refused: Vec<Refused> = parsed.rejects.iter().map(Refused::Rejected).collect();
-        let record = |row: usize| before + parsed.places[row].record as u64 + 1;
-        let mut is_taken = Vec::new();
-        if self.compiled.keys.is_some() {
-            is_taken.resize(parsed.places.len(), false);
-            let place = |row| RecordPlace { batch: u32_index(source), record: record(row) };
-            self.index.claim_all(&parsed.keys, place, |row, winner| {
-                is_taken[row] = true;
-                refused.push(Refused::Duplicate(&parsed.places[row], winner));
-            });
+        if before == 0 {
+            self.expect_keys(source, chunk, &parsed);
         }
-        for row in 0..parsed.places.len() {
-            if is_taken.get(row) == Some(&true) {
-                continue;
-            }
-            let partition = parsed.partitions.of_row.get(row).map_or(0, |index| *index as usize);
-            let (rows, record_nos) = &mut of_partition[partition];
-            rows.push(u32_index(row));
-            record_nos.push(record(row).cast_signed());
-        }
+        let duplicates = self.duplicates(source, before, &mut parsed)?;
+        let rejected = parsed.rejects.iter().map(Refused::Rejected);
+        let duplicate =
+            duplicates.iter().map(|(row, winner)| Refused::Duplicate(parsed.place(*row), *winner));
+        let mut refused: Vec<Refused> = rejected.chain(duplicate).collect();
         refused.sort_unstable_by_key(|refused| refused.place().record);
-        self.quarantine(source, chunk, before, &refused)?;
-        self.count(source, chunk, &parsed, &refused);
-        for (partition, (rows, record_nos)) in partitions.into_iter().zip(of_partition) {
-            if !rows.is_empty() {
-                let selected = selection(rows, parsed.rows.num_rows());
-                let batch_id = self.batch_ids[source].clone();
-                let part = Part { rows: parsed.rows.clone(), selected, batch_id, record_nos };
-                self.scatter.push(partition, part, pool)?;
-            }
+        self.quarantine(source, chunk, before, &parsed, &refused)?;
+        self.count(source, chunk, &parsed, duplicates.len());
+        let record_nos = parsed.numbering.records(parsed.spans.len(), before.cast_signed() + 1);
+        let duplicate_rows = duplicates.iter().map(|(row, _)| *row);
+        let batch_id = &self.batch_ids[source];
+        for (partition, part) in
+            split(&parsed.rows, &parsed.partitions.of_row, duplicate_rows, &record_nos, batch_id)
+        {
+            self.scatter.push(partitions[partition], part, pool)?;
         }
         self.scatter.chunk_pushed(parsed.rows.get_array_memory_size(), pool)
+    }
+
+    /// Make room for the keys of a source by its first chunk, so that the index needs to grow less often.
+    fn expect_keys(&mut self, source: usize, chunk: &Chunk, parsed: &Parsed) {
+        /// More are not made room for: a first chunk may be unlike the rest.
+        const MOST: u64 = 1 << 22;
+        let text_bytes = self.batches[source].facts.as_ref().and_then(|facts| facts.text_bytes);
+        if let (Some(keys), Chunk::Text { data, .. }, Some(all)) = (&parsed.keys, chunk, text_bytes) {
+            let expected = all.div_ceil(data.len().max(1) as u64) * keys.hashes.len() as u64;
+            self.index.reserve(usize::try_from(expected.min(MOST)).unwrap_or_default());
+        }
+    }
+
+    /// The rows whose keys other records have, in their order.
+    fn duplicates(
+        &mut self,
+        source: usize,
+        before: u64,
+        parsed: &mut Parsed,
+    ) -> Result<Vec<(usize, Winner)>> {
+        let mut duplicates = Vec::new();
+        if let Some(keys) = parsed.keys.take() {
+            let places =
+                Places::Chunk { batch: u32_index(source), before, numbering: parsed.numbering.clone() };
+            self.index.claim(keys, places, |row, winner| duplicates.push((row, winner)))?;
+        }
+        Ok(duplicates)
     }
 
     /// The scatter's indices of the chunk's partitions; the keys of those that are new are loaded.
@@ -197,6 +213,7 @@ impl Sequencer {
             &options,
         );
         let keys = encoder.encode(&keyed.map_err(|error| Error::Existing(error.to_string()))?)?;
+        let mut places = Vec::with_capacity(rows.num_rows());
         for at in 0..rows.num_rows() {
             let batch_id = batch_ids.value(at);
             let batch = match self.existing_ids.get(batch_id) {
@@ -208,23 +225,29 @@ impl Sequencer {
                     new
                 }
             };
-            let record = record_nos.value(at).cast_unsigned();
-            // Two rows of the table with one key: an older state of affairs that isn't this run's to judge.
-            let _ = self.index.claim(keys.get(at), RecordPlace { batch, record });
+            places.push(RecordPlace { batch, record: record_nos.value(at).cast_unsigned() });
         }
-        Ok(())
+        // Two rows of the table with one key: an older state of affairs that isn't this run's to judge.
+        self.index.claim(keys.unshared()?, Places::Listed(places), |_, _| ())
     }
 
-    fn quarantine(&mut self, source: usize, chunk: &Chunk, before: u64, refused: &[Refused]) -> Result<()> {
+    fn quarantine(
+        &mut self,
+        source: usize,
+        chunk: &Chunk,
+        before: u64,
+        parsed: &Parsed,
+        refused: &[Refused],
+    ) -> Result<()> {
         if refused.is_empty() {
             return Ok(());
         }
         let batch = &self.batches[source];
         let facts = batch.facts.as_ref().expect("a source is noted before its first chunk is taken up");
-        let mut bytes = RecordBytes::of(chunk, facts.raw_format)?;
+        let mut bytes = RecordBytes::of(chunk, facts.raw_format, parsed.blank_lines.as_ref())?;
         for record in refused {
             let place = record.place();
-            let (raw, raw_format, byte_place) = bytes.of_record(&place.range);
+            let (raw, raw_format, byte_place) = bytes.of_record(place);
             let reason = match record {
                 Refused::Rejected(reject) => Reason::Rejected(&reject.violations),
                 Refused::Duplicate(_, winner) => Reason::Duplicate {
@@ -247,13 +270,13 @@ impl Sequencer {
         Ok(())
     }
 
-    fn count(&mut self, source: usize, chunk: &Chunk, parsed: &Parsed, refused: &[Refused]) {
+    fn count(&mut self, source: usize, chunk: &Chunk, parsed: &Parsed, duplicates: usize) {
         let batch = &mut self.batches[source];
-        let duplicates = (refused.len() - parsed.rejects.len()) as u64;
+        let duplicates = duplicates as u64;
         batch.outcome.records_in += parsed.records as u64;
         batch.outcome.rejected += parsed.rejects.len() as u64;
         batch.outcome.duplicate += duplicates;
-        batch.outcome.accepted += parsed.places.len() as u64 - duplicates;
+        batch.outcome.accepted += parsed.spans.len() as u64 - duplicates;
         match chunk {
             Chunk::Text { data, .. } => batch.outcome.bytes_in += data.len() as u64,
             Chunk::Columns { bytes, .. } => batch.outcome.bytes_in += bytes,
@@ -302,34 +325,58 @@ fn nullable(plan: &Plan) -> SchemaRef {
 
 /// Finds the bytes and places of a chunk's records, asked for in their order.
 enum RecordBytes<'a> {
-    Text { data: &'a [u8], format: &'static str, offset: u64, line: u64, counted_to: usize },
+    Text { data: &'a [u8], format: &'static str, offset: u64, lines: Lines<'a> },
     Columns(columns::JsonRows),
 }
 
+/// How the lines that records begin in are found.
+enum Lines<'a> {
+    /// Each that isn't blank is a record.
+    Records { first: u64, blank_lines: &'a Numbering },
+    /// By counting line feeds on from the record before.
+    Counted { line: u64, counted_to: usize },
+}
+
+impl Lines<'_> {
+    fn of_record(&mut self, place: &Place, data: &[u8]) -> u64 {
+        match self {
+            Self::Records { first, blank_lines } => *first + blank_lines.record(place.record) as u64,
+            Self::Counted { line, counted_to } => {
+                let passed = &data[*counted_to..place.range.start];
+                *line += memchr::memchr_iter(b'\n', passed).count() as u64;
+                *counted_to = place.range.start;
+                *line
+            }
+        }
+    }
+}
+
 impl<'a> RecordBytes<'a> {
-    fn of(chunk: &'a Chunk, format: &'static str) -> Result<Self> {
+    fn of(chunk: &'a Chunk, format: &'static str, blank_lines: Option<&'a Numbering>) -> Result<Self> {
         Ok(match chunk {
             Chunk::Text { data, offset, line, .. } => {
-                Self::Text { data, format, offset: *offset, line: *line, counted_to: 0 }
+                let lines = match blank_lines {
+                    Some(blank_lines) => Lines::Records { first: *line, blank_lines },
+                    None => Lines::Counted { line: *line, counted_to: 0 },
+                };
+                Self::Text { data, format, offset: *offset, lines }
             }
             Chunk::Columns { batch, .. } => Self::Columns(columns::JsonRows::new(batch)?),
         })
     }
 
     /// The record's bytes, how they read, and where they are; a columnar record is rendered as JSON and has no place.
-    fn of_record(&mut self, range: &Range<usize>) -> (Cow<'a, [u8]>, &'static str, BytePlace) {
+    fn of_record(&mut self, place: &Place) -> (Cow<'a, [u8]>, &'static str, BytePlace) {
         match self {
-            Self::Text { data, format, offset, line, counted_to } => {
-                *line += memchr::memchr_iter(b'\n', &data[*counted_to..range.start]).count() as u64;
-                *counted_to = range.start;
-                let place = BytePlace {
-                    offset: Some(*offset + range.start as u64),
-                    length: Some(range.len() as u64),
-                    line: Some(*line),
+            Self::Text { data, format, offset, lines } => {
+                let byte_place = BytePlace {
+                    offset: Some(*offset + place.range.start as u64),
+                    length: Some(place.range.len() as u64),
+                    line: Some(lines.of_record(place, data)),
                 };
-                (Cow::Borrowed(&data[range.clone()]), format, place)
+                (Cow::Borrowed(&data[place.range.clone()]), format, byte_place)
             }
-            Self::Columns(rows) => (Cow::Owned(rows.render(range.start)), "json", BytePlace::default()),
+            Self::Columns(rows) => (Cow::Owned(rows.render(place.range.start)), "json", BytePlace::default()),
         }
     }
 }

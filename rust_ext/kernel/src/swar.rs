@@ -14,6 +14,19 @@ pub fn word(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(eight.try_into().expect("eight bytes were taken")))
 }
 
+/// The first eight of the `length` bytes at `start`, as a word; zeros stand for those that there are not.
+#[inline(always)]
+pub fn first_word(bytes: &[u8], start: usize, length: usize) -> u64 {
+    match word(bytes, start) {
+        Some(word) if length >= 8 => word,
+        Some(word) => word & ((1 << (8 * length)) - 1),
+        None => bytes[start..start + length.min(8)]
+            .iter()
+            .rev()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
+}
+
 /// How many bytes come before the first marked one, 8 when none is marked.
 #[inline(always)]
 fn before_mark(marks: u64) -> usize {
@@ -146,6 +159,17 @@ mod tests {
             let (count, values) = digits(word(text.as_bytes(), 0).unwrap());
             prop_assert_eq!(count, value.to_string().len());
             prop_assert_eq!(number(values, count), value);
+        }
+
+        #[test]
+        fn first_words_are_what_a_copy_reads(bytes in prop::collection::vec(any::<u8>(), 0..30), start in 0..30_usize) {
+            let start = start.min(bytes.len());
+            for stop in start..=bytes.len() {
+                let mut copy = [0; 8];
+                let length = (stop - start).min(8);
+                copy[..length].copy_from_slice(&bytes[start..start + length]);
+                prop_assert_eq!(first_word(&bytes, start, stop - start), u64::from_le_bytes(copy));
+            }
         }
 
         #[test]

@@ -1,6 +1,7 @@
 //! Distinct values of a column and each row's code, its value's place among them.
 
-use crate::profile::Value;
+use super::rows::Text;
+use crate::{profile::Value, swar};
 
 /// More distinct values than 16-bit codes tell apart are not worth a dictionary in a row group.
 const MOST: usize = 1 << 16;
@@ -169,30 +170,22 @@ fn by_place<T: Number>(numbers: &[T], least: i64, span: usize) -> Dictionary<T> 
     Dictionary { values, counts, codes }
 }
 
-/// A text of a column, and its first eight bytes as a number.
-#[derive(Clone, Copy)]
-pub struct Text<'a> {
-    pub bytes: &'a [u8],
-    word: u64,
-}
-
 /// The dictionary of texts in `rows` rows; `None` when too few repeat or they have more than `most_bytes` together.
 pub fn of_texts<'a>(
     rows: usize,
     most_bytes: usize,
-    texts: impl Iterator<Item = &'a [u8]>,
+    texts: impl Iterator<Item = Text<'a>>,
 ) -> Option<Dictionary<Text<'a>>> {
     let mut interner = Interner::new(rows);
     let mut size = 0;
-    texts.enumerate().try_for_each(|(row, bytes)| {
-        let text = Text { bytes, word: first_word(bytes) };
+    texts.enumerate().try_for_each(|(row, text)| {
         let is_same = |known: &Text| {
             known.word == text.word
-                && known.bytes.len() == bytes.len()
-                && (bytes.len() <= 8 || known.bytes[8..] == bytes[8..])
+                && known.bytes.len() == text.bytes.len()
+                && (text.bytes.len() <= 8 || known.bytes[8..] == text.bytes[8..])
         };
         interner.code(row, hash(text), is_same, || {
-            size += bytes.len();
+            size += text.bytes.len();
             text
         })?;
         (size <= most_bytes).then_some(())
@@ -200,17 +193,10 @@ pub fn of_texts<'a>(
     Some(interner.dictionary)
 }
 
-fn first_word(bytes: &[u8]) -> u64 {
-    match bytes.first_chunk::<8>() {
-        Some(eight) => u64::from_le_bytes(*eight),
-        None => bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-    }
-}
-
 fn hash(text: Text) -> u64 {
     let mut hash = mix(text.word ^ (text.bytes.len() as u64) << 56);
-    for eight in text.bytes.chunks(8).skip(1) {
-        hash = mix(hash ^ first_word(eight));
+    for start in (8..text.bytes.len()).step_by(8) {
+        hash = mix(hash ^ swar::first_word(text.bytes, start, text.bytes.len() - start));
     }
     hash
 }
@@ -302,6 +288,11 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::ptr_arg)] // what an iterator over strings has
+    fn text(text: &String) -> Text<'_> {
+        Text { bytes: text.as_bytes(), word: swar::first_word(text.as_bytes(), 0, text.len()) }
+    }
+
     /// Each row's value again, and that no value is there twice or counted wrongly.
     fn decoded<V: Copy>(dictionary: &Dictionary<V>, is_same: impl Fn(V, V) -> bool) -> Vec<V> {
         let values = &dictionary.values;
@@ -328,7 +319,7 @@ mod tests {
 
         #[test]
         fn texts_come_back(texts in prop::collection::vec("[ab\\x00]{0,17}", 1..600)) {
-            let dictionary = of_texts(texts.len(), usize::MAX, texts.iter().map(String::as_bytes)).unwrap();
+            let dictionary = of_texts(texts.len(), usize::MAX, texts.iter().map(text)).unwrap();
             let decoded = decoded(&dictionary, |a, b| a.bytes == b.bytes);
             prop_assert!(decoded.iter().map(|text| text.bytes).eq(texts.iter().map(String::as_bytes)));
         }
@@ -345,6 +336,6 @@ mod tests {
         let numbers: Vec<i64> = (0..100_000).map(|number| number << 20).collect();
         assert!(of_numbers(&numbers).is_none());
         let texts: Vec<String> = numbers.iter().map(i64::to_string).collect();
-        assert!(of_texts(texts.len(), usize::MAX, texts.iter().map(String::as_bytes)).is_none());
+        assert!(of_texts(texts.len(), usize::MAX, texts.iter().map(text)).is_none());
     }
 }

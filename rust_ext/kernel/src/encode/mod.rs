@@ -107,13 +107,16 @@ impl Encoder {
 /// Encode rows that all have the text of their stretch, given as text and number of rows.
 pub fn repeated(column: &ColumnDescPtr, stretches: &[(&str, usize)]) -> Result<EncodedChunk> {
     let mut values: Vec<&str> = Vec::new();
-    let mut codes = Vec::new();
+    let mut codes: Vec<(u16, usize)> = Vec::new();
     for &(text, rows) in stretches {
         let code = values.iter().position(|known| *known == text).unwrap_or_else(|| {
             values.push(text);
             values.len() - 1
         });
-        codes.push((code as u16, rows));
+        match codes.last_mut() {
+            Some((last, before)) if usize::from(*last) == code => *before += rows,
+            _ => codes.push((code as u16, rows)),
+        }
     }
     let mut chunk = ChunkWriter::new(column.clone(), Encoding::RLE_DICTIONARY);
     let mut plain = Vec::new();
@@ -176,9 +179,9 @@ fn texts(
 ) -> Result<Encoded> {
     let dictionary = dictionary::of_texts(levels.rows(), DICTIONARY_BYTES, rows::texts(parts, index));
     let Some(dictionary) = dictionary.filter(|dictionary| !dictionary.values.is_empty()) else {
-        let profile =
-            profiled.then(|| ColumnProfile::of_many_texts(rows::texts(parts, index), levels.nulls()));
-        return Ok((plain_texts(column, levels, rows::texts(parts, index))?, profile));
+        let texts = rows::texts(parts, index).map(|text| text.bytes);
+        let profile = profiled.then(|| ColumnProfile::of_many_texts(texts.clone(), levels.nulls()));
+        return Ok((plain_texts(column, levels, texts)?, profile));
     };
     let counted = dictionary.values.iter().map(|text| text.bytes).zip(dictionary.counts.iter().copied());
     let profile = profiled.then(|| ColumnProfile::of_texts(counted, levels.nulls()));

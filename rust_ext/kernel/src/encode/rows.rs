@@ -8,6 +8,7 @@ use arrow::{
 use crate::{
     error::{Error, Result},
     scalars::{Scalars, Values},
+    swar,
     write::Part,
 };
 
@@ -126,15 +127,28 @@ pub fn numbers<T: Copy>(
     Ok(numbers)
 }
 
+/// A text of a column, and its first eight bytes as a word.
+#[derive(Clone, Copy)]
+pub struct Text<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// Its first eight bytes; zeros stand for those that it doesn't have.
+    pub word: u64,
+}
+
 /// The texts of column `index` that are there, in the order of the rows.
-pub fn texts(parts: &[Part], index: usize) -> impl Iterator<Item = &[u8]> + Clone {
+pub fn texts(parts: &[Part], index: usize) -> impl Iterator<Item = Text<'_>> + Clone {
     parts.iter().flat_map(move |part| {
         let array = part.rows.column(index).as_string::<i32>();
+        let (bytes, ends, nulls) = (array.values().as_slice(), array.value_offsets(), array.nulls());
         let row = move |at: usize| match &part.selected {
             None => at,
             Some(selected) => selected.value(at) as usize,
         };
-        let rows = (0..part.row_count()).map(row).filter(move |row| array.is_valid(*row));
-        rows.map(move |row| array.value(row).as_bytes())
+        let rows = (0..part.row_count()).map(row);
+        rows.filter(move |row| nulls.is_none_or(|nulls| nulls.is_valid(*row))).map(move |row| {
+            let (start, stop) = (ends[row] as usize, ends[row + 1] as usize);
+            Text { bytes: &bytes[start..stop], word: swar::first_word(bytes, start, stop - start) }
+        })
     })
 }

@@ -164,6 +164,14 @@ impl Input {
             Reader::Columns(reader) => reader.bytes_passed(),
         }
     }
+
+    /// Bytes of text still to come; `None` when that isn't known.
+    pub fn bytes_ahead(&self) -> Option<u64> {
+        match &self.reader {
+            Reader::Text(reader) => reader.bytes_ahead(),
+            _ => None,
+        }
+    }
 }
 
 /// Open a landed file to be read in chunks of about `chunk_bytes` and at most `chunk_records` records.

@@ -117,6 +117,11 @@ impl TextReader {
         self.window.offset()
     }
 
+    /// Bytes still to come; `None` when that isn't known.
+    pub fn bytes_ahead(&self) -> Option<u64> {
+        self.window.ahead()
+    }
+
     fn take(&mut self, cut: Cut) -> Option<Chunk> {
         let taken = self.window.take(cut.len, cut.data, cut.line_feeds);
         let framing = cut.framing?;

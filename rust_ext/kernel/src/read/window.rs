@@ -118,6 +118,14 @@ impl Window {
         self.offset
     }
 
+    /// Bytes that have not been taken; `None` when a decompressor is still to tell.
+    pub fn ahead(&self) -> Option<u64> {
+        match &self.bytes {
+            Source::Mapped { map, at } => Some((map.len() - at) as u64),
+            Source::Streamed { .. } => None,
+        }
+    }
+
     /// How the stream breaks, once a view has ended there.
     pub fn fault(&self) -> Option<&str> {
         match &self.bytes {
