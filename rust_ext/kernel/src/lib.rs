@@ -39,4 +39,5 @@ mod split;
 mod swar;
 pub mod template;
 pub mod text;
+mod whole;
 pub mod write;

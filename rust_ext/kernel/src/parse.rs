@@ -21,6 +21,7 @@ use crate::{
     rows::Rows,
     schema,
     template::Template,
+    whole::Whole,
 };
 
 /// The compiled plan: what every chunk is parsed with.
@@ -165,8 +166,13 @@ pub fn parse(
             sink.finish()
         }
         Chunk::Columns { batch, .. } => {
-            let mut sink = Sink::new(compiled, refused, batch.num_rows());
             let reader = RowReader::new(&compiled.plan, batch)?;
+            if refused.is_empty()
+                && let Some(parsed) = read_columns(compiled, &reader, batch.num_rows())?
+            {
+                return Ok(parsed);
+            }
+            let mut sink = Sink::new(compiled, refused, batch.num_rows());
             for row in 0..batch.num_rows() {
                 reader.read(row, &mut sink.row);
                 sink.record(row..row + 1);
@@ -174,6 +180,27 @@ pub fn parse(
             sink.finish()
         }
     }
+}
+
+/// Read the rows of a columnar chunk column by column, and those of which anything is broken again, by the general path.
+/// `None` when that is how all of them are to be read.
+fn read_columns(compiled: &Compiled, reader: &RowReader, rows: usize) -> Result<Option<Parsed>> {
+    let Some(whole) = Whole::of(&compiled.plan, &compiled.quick, reader.columns(), rows)? else {
+        return Ok(None);
+    };
+    let mut sink = Sink::new(compiled, &[], 0);
+    for row in 0..rows {
+        if whole.is_fine(row) {
+            sink.accept(row..row + 1);
+            continue;
+        }
+        reader.read(row, &mut sink.row);
+        if sink.record(row..row + 1) {
+            return Ok(None);
+        }
+    }
+    let rows = whole.finish(&compiled.columns)?;
+    sink.finish_with(rows).map(Some)
 }
 
 /// Read the records of a chunk that are lines. Each is tried quickly; whatever that leaves takes the general path.
@@ -457,14 +484,19 @@ impl<'c, 'a> Sink<'c, 'a> {
     #[cold]
     fn reject(&mut self, range: Range<usize>, violations: Vec<Violation>) -> bool {
         self.unknown_names.clear();
-        self.numbering.pass(self.rows.len());
+        self.numbering.pass(self.spans.len());
         self.rejects.push(Reject { place: Place { record: self.records, range }, violations });
         self.records += 1;
         false
     }
 
-    fn finish(self) -> Result<Parsed> {
+    fn finish(mut self) -> Result<Parsed> {
         let rows = self.rows.finish()?;
+        self.finish_with(rows)
+    }
+
+    /// What the chunk came to when these are its rows.
+    fn finish_with(self, rows: RecordBatch) -> Result<Parsed> {
         let keys = self.compiled.keys.as_ref().map(|encoder| encoder.encode(&rows)).transpose()?;
         Ok(Parsed {
             records: self.records,
@@ -501,6 +533,15 @@ pub fn count_name(counts: &mut BTreeMap<String, u64>, name: String, by: u64) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{
+        ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, StringViewArray,
+        TimestampNanosecondArray,
+    };
+    use proptest::prelude::*;
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -523,7 +564,7 @@ mod tests {
 
     #[test]
     fn bad_utf8_costs_its_record_only() {
-        let plan = serde_json::json!({"dataset": "d", "contract": "c",
+        let plan = json!({"dataset": "d", "contract": "c",
             "columns": [{"name": "a", "field_id": 1, "type": "string"}]});
         let compiled = Compiled::new(Plan::from_json(&plan.to_string()).unwrap()).unwrap();
         let data = b"{\"a\":\"x\"}\n{\"a\":\"\xff\"}\n{\"a\":\"y\"}\n".to_vec();
@@ -536,9 +577,81 @@ mod tests {
         assert_eq!(parsed.rejects[0].place, Place { record: 1, range: 10..20 - 1 });
     }
 
+    /// A column of `int32`, `string`, `number`, `boolean`, `date` or `timestamp` from a few numbers, broken and null ones
+    /// among them.
+    fn column(kind: &str, numbers: &[i64]) -> ArrayRef {
+        let some = |number: &i64| (number % 7 != 0).then_some(*number);
+        let numbers = numbers.iter().map(some);
+        match kind {
+            "int32" => Arc::new(numbers.map(|number| number.map(|n| n << (n & 31))).collect::<Int64Array>()),
+            "string" => {
+                let text = |n: i64| if n % 3 == 0 { "é".repeat(n as usize % 6) } else { format!("{n}") };
+                Arc::new(numbers.map(|number| number.map(text)).collect::<StringViewArray>())
+            }
+            "float64" => {
+                let float = |n: i64| if n % 5 == 0 { f64::NAN } else { n as f64 / 4.0 };
+                Arc::new(numbers.map(|number| number.map(float)).collect::<Float64Array>())
+            }
+            "boolean" => Arc::new(numbers.map(|number| number.map(|n| n % 2 == 0)).collect::<BooleanArray>()),
+            "date" => {
+                Arc::new(numbers.map(|number| number.map(|n| n as i32 * 99_999)).collect::<Date32Array>())
+            }
+            _ => Arc::new(
+                numbers
+                    .map(|number| number.map(|n| n * 500))
+                    .collect::<TimestampNanosecondArray>()
+                    .with_timezone("UTC"),
+            ),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn columns_read_whole_come_to_what_their_rows_come_to(
+            columns in prop::collection::vec(prop::collection::vec(0..100_i64, 30), 6),
+            rows in 0..30_usize,
+            required: [bool; 6],
+            missing in 0..20_usize,
+        ) {
+            let kinds = ["int32", "string", "float64", "boolean", "date", "timestamp"];
+            let rules = [
+                json!([{"rule": "minimum", "value": -9}, {"rule": "maximum", "value": 1 << 20}]),
+                json!([{"rule": "maxLength", "value": 4}, {"rule": "pattern", "value": "^[^7]*$"}]),
+                json!([{"rule": "maximum", "value": 20}]),
+                json!([]), json!([]), json!([]),
+            ];
+            let of_plan: Vec<_> = (0..6)
+                .map(|at| json!({"name": kinds[at], "field_id": at + 1, "type": kinds[at],
+                    "required": required[at], "rules": rules[at]}))
+                .collect();
+            let plan = json!({"dataset": "d", "contract": "c", "columns": of_plan, "key": ["int32"]});
+            let compiled = Compiled::new(Plan::from_json(&plan.to_string()).unwrap()).unwrap();
+            let present = (0..6).filter(|at| *at != missing);
+            let arrays = present.map(|at| (kinds[at], column(kinds[at], &columns[at][..rows])));
+            let batch = RecordBatch::try_from_iter_with_nullable(arrays.map(|(name, array)| (name, array, true))).unwrap();
+
+            let reader = RowReader::new(&compiled.plan, &batch).unwrap();
+            let mut sink = Sink::new(&compiled, &[], 0);
+            for row in 0..rows {
+                reader.read(row, &mut sink.row);
+                sink.record(row..row + 1);
+            }
+            let expected = sink.finish().unwrap();
+            let whole = read_columns(&compiled, &reader, rows).unwrap().expect("no column is nested");
+            prop_assert_eq!(&whole.rows, &expected.rows);
+            prop_assert_eq!(whole.records, expected.records);
+            prop_assert_eq!(&whole.spans, &expected.spans);
+            prop_assert_eq!(&whole.numbering, &expected.numbering);
+            let rejects = |parsed: &Parsed| {
+                parsed.rejects.iter().map(|reject| (reject.place.clone(), reject.violations.clone())).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(rejects(&whole), rejects(&expected));
+        }
+    }
+
     #[test]
     fn an_unknown_field_is_refused_beside_what_else_is_wrong() {
-        let plan = serde_json::json!({"dataset": "d", "contract": "c", "unknown_fields": "reject",
+        let plan = json!({"dataset": "d", "contract": "c", "unknown_fields": "reject",
             "columns": [{"name": "a", "field_id": 1, "type": "int32"}]});
         let compiled = Compiled::new(Plan::from_json(&plan.to_string()).unwrap()).unwrap();
         let rules = |data: &[u8], dialect: &Dialect, unknown: &[String]| {

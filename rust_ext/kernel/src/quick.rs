@@ -17,12 +17,12 @@ use crate::{
 
 /// How the values of a column are judged.
 pub struct QuickColumn {
-    index: usize,
-    required: bool,
-    kind: QuickKind,
+    pub(crate) index: usize,
+    pub(crate) required: bool,
+    pub(crate) kind: QuickKind,
 }
 
-enum QuickKind {
+pub(crate) enum QuickKind {
     /// Integers within bounds, both included.
     Integer { low: i64, high: i64 },
     /// Texts of at least and at most so many bytes, which then have as many characters as the contract asks for. `ruled`
@@ -100,7 +100,7 @@ pub struct Scratch<'a> {
     memos: Vec<Memo>,
     /// Values that go to their columns only when their record is whole.
     deferred: Vec<(usize, Cell<'a>, Checked)>,
-    violations: Vec<Violation>,
+    pub(crate) violations: Vec<Violation>,
     nested: nested::Scratch,
 }
 
@@ -312,23 +312,23 @@ impl QuickColumn {
         };
         let mut value = 0;
         if ruled {
+            let Scratch { memos, violations, .. } = scratch;
             let bytes = &text.as_bytes()[start..stop];
-            let violations = &mut scratch.violations;
-            value = scratch.memos[self.index].judged(bytes, || {
-                match checker.check(self.index, &cell(text.get(start..stop)?), violations) {
-                    Checked::Value(value) => Some(value),
-                    _ => {
-                        violations.clear();
-                        None
-                    }
-                }
-            })?;
+            value = memos[self.index]
+                .judged(bytes, || judged(checker, self.index, &cell(text.get(start..stop)?), violations))?;
         }
         match &mut columns[self.index] {
             Builder::String(column) => column.push(text.as_bytes(), start, stop),
             column => column.push_value(&Cell::Null, value),
         }
         Some(())
+    }
+
+    /// Whether a text is what its column takes.
+    pub(crate) fn judge_text(&self, text: &str, checker: &Checker, scratch: &mut Scratch) -> bool {
+        let Scratch { memos, violations, .. } = scratch;
+        let judge = || judged(checker, self.index, &Cell::Str(text), violations);
+        memos[self.index].judged(text.as_bytes(), judge).is_some()
     }
 
     #[inline]
@@ -358,6 +358,16 @@ impl QuickColumn {
         }
         scratch.deferred.push((self.index, cell, checked));
         Some(())
+    }
+}
+
+/// What a cell is checked to be, if it is a value.
+fn judged(checker: &Checker, index: usize, cell: &Cell, violations: &mut Vec<Violation>) -> Option<i64> {
+    let checked = checker.check(index, cell, violations);
+    violations.clear();
+    match checked {
+        Checked::Value(value) => Some(value),
+        _ => None,
     }
 }
 

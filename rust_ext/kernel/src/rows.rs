@@ -113,20 +113,21 @@ impl Rows {
         }
     }
 
-    /// The rows so far as a record batch.
+    /// The rows so far as a record batch; afterwards there are no columns.
     ///
     /// # Errors
     /// `Error::Arrow` when a column doesn't fit the schema.
-    pub fn finish(self) -> Result<RecordBatch> {
+    pub fn finish(&mut self) -> Result<RecordBatch> {
         let fields = self.schema.fields().iter();
-        let arrays = self.columns.into_iter().zip(fields);
+        let arrays = std::mem::take(&mut self.columns).into_iter().zip(fields);
         let arrays = arrays.map(|(builder, field)| builder.finish(field.data_type().clone()));
         Ok(RecordBatch::try_new(self.schema.clone(), arrays.collect::<Result<_>>()?)?)
     }
 }
 
 impl Builder {
-    fn new(column: &Column, capacity: usize) -> Self {
+    /// An empty column with room for so many rows.
+    pub(crate) fn new(column: &Column, capacity: usize) -> Self {
         match column.kind {
             Kind::Int32 => Self::Int32(Numbers::new(capacity)),
             Kind::Int64 => Self::Int64(Numbers::new(capacity)),
@@ -282,7 +283,11 @@ impl Builder {
         }
     }
 
-    fn finish(self, data_type: DataType) -> Result<ArrayRef> {
+    /// The rows as an array of the type.
+    ///
+    /// # Errors
+    /// `Error::Arrow` when they don't fit it.
+    pub(crate) fn finish(self, data_type: DataType) -> Result<ArrayRef> {
         Ok(match self {
             Self::Int32(column) => column.finish::<Int32Type>(data_type),
             Self::Int64(column) => column.finish::<Int64Type>(data_type),

@@ -108,6 +108,11 @@ impl RowReader {
         Ok(Self { columns })
     }
 
+    /// The plan's columns.
+    pub fn columns(&self) -> &[Values] {
+        &self.columns
+    }
+
     /// Read row number `at` into `row`, which is reset first.
     pub fn read<'a>(&'a self, at: usize, row: &mut Row<'a>) {
         row.clear();
