@@ -93,23 +93,23 @@ pub fn find_either(bytes: &[u8], mut at: usize, one: u8, other: u8) -> Option<us
     }
 }
 
-/// A text of at most 32 bytes to be compared in one go.
+/// A text of at most 24 bytes to be compared in one go: three words of it, which may overlap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Literal {
     text: Box<[u8]>,
-    words: [u64; 4],
-    masks: [u64; 4],
+    words: [u64; 3],
+    offsets: [usize; 3],
+    mask: u64,
 }
 
 impl Literal {
-    /// A literal; longer ones than 32 bytes take the general comparison.
+    /// A literal; longer ones than 24 bytes take the general comparison.
     pub fn new(text: &[u8]) -> Self {
-        let (mut words, mut masks) = ([0; 4], [0; 4]);
-        for (at, byte) in text.iter().enumerate().take(32) {
-            words[at / 8] |= u64::from(*byte) << (8 * (at % 8));
-            masks[at / 8] |= 0xff << (8 * (at % 8));
-        }
-        Self { text: text.into(), words, masks }
+        let last = text.len().saturating_sub(8).min(16);
+        let offsets = [0, last.min(8), last];
+        let words = offsets.map(|offset| first_word(text, offset, text.len() - offset));
+        let mask = if text.len() < 8 { (1 << (8 * text.len())) - 1 } else { u64::MAX };
+        Self { text: text.into(), words, offsets, mask }
     }
 
     /// How many bytes it has.
@@ -121,14 +121,14 @@ impl Literal {
     /// Whether `bytes` has it at `at`.
     #[inline(always)]
     pub fn is_at(&self, bytes: &[u8], at: usize) -> bool {
-        match bytes.get(at..at.wrapping_add(32)) {
-            Some(window) if self.text.len() <= 32 => {
+        match bytes.get(at..at.wrapping_add(24)) {
+            Some(window) if self.text.len() <= 24 => {
                 let mut differ = 0;
-                for (index, eight) in window.chunks_exact(8).enumerate() {
-                    let word = u64::from_le_bytes(eight.try_into().expect("chunks of eight"));
-                    differ |= (word ^ self.words[index]) & self.masks[index];
+                for (expected, offset) in self.words.iter().zip(self.offsets) {
+                    // An offset is at most 16: said so that the compiler sees it.
+                    differ |= word(window, offset.min(16)).unwrap_or_default() ^ expected;
                 }
-                differ == 0
+                differ & self.mask == 0
             }
             _ => bytes.get(at..).is_some_and(|rest| rest.starts_with(&self.text)),
         }
