@@ -16,6 +16,7 @@ pub mod error;
 pub mod feed;
 mod formats;
 pub mod json;
+pub mod kept;
 mod limits;
 pub mod nested;
 pub mod outcome;

@@ -1,6 +1,6 @@
 //! Distinct values of a column and each row's code, its value's place among them.
 
-use crate::profile::Value;
+use crate::{profile::Value, scalars::Values};
 
 /// More distinct values than 16-bit codes tell apart are not worth a dictionary in a row group.
 const MOST: usize = 1 << 16;
@@ -32,6 +32,8 @@ pub trait Number: Copy + PartialOrd {
     fn float(self) -> f64;
     /// As profiles tell it.
     fn value(self) -> Value;
+    /// The numbers of a column; `None` when they are others.
+    fn of_column<'a>(values: &Values<'a>) -> Option<&'a [Self]>;
     /// The number itself when it is an integer.
     fn integer(self) -> Option<i64>;
     /// The number that `integer` is, which is one of the type.
@@ -49,6 +51,10 @@ impl Number for i32 {
 
     fn value(self) -> Value {
         Value::Integer(self.into())
+    }
+
+    fn of_column<'a>(values: &Values<'a>) -> Option<&'a [Self]> {
+        if let Values::Int32(values) = values { Some(values) } else { None }
     }
 
     fn bits(self) -> u64 {
@@ -77,6 +83,10 @@ impl Number for i64 {
 
     fn value(self) -> Value {
         Value::Integer(self)
+    }
+
+    fn of_column<'a>(values: &Values<'a>) -> Option<&'a [Self]> {
+        if let Values::Int64(values) = values { Some(values) } else { None }
     }
 
     fn bits(self) -> u64 {
@@ -111,6 +121,10 @@ impl Number for f64 {
 
     fn value(self) -> Value {
         Value::Float(self)
+    }
+
+    fn of_column<'a>(values: &Values<'a>) -> Option<&'a [Self]> {
+        if let Values::Float64(values) = values { Some(values) } else { None }
     }
 
     fn bits(self) -> u64 {
