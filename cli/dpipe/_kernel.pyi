@@ -5,6 +5,16 @@ from typing import Any, final
 
 import pyarrow as pa
 
+__all__ = [
+    "KernelError",
+    "KernelIoError",
+    "KernelStreamError",
+    "RecordBatches",
+    "merge_profiles",
+    "process",
+    "process_in_memory",
+]
+
 class KernelError(Exception):
     """The kernel could not carry out its plan; what it had written is removed."""
 
@@ -61,7 +71,7 @@ def process_in_memory(
     source: object,
     *,
     batch_id: str,
-    format: str | None = None,
+    format: str | None = None,  # noqa: A002 - a word of the sources' descriptions
     compression: str | None = None,
     batch_size: int = 100_000,
     threads: int = 0,
