@@ -22,6 +22,8 @@ SHOWN_CHARS = 80
 _FILE_HINT = "name a file; text itself goes in as bytes: `text.encode()`"
 # What Arrow puts before a producer's message, and pyarrow behind it: the whole traceback, which is in the cause.
 _WRAPPING = re.compile(r"C Data interface error: .*?Producer error: |Detail: Python exception:.*", re.DOTALL)
+# Ctrl-C while pyarrow runs a producer's Python code comes out as its error.
+_INTERRUPT = re.compile(r"Python exception:.*^KeyboardInterrupt\b", re.DOTALL | re.MULTILINE)
 
 
 class ArrowStream(Protocol):
@@ -96,6 +98,8 @@ def kernel_errors() -> Iterator[None]:
     try:
         yield
     except _kernel.KernelStreamError as error:
+        if _INTERRUPT.search(str(error)):
+            raise KeyboardInterrupt from error
         raise SourceError(
             _WRAPPING.sub("", str(error)).strip(),
             hint="the stream's own program failed; a source is a table, each column with a name of its own",
