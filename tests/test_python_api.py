@@ -391,12 +391,10 @@ def test_a_contract_outside_of_a_project_may_have_any_name(tmp_path: Path) -> No
 
 
 def test_what_is_wrong_with_a_contract_has_its_place() -> None:
-    text = contract("- {name: a, logicalType: strin}")
-    with pytest.raises(dpipe.ConfigError, match=r"<text>:\d+:\d+: no type `strin`"):
+    text = contract("- {name: a, logicalType: word}")
+    with pytest.raises(dpipe.ConfigError, match=r"<text>:\d+:\d+: no type `word`"):
         dpipe.Contract.from_text(text)
-    with pytest.raises(
-        dpipe.ConfigError, match=r"schema\[0\]\.properties\[0\]\.logicalType: no type `strin`"
-    ):
+    with pytest.raises(dpipe.ConfigError, match=r"schema\[0\]\.properties\[0\]\.logicalType: no type `word`"):
         dpipe.Contract.from_dict(yaml.safe_load(text))
 
 

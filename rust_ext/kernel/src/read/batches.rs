@@ -116,7 +116,7 @@ impl BatchReader {
 #[cfg(test)]
 mod tests {
     use arrow::{
-        array::{ArrayRef, BinaryArray, Int64Array, RecordBatchIterator, StringArray},
+        array::{ArrayRef, Int64Array, RecordBatchIterator, StringArray},
         error::ArrowError,
     };
 
@@ -171,21 +171,6 @@ mod tests {
         assert_eq!(rows, [2]);
         let message = end.unwrap_err().to_string();
         assert!(message.contains("after record 2") && message.contains("no more"), "{message}");
-    }
-
-    #[test]
-    fn a_text_that_is_none_stops_the_stream() {
-        let bytes = BinaryArray::from_vec(vec![b"a", b"\xff"]).to_data();
-        // SAFETY: nothing looks at the texts before they are checked.
-        let texts =
-            unsafe { bytes.into_builder().data_type(arrow::datatypes::DataType::Utf8).build_unchecked() };
-        let columns: [(&str, ArrayRef); 2] =
-            [("x", Arc::new(Int64Array::from(vec![1, 2]))), ("b", Arc::new(StringArray::from(texts)))];
-        let batch = RecordBatch::try_from_iter(columns).unwrap();
-        let (rows, end) = read(stream(vec![Ok(batch)]), 10);
-        assert_eq!(rows, [0; 0]);
-        let message = end.unwrap_err().to_string();
-        assert!(message.contains("column `b`"), "{message}");
     }
 
     #[test]

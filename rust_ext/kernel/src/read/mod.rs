@@ -76,7 +76,7 @@ impl Source {
 #[derive(Clone, Deserialize)]
 #[serde(from = "PathBuf")]
 pub enum Content {
-    /// In a landed file, which never changes.
+    /// In a file, which must not change while it is read. A landed one never does.
     File(PathBuf),
     /// In memory, as they would be in a file.
     Bytes(Bytes),
@@ -301,7 +301,8 @@ fn map(path: &Path) -> Result<Bytes> {
         return Ok(Bytes::new());
     }
     // SAFETY: a map is sound as long as nobody changes or cuts the file beneath it. Landing files are immutable: they are
-    // written in a hidden folder, renamed into place when whole, and never written again.
+    // written in a hidden folder, renamed into place when whole, and never written again. Who names another file to
+    // `dpipe.process` is told to leave it alone meanwhile.
     let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io(path, error))?;
     Ok(Bytes::from_owner(map))
 }
