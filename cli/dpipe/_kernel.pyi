@@ -1,15 +1,46 @@
 """The compiled part of dpipe (`rust_ext/`)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, final
 
 import pyarrow as pa
+
+__all__ = [
+    "KernelError",
+    "KernelIoError",
+    "KernelStreamError",
+    "RecordBatches",
+    "merge_profiles",
+    "process",
+    "process_in_memory",
+]
 
 class KernelError(Exception):
     """The kernel could not carry out its plan; what it had written is removed."""
 
 class KernelIoError(KernelError):
     """A file could not be opened, read or written: no fault of the data."""
+
+class KernelStreamError(KernelError):
+    """An Arrow stream could not be opened or read on; what its producer raised is the cause, where it is known."""
+
+@final
+class RecordBatches:
+    """Rows in memory, which other libraries take over through Arrow's capsules, without a copy and as often as asked.
+
+    `pyarrow.table(rows)`, `polars.DataFrame(rows)` and DuckDB's `from rows` all do. `len` is the number of rows.
+    """
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns, in their order."""
+
+    def __len__(self) -> int: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The rows as the capsule `arrow_array_stream`, in their own schema, whatever is requested."""
+
+    def __arrow_c_schema__(self) -> object:
+        """The schema as the capsule `arrow_schema`."""
 
 def process(
     plan: str,
@@ -33,6 +64,26 @@ def process(
     Returns `batches` (counts, by source), `files` (path, kind, partition, rows, bytes, sha256), complete and
     durable, and unknown to anybody else, and `profile` (column, kind, summary, state) of the accepted values, empty
     without `profile`. Raises `KernelError` (`KernelIoError` for files), or what a callback raised.
+    """
+
+def process_in_memory(
+    plan: str,
+    source: object,
+    *,
+    batch_id: str,
+    format: str | None = None,  # noqa: A002 - a word of the sources' descriptions
+    compression: str | None = None,
+    batch_size: int = 100_000,
+    threads: int = 0,
+    profile: bool = True,
+    keep: bool = True,
+) -> tuple[dict[str, Any], RecordBatches, RecordBatches]:
+    """Read one source without writing a file: what `process` returns, the accepted rows and the quarantined records.
+
+    `source` is the path of a file, its bytes (borrowed, not copied), or an object with `__arrow_c_stream__` or
+    `__arrow_c_array__`. Rows are in the order of their records, whatever the plan's partition; both tables are empty
+    without `keep`. Raises `KernelError` (`KernelIoError` for files, `KernelStreamError` for streams), or what a signal
+    handler raised.
     """
 
 def merge_profiles(profiles: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -24,6 +24,10 @@ class ConfigError(DpipeError):
     """`configs/dpipe.yaml`, the environment or a contract says something that can't be carried out."""
 
 
+class SourceError(DpipeError):
+    """A source that was handed over in memory failed while it was read."""
+
+
 class DataError(DpipeError):
     """The data broke a contract or a check."""
 

@@ -34,9 +34,12 @@ class Compilation:
     quality: tuple[QualityRule, ...] = ()
 
 
-def compile_file(path: Path) -> Compilation:
-    """Read, check and compile one contract; findings are in the order of the file."""
-    source, findings = read(path)
+def compile_file(path: Path, content: bytes | None = None, *, loose: bool = False) -> Compilation:
+    """Read, check and compile one contract, or the content that is given in its place.
+
+    Findings are in the order of the text. Without `loose` the file must be called like the dataset.
+    """
+    source, findings = read(path, content, loose=loose)
     if findings:
         return Compilation(findings)
     report = Report(source)
@@ -122,7 +125,7 @@ def _dataset(report: Report, definition: SchemaObject) -> tuple[Plan, tuple[Qual
 
 def _file_name(report: Report, dataset: str) -> None:
     found = report.source.path.name
-    if dataset and found != f"{dataset}{SUFFIX}":
+    if dataset and not report.source.loose and found != f"{dataset}{SUFFIX}":
         report.error(
             ("schema", 0, "name"),
             f"the dataset `{dataset}` in a file called `{found}`",

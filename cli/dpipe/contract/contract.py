@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from dpipe.contract.compiler import SUFFIX, compile_file
+from dpipe.contract.compiler import SUFFIX, Compilation, compile_file
 from dpipe.contract.findings import Finding, did_you_mean
 from dpipe.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
+    from os import PathLike
 
     from open_data_contract_standard.model import OpenDataContractStandard
 
@@ -18,10 +22,17 @@ if TYPE_CHECKING:
     from dpipe.contract.quality import QualityRule
     from dpipe.settings import Project
 
+_MEND = "mend the contract at these places"
+_MEND_FILE = "mend the contract, then check it with `dpipe contract lint`"
+
 
 @dataclass(frozen=True)
 class Contract:
-    """One dataset's contract; `hash` is the SHA-256 (hex) of its content, `quality` its whole-batch rules."""
+    """One dataset's contract, which dpipe can carry out.
+
+    `hash` is the SHA-256 (hex) of its content, whatever its layout; `plan` has the columns with their types and
+    rules, `quality` the whole-batch rules, `document` is the contract as the Open Data Contract Standard has it.
+    """
 
     dataset: str
     version: str
@@ -31,21 +42,49 @@ class Contract:
     quality: tuple[QualityRule, ...]
     document: OpenDataContractStandard
 
+    @staticmethod
+    def load(path: str | PathLike[str]) -> Contract:
+        """The contract in a YAML file, which may be anywhere and have any name.
 
-def lint(path: Path) -> list[Finding]:
-    """Everything that is wrong with a contract's file, in its order; no content of the file raises."""
-    return compile_file(path).findings
+        Raises `ConfigError` when the file can't be read or dpipe can't carry it out, with every error's place
+        (`file:line:column`) and fix.
+        """
+        return _contract(compile_file(Path(path), loose=True))
+
+    @staticmethod
+    def from_text(text: str) -> Contract:
+        """The contract that a YAML text is. Raises `ConfigError` as `load` does."""
+        if not isinstance(text, str):
+            raise ConfigError(f"a contract's text is no `{type(text).__name__}`", hint="hand over a `str`")
+        content = text.encode("utf-8", "surrogatepass")
+        return _contract(compile_file(Path("<text>"), content, loose=True), hint=_MEND)
+
+    @staticmethod
+    def from_dict(document: Mapping[str, Any]) -> Contract:
+        """The contract that a document of mappings, lists and plain values is; dates stand for ISO 8601 text.
+
+        Its hash is that of the same contract in YAML. Raises `ConfigError` as `load` does, with the way to each
+        value (`schema[0].properties[1].name`) as its place.
+        """
+        try:
+            content = json.dumps(dict(document), default=_plain, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(
+                f"not a contract's document: {error}",
+                hint="a contract has mappings, lists, texts, numbers, booleans and nulls",
+            ) from error
+        return _contract(compile_file(Path("<dict>"), content, loose=True), hint=_MEND, in_text=False)
 
 
-def load_contract(path: Path) -> Contract:
-    """The contract in a file; `ConfigError` with every error's place and fix when it can't be carried out."""
-    compiled = compile_file(path)
+def _contract(compiled: Compilation, *, hint: str = _MEND_FILE, in_text: bool = True) -> Contract:
     if compiled.model is None or compiled.plan is None:
         errors = [finding for finding in compiled.findings if finding.severity == "error"]
-        raise ConfigError(
-            "\n".join(f"{finding.place}: {finding.message}; {finding.hint}" for finding in errors),
-            hint="mend the contract, then check it with `dpipe contract lint`",
-        )
+        places = [finding.place if in_text else finding.at or str(finding.path) for finding in errors]
+        said = [
+            f"{place}: {finding.message}; {finding.hint}"
+            for place, finding in zip(places, errors, strict=True)
+        ]
+        raise ConfigError("\n".join(said), hint=hint)
     definition = (compiled.model.schema_ or [])[0]
     return Contract(
         dataset=compiled.plan.dataset,
@@ -56,6 +95,25 @@ def load_contract(path: Path) -> Contract:
         quality=compiled.quality,
         document=compiled.model,
     )
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"a `{type(value).__name__}` is no plain value")
+
+
+def lint(path: Path) -> list[Finding]:
+    """Everything that is wrong with a contract's file, in its order; no content of the file raises."""
+    return compile_file(path).findings
+
+
+def load_contract(path: Path) -> Contract:
+    """The contract in a project's file, which is called like its dataset.
+
+    Raises `ConfigError` with every error's place and fix when it can't be carried out.
+    """
+    return _contract(compile_file(path))
 
 
 def contract_for(project: Project, dataset: str) -> Contract:

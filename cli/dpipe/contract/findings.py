@@ -17,7 +17,11 @@ FindingSeverity = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with a contract; `line` and `column` start at 1."""
+    """One thing that is wrong with a contract.
+
+    `line` and `column` start at 1; `at` is the way to the value (`schema[0].properties[1].name`), empty when the
+    text as a whole is meant.
+    """
 
     path: Path
     line: int
@@ -25,6 +29,7 @@ class Finding:
     severity: FindingSeverity
     message: str
     hint: str
+    at: str = ""
 
     @property
     def place(self) -> str:
@@ -59,7 +64,13 @@ class Report:
         self, severity: FindingSeverity, at: DocumentPath, message: str, hint: str, *, key: bool
     ) -> None:
         line, column = self.source.position(at, key=key)
-        self.findings.append(Finding(self.source.path, line, column, severity, message, hint))
+        way = dotted(at)
+        self.findings.append(Finding(self.source.path, line, column, severity, message, hint, way))
+
+
+def dotted(at: DocumentPath) -> str:
+    """The way to a value of a document: `schema[0].properties[1].name`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in at).removeprefix(".")
 
 
 def listed(names: Iterable[str]) -> str:

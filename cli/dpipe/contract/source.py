@@ -36,9 +36,13 @@ _WORDS = {"true": True, "false": False}
 
 @dataclass
 class Source:
-    """A parsed file. Paths are keys and indexes from the top; positions are (line, column), from 1."""
+    """A parsed text. Paths are keys and indexes from the top; positions are (line, column), from 1.
+
+    `path` is its file's, which a project finds by the dataset's name; a text that is `loose` is in no project.
+    """
 
     path: Path
+    loose: bool = False
     document: Any = None
     keys: dict[DocumentPath, tuple[int, int]] = field(default_factory=dict)
     values: dict[DocumentPath, tuple[int, int]] = field(default_factory=dict)
@@ -59,11 +63,14 @@ class _Refused(Exception):  # noqa: N818 - carries a finding out of the walk, ne
         self.finding = ((mark.line + 1, mark.column + 1) if mark else (1, 1), message, hint)
 
 
-def read(path: Path) -> tuple[Source, list[Finding]]:
-    """Parse a file. A file that can't be read or holds no mapping gives findings and an empty document."""
-    source = Source(path)
+def read(path: Path, content: bytes | None = None, *, loose: bool = False) -> tuple[Source, list[Finding]]:
+    """Parse a file, or the content that is given in its place.
+
+    A file that can't be read or holds no mapping gives findings and an empty document.
+    """
+    source = Source(path, loose)
     try:
-        text = _text(path)
+        text = _text(_content(path) if content is None else content)
         _bound(text)
         node = YAML(typ="safe", pure=True).compose(io.StringIO(text))
         source.document = _value(source, _top(node), ())
@@ -94,12 +101,15 @@ def _finding(path: Path, at: tuple[int, int], message: str, hint: str) -> Findin
     return Finding(path, *at, "error", message, hint)
 
 
-def _text(path: Path) -> str:
+def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _Refused(None, f"can't be read: {error.strerror}", "name a contract's file") from error
+
+
+def _text(content: bytes) -> str:
     if len(content) > MAX_BYTES:
         raise _Refused(
             None,

@@ -10,8 +10,8 @@ import pyarrow as pa
 from duckdb import ColumnExpression, ConstantExpression
 
 from dpipe.contract.arrow import arrow_type
-from dpipe.errors import DpipeError
 from dpipe.iceberg.schema import BATCH_ID
+from dpipe.quality.batch import measure
 from dpipe.state import QualityResult
 
 if TYPE_CHECKING:
@@ -72,17 +72,8 @@ def _rows(
 def _measure(
     connection: duckdb.DuckDBPyConnection, contract: Contract, rule: QualityRule, batch: BatchCounts
 ) -> QualityResult:
-    try:
-        row = connection.execute(rule.sql(BATCH)).fetchone()
-    except duckdb.Error as error:
-        raise DpipeError(
-            f"the rule `{rule.name}` of `{contract.dataset}` can't be worked out: {error}",
-            hint="mend the rule in the contract, then check it with `dpipe contract lint`",
-        ) from error
-    value = float(row[0]) if row is not None else 0.0
-    if rule.metric == "rowCount":
-        # A batch whose rows the table holds already is not an empty one.
-        value = float(batch.accepted + batch.duplicate)
+    rows = batch.accepted + batch.duplicate
+    value = measure(connection, BATCH, rule, dataset=contract.dataset, rows=rows)
     counts_rows = rule.unit == "rows" and rule.metric != "rowCount"
     return QualityResult(
         layer="gate",

@@ -83,7 +83,8 @@ fn folder() -> PathBuf {
 fn source(content: &[u8], format: Format) -> Source {
     let path = folder().join("source");
     fs::write(&path, content).expect("the input is written");
-    Source { batch_id: "batch".into(), path, format: Some(format), compression: Some(Compression::None) }
+    let source = Source::of("batch", path);
+    Source { format: Some(format), compression: Some(Compression::None), ..source }
 }
 
 /// A record as it was found: its place in the file, its bytes, and the fault of its framing.

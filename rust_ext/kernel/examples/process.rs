@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut options = Options::new(folder.join("data"), folder.join("quarantine"));
         options.threads = threads;
         options.profile = env::var_os("NO_PROFILE").is_none();
-        let source = Source { batch_id: "batch".into(), path: path.clone(), format: None, compression: None };
+        let source = Source::of("batch", path.clone());
         let start = Instant::now();
         let outcome = run(&plan, &[source], &options, &mut Alone)?;
         let seconds = start.elapsed().as_secs_f64();

@@ -6,11 +6,11 @@ use arrow::record_batch::RecordBatch;
 
 use crate::cell::Violation;
 
-/// Bytes that several threads may hold: a part of a mapped file, or a block that was decompressed.
+/// Bytes that several threads may hold: a part of a source that is at hand as a whole, or a block that was decompressed.
 #[derive(Clone)]
 pub enum Bytes {
-    /// A range of a mapped file.
-    Mapped(Arc<memmap2::Mmap>, Range<usize>),
+    /// A part of a mapped file, or of bytes in memory.
+    Whole(bytes::Bytes),
     /// A block of its own.
     Owned(Arc<Vec<u8>>, Range<usize>),
 }
@@ -20,7 +20,7 @@ impl std::ops::Deref for Bytes {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Mapped(map, range) => &map[range.clone()],
+            Self::Whole(bytes) => bytes,
             Self::Owned(block, range) => &block[range.clone()],
         }
     }

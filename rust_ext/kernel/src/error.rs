@@ -31,6 +31,9 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A stream of record batches, which isn't this program's, broke off or broke its own rules.
+    #[error("the Arrow stream can't be read: {0}")]
+    Stream(String),
     /// Encoding or decoding of a column failed.
     #[error(transparent)]
     Arrow(#[from] ArrowError),

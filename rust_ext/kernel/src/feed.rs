@@ -1,6 +1,6 @@
 //! The chunks of all sources, one source after the other.
 
-use std::{fs::File, io::Read, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     cell::Violation,
@@ -8,7 +8,7 @@ use crate::{
     csv,
     error::{Error, Result},
     plan::Plan,
-    read::{Format, Input, Source, open},
+    read::{Content, Format, Input, Source, open},
 };
 
 /// What is known of a source besides its records.
@@ -52,7 +52,7 @@ impl<'a> Feed<'a> {
     /// broken record.
     ///
     /// # Errors
-    /// `Error::Io` when a file can't be opened or read.
+    /// `Error::Io` when a file can't be opened or read, `Error::Stream` when a stream breaks off.
     pub fn next_chunk(&mut self) -> Result<Option<(usize, &SourceFacts, Chunk)>> {
         loop {
             let found = match &mut self.open {
@@ -86,7 +86,7 @@ impl<'a> Feed<'a> {
                 }
                 Err(error @ (Error::Format { .. } | Error::Arrow(_) | Error::Parquet(_))) => {
                     self.open = None;
-                    unreadable(&self.sources[source].path, &error)?
+                    unreadable(&self.sources[source].content, &error)?
                 }
                 Err(error) => return Err(error),
             };
@@ -111,7 +111,10 @@ impl SourceFacts {
         Self {
             format: input.format.name(),
             compression: input.compression.name(),
-            raw_format: if input.format == Format::Parquet { "json" } else { input.format.name() },
+            raw_format: match input.format {
+                Format::Parquet | Format::Arrow => "json",
+                text => text.name(),
+            },
             member: input.member.clone(),
             csv: input.csv.clone(),
             unknown_columns: input.unknown_columns.as_slice().into(),
@@ -122,12 +125,9 @@ impl SourceFacts {
 }
 
 /// One broken record that stands for a source, or the rest of it, with the file's first bytes.
-fn unreadable(path: &Path, error: &Error) -> Result<Chunk> {
-    const SHOWN: u64 = 64 << 10;
-    let mut head = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(SHOWN).read_to_end(&mut head))
-        .map_err(|error| Error::io(path, error))?;
+fn unreadable(content: &Content, error: &Error) -> Result<Chunk> {
+    const SHOWN: usize = 64 << 10;
+    let head = content.head(SHOWN)?;
     let range = 0..head.len();
     let message = match error {
         Error::Format { message, .. } => message.clone(),

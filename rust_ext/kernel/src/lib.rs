@@ -16,6 +16,7 @@ pub mod error;
 pub mod feed;
 mod formats;
 pub mod json;
+pub mod kept;
 pub mod keys;
 mod limits;
 pub mod nested;

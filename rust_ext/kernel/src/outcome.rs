@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use arrow::record_batch::RecordBatch;
 use serde::Serialize;
 
 use crate::{partition::PartitionValue, profile::NamedProfile};
@@ -15,6 +16,13 @@ pub struct Outcome {
     pub files: Vec<FileOutcome>,
     /// What the accepted values of each column are like; empty when that wasn't asked for, or nothing was accepted.
     pub profile: Vec<NamedProfile>,
+    /// Accepted rows in the order of their records, of the schema [`accepted`](crate::schema::accepted), when they stay in
+    /// memory.
+    #[serde(skip)]
+    pub accepted: Vec<RecordBatch>,
+    /// Rejected and duplicate records, of the schema [`quarantine`](crate::schema::quarantine), when they stay in memory.
+    #[serde(skip)]
+    pub quarantined: Vec<RecordBatch>,
 }
 
 /// What became of one batch.

@@ -1,4 +1,4 @@
-//! Files of rejected and duplicate records, with their bytes, their places and every reason.
+//! Rejected and duplicate records, with their bytes, their places and every reason.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,8 @@ use crate::{
     cell::Violation,
     error::Result,
     plan::Plan,
-    schema,
+    run::Destination,
+    scatter, schema,
     write::{Finished, NewFile, writer_properties},
 };
 
@@ -67,15 +68,30 @@ pub enum Reason<'a> {
     },
 }
 
-/// Writes quarantine entries to one file, created with the first of them.
+/// Writes quarantine entries to one file, created with the first of them, or keeps them in memory.
 pub struct QuarantineWriter {
-    path: PathBuf,
+    target: Target,
     contract: String,
     columns: Vec<String>,
     held: Held,
     held_bytes: usize,
-    file: Option<ArrowWriter<NewFile>>,
     rows: usize,
+}
+
+/// Where the entries go.
+enum Target {
+    File { path: PathBuf, writer: Option<Box<ArrowWriter<NewFile>>> },
+    Memory(Vec<RecordBatch>),
+    Nowhere,
+}
+
+/// What came of all entries.
+#[derive(Default)]
+pub struct Quarantined {
+    /// The file, if there was anything to write.
+    pub file: Option<Finished>,
+    /// The batches that stay in memory.
+    pub batches: Vec<RecordBatch>,
 }
 
 struct Held {
@@ -97,16 +113,21 @@ struct Held {
 }
 
 impl QuarantineWriter {
-    /// A writer for the plan's dataset; the file is created at `path` if there is anything to write.
-    pub fn new(plan: &Plan, path: PathBuf) -> Self {
-        let columns = plan.paths();
+    /// A writer for the plan's dataset.
+    pub fn new(plan: &Plan, destination: &Destination) -> Self {
+        let target = match destination {
+            Destination::Folders { quarantine, .. } => {
+                Target::File { path: scatter::quarantine_path(quarantine), writer: None }
+            }
+            Destination::Memory => Target::Memory(Vec::new()),
+            Destination::Nowhere => Target::Nowhere,
+        };
         Self {
-            path,
+            target,
             contract: plan.contract.clone(),
-            columns,
+            columns: plan.paths(),
             held: Held::new(),
             held_bytes: 0,
-            file: None,
             rows: 0,
         }
     }
@@ -132,33 +153,41 @@ impl QuarantineWriter {
         let schema = schema::quarantine();
         let batch = RecordBatch::try_new(schema.clone(), self.held.finish())?;
         self.held_bytes = 0;
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => {
-                let file = NewFile::create(self.path.clone())?;
-                self.file.insert(ArrowWriter::try_new(file, schema, Some(writer_properties().build()))?)
+        match &mut self.target {
+            Target::File { path, writer } => {
+                let writer = match writer {
+                    Some(writer) => writer,
+                    None => {
+                        let file = NewFile::create(path.clone())?;
+                        let properties = writer_properties().build();
+                        writer.insert(Box::new(ArrowWriter::try_new(file, schema, Some(properties))?))
+                    }
+                };
+                writer.write(&batch)?;
+                writer.flush()?;
             }
-        };
-        file.write(&batch)?;
-        file.flush()?;
+            Target::Memory(batches) => batches.push(batch),
+            Target::Nowhere => {}
+        }
         Ok(())
     }
 
-    /// Complete the file; `None` when there was nothing to write.
+    /// Complete what was begun.
     ///
     /// # Errors
     /// `Error::Io` or `Error::Parquet` when the file can't be written.
-    pub fn finish(mut self) -> Result<Option<Finished>> {
-        if self.rows == 0 {
-            return Ok(None);
-        }
+    pub fn finish(mut self) -> Result<Quarantined> {
         if self.held.record_no.len() > 0 {
             self.write_held()?;
         }
-        match self.file {
-            Some(file) => Ok(Some(file.into_inner()?.finish(self.rows)?)),
-            None => Ok(None),
-        }
+        Ok(match self.target {
+            Target::File { writer: Some(writer), .. } => {
+                let file = Some(writer.into_inner()?.finish(self.rows)?);
+                Quarantined { file, ..Quarantined::default() }
+            }
+            Target::Memory(batches) => Quarantined { batches, ..Quarantined::default() },
+            Target::File { writer: None, .. } | Target::Nowhere => Quarantined::default(),
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! A run: sources in, files and counts out.
+//! A run: sources in, files or record batches and counts out.
 //!
 //! Chunks are parsed in parallel and taken up in their order, so that which record wins a key, the order of rows and
 //! every number are the same for any number of threads and any size of record batch.
@@ -31,13 +31,37 @@ use crate::{
     sequence::Sequencer,
 };
 
+/// Where accepted rows and quarantined records go.
+#[derive(Debug, Clone)]
+pub enum Destination {
+    /// Into Parquet files, by partition.
+    Folders {
+        /// Folder of accepted files.
+        data: PathBuf,
+        /// Folder of quarantine files.
+        quarantine: PathBuf,
+    },
+    /// Into record batches of the outcome. The rows are one table, whatever the plan's partition.
+    Memory,
+    /// Nowhere: they are counted and profiled.
+    Nowhere,
+}
+
+impl Destination {
+    /// Where keys go that memory has no room for.
+    fn spill_folder(&self) -> PathBuf {
+        match self {
+            Self::Folders { data, .. } => data.clone(),
+            Self::Memory | Self::Nowhere => std::env::temp_dir(),
+        }
+    }
+}
+
 /// How a run is carried out.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Folder of accepted files.
-    pub data_dir: PathBuf,
-    /// Folder of quarantine files.
-    pub quarantine_dir: PathBuf,
+    /// Where rows and records go.
+    pub destination: Destination,
     /// Records parsed at a time by a thread, at most.
     pub batch_size: usize,
     /// Threads; 0 means one a core.
@@ -55,10 +79,13 @@ pub struct Options {
 impl Options {
     /// Files below the two folders; everything else as is usual.
     pub fn new(data_dir: impl Into<PathBuf>, quarantine_dir: impl Into<PathBuf>) -> Self {
-        let (data_dir, quarantine_dir) = (data_dir.into(), quarantine_dir.into());
+        Self::to(Destination::Folders { data: data_dir.into(), quarantine: quarantine_dir.into() })
+    }
+
+    /// Rows and records to that destination; everything else as is usual.
+    pub fn to(destination: Destination) -> Self {
         Self {
-            data_dir,
-            quarantine_dir,
+            destination,
             batch_size: 100_000,
             threads: 0,
             chunk_bytes: 4 << 20,
@@ -122,6 +149,17 @@ struct Done {
 
 /// Read the sources in their order and write what the plan makes of them. When the run fails, no file is left.
 ///
+/// ```
+/// use dpipe_kernel::{plan::Plan, read::Source, run::{Alone, Destination, Options, run}};
+/// let plan = Plan::from_json(r#"{"dataset": "d", "contract": "c", "columns": [
+///     {"name": "a", "field_id": 1, "type": "int32"}]}"#)?;
+/// let source = Source::of("lines", b"{\"a\": 1}\n{\"a\": \"x\"}\n".as_slice());
+/// let outcome = run(&plan, &[source], &Options::to(Destination::Memory), &mut Alone)?;
+/// assert_eq!((outcome.batches[0].accepted, outcome.batches[0].rejected), (1, 1));
+/// assert_eq!((outcome.accepted[0].num_rows(), outcome.quarantined[0].num_rows()), (1, 1));
+/// # Ok::<(), dpipe_kernel::error::Error>(())
+/// ```
+///
 /// # Errors
 /// Everything of [`Error`]. Bad records and unreadable sources are no errors: they are in the quarantine.
 pub fn run(plan: &Plan, sources: &[Source], options: &Options, host: &mut dyn Host) -> Result<Outcome> {
@@ -130,11 +168,16 @@ pub fn run(plan: &Plan, sources: &[Source], options: &Options, host: &mut dyn Ho
         .thread_name(|index| format!("dpipe-{index}"))
         .build()
         .map_err(|error| Error::Internal(format!("no thread pool: {error}")))?;
+    let mut plan = plan.clone();
+    if !matches!(options.destination, Destination::Folders { .. }) {
+        plan.partition.clear();
+    }
+    let plan = &plan;
     let compiled = Arc::new(Compiled::new(plan.clone())?);
-    let scatter = Scatter::new(plan, options.data_dir.clone(), options.held_bytes, options.profile)?;
-    let quarantine = QuarantineWriter::new(plan, scatter::quarantine_path(&options.quarantine_dir));
+    let scatter = Scatter::new(plan, options.destination.clone(), options.held_bytes, options.profile)?;
+    let quarantine = QuarantineWriter::new(plan, &options.destination);
     let batch_ids = sources.iter().map(|source| source.batch_id.as_str().into()).collect();
-    let index = KeyIndex::new(options.key_bytes, options.data_dir.clone());
+    let index = KeyIndex::new(options.key_bytes, options.destination.spill_folder());
     let mut sequencer = Sequencer::new(compiled.clone(), batch_ids, index, scatter, quarantine)?;
     let mut feed = Feed::new(sources, plan, options.chunk_bytes, options.batch_size);
 
@@ -175,17 +218,24 @@ fn complete(plan: &Plan, sequencer: Sequencer, pool: &rayon::ThreadPool) -> Resu
     let (batches, scatter, quarantine, names): (Vec<BatchOutcome>, _, _, _) = sequencer.finish();
     let accepted = scatter.finish(pool)?;
     let quarantined = quarantine.finish()?;
+    let (accepted_batches, quarantined_batches) = (accepted.batches, quarantined.batches);
     // Every file is complete; from here on nothing fails, and none of them is removed again.
     let mut files: Vec<_> = accepted
         .files
         .into_iter()
         .map(|(key, file)| scatter::report(file, FileKind::Accepted, scatter::named(&names, &key)))
         .collect();
-    files.extend(quarantined.map(|file| scatter::report(file, FileKind::Quarantine, BTreeMap::new())));
+    files.extend(quarantined.file.map(|file| scatter::report(file, FileKind::Quarantine, BTreeMap::new())));
     let profiled = plan.columns.iter().zip(accepted.profiles);
     let profiles =
         profiled.filter_map(|(column, profile)| Some(NamedProfile::new(&column.name, column.kind, profile?)));
-    Ok(Outcome { batches, files, profile: profiles.collect() })
+    Ok(Outcome {
+        batches,
+        files,
+        profile: profiles.collect(),
+        accepted: accepted_batches,
+        quarantined: quarantined_batches,
+    })
 }
 
 fn dialect(facts: &SourceFacts) -> Dialect {

@@ -1,4 +1,5 @@
-//! Accepted rows gathered by partition until there are enough for a row group, encoded on the pool, appended in order.
+//! Accepted rows gathered by partition until there are enough for a row group, encoded on the pool, appended in order: to
+//! files, or to what stays in memory.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -6,39 +7,42 @@ use std::{
     sync::Arc,
 };
 
+use arrow::record_batch::RecordBatch;
 use rayon::prelude::*;
 use uuid::Uuid;
 
 use crate::{
     error::Result,
+    kept::KeptRows,
     outcome::{FileKind, FileOutcome},
     partition::{PartitionKey, PartitionValue},
     plan::Plan,
     profile::{self, ColumnProfile},
+    run::Destination,
     schema,
-    write::{Finished, Layout, Part, RowGroup, TableFile},
+    write::{Finished, Layout, Part, TableFile},
 };
 
 /// Rows of a full row group.
 const GROUP_ROWS: usize = 1 << 18;
 
-/// Spreads rows over one file a partition.
+/// Spreads rows over one sheet a partition.
 pub struct Scatter {
-    layout: Layout,
-    folder: PathBuf,
-    names: Vec<String>,
+    target: Target,
     partitions: Vec<Partition>,
     by_key: HashMap<PartitionKey, usize>,
     most_held_bytes: usize,
     held_bytes: usize,
-    finished: Vec<(PartitionKey, Finished)>,
-    profiles: Vec<Option<ColumnProfile>>,
+    done: Scattered,
 }
 
 /// What came of all rows.
+#[derive(Default)]
 pub struct Scattered {
     /// The files with their partitions.
     pub files: Vec<(PartitionKey, Finished)>,
+    /// The batches that stay in memory.
+    pub batches: Vec<RecordBatch>,
     /// What the values of each column of the schema are like; empty when that wasn't asked for.
     pub profiles: Vec<Option<ColumnProfile>>,
 }
@@ -47,25 +51,44 @@ struct Partition {
     key: PartitionKey,
     held: Vec<Part>,
     held_rows: usize,
-    file: Option<TableFile>,
+    sheet: Option<Sheet>,
+}
+
+/// How sheets are made.
+struct Target {
+    layout: Layout,
+    destination: Destination,
+    /// Of the partition's fields.
+    names: Vec<String>,
+}
+
+/// What a partition's row groups are appended to.
+enum Sheet {
+    File(Box<TableFile>),
+    Memory(KeptRows),
 }
 
 impl Scatter {
-    /// Files below `folder`, in one folder a partition, completed whenever chunks of `most_held_bytes` are held.
+    /// Rows to the destination, where files are in one folder a partition; sheets are completed whenever chunks of
+    /// `most_held_bytes` are held.
     ///
     /// # Errors
     /// `Error::Parquet` when Parquet has no schema for the plan.
-    pub fn new(plan: &Plan, folder: PathBuf, most_held_bytes: usize, profiled: bool) -> Result<Self> {
+    pub fn new(
+        plan: &Plan,
+        destination: Destination,
+        most_held_bytes: usize,
+        profiled: bool,
+    ) -> Result<Self> {
+        let layout = Layout::new(schema::accepted(plan), &plan.contract, profiled)?;
+        let names = plan.partition.iter().map(|field| field.name.clone()).collect();
         Ok(Self {
-            layout: Layout::new(schema::accepted(plan), &plan.contract, profiled)?,
-            folder,
-            names: plan.partition.iter().map(|field| field.name.clone()).collect(),
+            target: Target { layout, destination, names },
             partitions: Vec::new(),
             by_key: HashMap::new(),
             most_held_bytes,
             held_bytes: 0,
-            finished: Vec::new(),
-            profiles: Vec::new(),
+            done: Scattered::default(),
         })
     }
 
@@ -75,7 +98,7 @@ impl Scatter {
             return (known, false);
         }
         let index = self.partitions.len();
-        self.partitions.push(Partition { key: key.clone(), held: Vec::new(), held_rows: 0, file: None });
+        self.partitions.push(Partition { key: key.clone(), held: Vec::new(), held_rows: 0, sheet: None });
         self.by_key.insert(key.clone(), index);
         (index, true)
     }
@@ -91,9 +114,8 @@ impl Scatter {
         if held.held_rows < GROUP_ROWS {
             return Ok(());
         }
-        let path = self.path(&self.partitions[partition].key);
-        let (held, layout) = (&mut self.partitions[partition], &self.layout);
-        pool.install(|| held.write_held(path, layout))
+        let target = &self.target;
+        pool.install(|| held.write_held(target))
     }
 
     /// Note that a chunk's rows were pushed. However few rows a partition takes of it, the chunk is held whole, so it is
@@ -110,38 +132,48 @@ impl Scatter {
         Ok(())
     }
 
-    /// Write what is held and complete every file; the files, and the profiles of the schema's columns over all of them.
+    /// Write what is held and complete every sheet.
     ///
     /// # Errors
     /// `Error::Io` or `Error::Parquet` when a file can't be written.
     pub fn finish(mut self, pool: &rayon::ThreadPool) -> Result<Scattered> {
         self.complete(pool)?;
-        Ok(Scattered { files: self.finished, profiles: self.profiles })
+        Ok(self.done)
     }
 
-    /// Write what is held, partitions side by side, and complete every file.
+    /// Write what is held, partitions side by side, and complete every sheet.
     fn complete(&mut self, pool: &rayon::ThreadPool) -> Result<()> {
-        let paths: Vec<PathBuf> = self.partitions.iter().map(|partition| self.path(&partition.key)).collect();
-        let layout = &self.layout;
-        let complete = |(partition, path): (&mut Partition, PathBuf)| {
+        let target = &self.target;
+        let complete = |partition: &mut Partition| {
             if partition.held_rows > 0 {
-                partition.write_held(path, layout)?;
+                partition.write_held(target)?;
             }
-            let finished = partition.file.take().map(TableFile::finish).transpose()?;
-            Ok(finished.map(|(file, profiles)| (partition.key.clone(), file, profiles)))
+            partition.sheet.take().map(|sheet| sheet.finish(&partition.key)).transpose()
         };
         let partitions = &mut self.partitions;
-        let finished: Result<Vec<_>> =
-            pool.install(|| partitions.par_iter_mut().zip(paths).map(complete).collect());
-        for (key, file, profiles) in finished?.into_iter().flatten() {
-            profile::merge_into(&mut self.profiles, &profiles);
-            self.finished.push((key, file));
+        let finished: Result<Vec<_>> = pool.install(|| partitions.par_iter_mut().map(complete).collect());
+        for sheet in finished?.into_iter().flatten() {
+            profile::merge_into(&mut self.done.profiles, &sheet.profiles);
+            self.done.files.extend(sheet.files);
+            self.done.batches.extend(sheet.batches);
         }
         Ok(())
     }
+}
 
-    fn path(&self, key: &PartitionKey) -> PathBuf {
-        let mut path = self.folder.clone();
+impl Target {
+    fn sheet(&self, key: &PartitionKey) -> Result<Sheet> {
+        Ok(match &self.destination {
+            Destination::Folders { data, .. } => {
+                Sheet::File(Box::new(TableFile::create(self.path(data, key), &self.layout)?))
+            }
+            Destination::Memory => Sheet::Memory(KeptRows::new(true)),
+            Destination::Nowhere => Sheet::Memory(KeptRows::new(false)),
+        })
+    }
+
+    fn path(&self, folder: &Path, key: &PartitionKey) -> PathBuf {
+        let mut path = folder.to_owned();
         path.extend(self.names.iter().zip(key).map(|(name, value)| format!("{name}={}", path_text(value))));
         path.join(format!("{}.parquet", Uuid::new_v4()))
     }
@@ -153,15 +185,36 @@ pub fn named(names: &[String], key: &PartitionKey) -> BTreeMap<String, Partition
 }
 
 impl Partition {
-    fn write_held(&mut self, path: PathBuf, layout: &Layout) -> Result<()> {
+    fn write_held(&mut self, target: &Target) -> Result<()> {
         let parts = std::mem::take(&mut self.held);
         self.held_rows = 0;
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(TableFile::create(path, layout)?),
+        let sheet = match &mut self.sheet {
+            Some(sheet) => sheet,
+            None => self.sheet.insert(target.sheet(&self.key)?),
         };
-        let group: RowGroup = layout.encode(&file.factory(), &parts)?;
-        file.append(group)
+        sheet.append(&target.layout, &parts)
+    }
+}
+
+impl Sheet {
+    fn append(&mut self, layout: &Layout, parts: &[Part]) -> Result<()> {
+        match self {
+            Self::File(file) => file.append(layout.encode(&file.factory(), parts)?),
+            Self::Memory(rows) => rows.append(layout, parts),
+        }
+    }
+
+    fn finish(self, key: &PartitionKey) -> Result<Scattered> {
+        Ok(match self {
+            Self::File(file) => {
+                let (file, profiles) = file.finish()?;
+                Scattered { files: vec![(key.clone(), file)], profiles, ..Scattered::default() }
+            }
+            Self::Memory(rows) => {
+                let (batches, profiles) = rows.finish();
+                Scattered { batches, profiles, ..Scattered::default() }
+            }
+        })
     }
 }
 

@@ -121,6 +121,37 @@ impl Layout {
         })
     }
 
+    /// The schema of the rows.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The contract that the rows were checked by.
+    pub fn contract(&self) -> &str {
+        &self.contract
+    }
+
+    /// Profile a row group without encoding it, its columns side by side on the current thread pool; nothing when the
+    /// layout isn't profiled.
+    ///
+    /// # Errors
+    /// `Error::Internal` when a column isn't of its type.
+    pub fn profile(&self, parts: &[Part]) -> Result<Vec<Option<ColumnProfile>>> {
+        if !self.profiled {
+            return Ok(Vec::new());
+        }
+        let profile = |index: usize| match self.columns[index].encoder {
+            Some(encoder) => encoder.profile(parts, index).map(Some),
+            None => Ok(Some(counted(index, parts))),
+        };
+        (0..self.width()).into_par_iter().map(profile).collect()
+    }
+
+    /// How many columns the plan has.
+    fn width(&self) -> usize {
+        self.schema.fields().len() - 3
+    }
+
     /// Encode a row group, its columns side by side on the current thread pool.
     ///
     /// # Errors
@@ -151,9 +182,8 @@ impl Layout {
         writers: Vec<ArrowColumnWriter>,
         parts: &[Part],
     ) -> Result<(ColumnChunks, Option<ColumnProfile>)> {
-        let width = self.schema.fields().len() - 3;
         let leaf = &column.leaves[0];
-        let chunk = match (index.checked_sub(width), column.encoder) {
+        let chunk = match (index.checked_sub(self.width()), column.encoder) {
             (Some(0), _) => {
                 let stretches: Vec<_> =
                     parts.iter().map(|part| (&*part.batch_id, part.row_count())).collect();

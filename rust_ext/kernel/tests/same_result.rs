@@ -1,17 +1,29 @@
-//! Whatever the number of threads, the size of record batches or the way a source is cut: one result.
+//! Whatever the number of threads, the size of record batches, the way a source is cut or where it comes from and goes to:
+//! one result.
 
 #![allow(clippy::unwrap_used)] // a test that unwraps fails where it should
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
-use arrow::{compute::concat_batches, record_batch::RecordBatch, util::pretty::pretty_format_batches};
+use arrow::{
+    array::{ArrayRef, Int64Array, RecordBatchIterator, StringArray, StringViewArray},
+    compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch},
+    record_batch::RecordBatch,
+    util::pretty::pretty_format_batches,
+};
 use dpipe_kernel::{
     outcome::{FileKind, Outcome},
     plan::Plan,
-    read::Source,
-    run::{Alone, Options, run},
+    read::{Content, Format, Source},
+    run::{Alone, Destination, Options, run},
+    schema,
 };
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
 use proptest::prelude::*;
 
 fn plan() -> Plan {
@@ -58,12 +70,46 @@ fn result(folder: &Path, sources: &[Source], change: impl FnOnce(&mut Options)) 
     parts.join("\n")
 }
 
+/// The rows of all files of a kind, in the order of their records.
+fn written(outcome: &Outcome, kind: FileKind) -> Vec<RecordBatch> {
+    let files = outcome.files.iter().filter(|file| file.kind == kind);
+    let batches: Vec<RecordBatch> = files.flat_map(|file| read(&file.path)).collect();
+    let Some(first) = batches.first() else { return batches };
+    let rows = concat_batches(&first.schema(), &batches).unwrap();
+    let by = [schema::BATCH_ID, schema::RECORD_NO]
+        .map(|name| SortColumn { values: rows.column_by_name(name).unwrap().clone(), options: None });
+    vec![take_record_batch(&rows, &lexsort_to_indices(&by, None).unwrap()).unwrap()]
+}
+
+fn assert_same_rows(found: &[RecordBatch], expected: &[RecordBatch]) {
+    assert_eq!(found.is_empty(), expected.is_empty());
+    let Some(first) = expected.first() else { return };
+    let found = concat_batches(&found[0].schema(), found).unwrap();
+    assert_eq!(found.schema().fields(), first.schema().fields());
+    assert_eq!(found.columns(), concat_batches(&first.schema(), expected).unwrap().columns());
+}
+
+/// Counts, without what is said of the source itself.
+fn counts(outcome: &Outcome) -> serde_json::Value {
+    let mut batches = serde_json::to_value(&outcome.batches).unwrap();
+    for batch in batches.as_array_mut().unwrap() {
+        let batch = batch.as_object_mut().unwrap();
+        batch.remove("format").unwrap();
+        batch.remove("bytes_in").unwrap();
+    }
+    batches
+}
+
+fn read(path: impl AsRef<Path>) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path).unwrap()).unwrap();
+    reader.build().unwrap().map(Result::unwrap).collect()
+}
+
 /// The rows of each partition, its files one after the other.
 fn shown(outcome: &Outcome, kind: FileKind) -> Vec<String> {
     let mut partitions: BTreeMap<String, Vec<RecordBatch>> = BTreeMap::new();
     for file in outcome.files.iter().filter(|file| file.kind == kind) {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&file.path).unwrap()).unwrap();
-        let batches: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
+        let batches = read(&file.path);
         assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), file.rows);
         partitions.entry(format!("{:?}", file.partition)).or_default().extend(batches);
     }
@@ -89,7 +135,7 @@ proptest! {
         let sources: Vec<Source> = batches.iter().enumerate().map(|(index, records)| {
             let path = folder.path().join(format!("{index}.ndjson"));
             fs::write(&path, records.join(&b'\n')).unwrap();
-            Source { batch_id: format!("batch-{index}"), path, format: Some(dpipe_kernel::read::Format::Ndjson), compression: None }
+            Source { format: Some(Format::Ndjson), ..Source::of(format!("batch-{index}"), path) }
         }).collect();
         let expected = result(folder.path(), &sources, |options| options.threads = 1);
         let found = result(folder.path(), &sources, |options| {
@@ -97,5 +143,85 @@ proptest! {
             (options.chunk_bytes, options.held_bytes) = (chunk_bytes, held_bytes);
         });
         prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn memory_has_what_files_have(
+        batches in proptest::collection::vec(proptest::collection::vec(record(), 0..40), 1..3),
+        batch_size in 1usize..50,
+        threads in 1usize..4,
+        chunk_bytes in 1usize..400,
+        held_bytes in prop_oneof![Just(1usize), Just(3000), Just(1 << 30)],
+        partitioned: bool,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plan = plan();
+        if !partitioned {
+            plan.partition.clear();
+        }
+        let (files, bytes): (Vec<Source>, Vec<Source>) = batches.iter().enumerate().map(|(index, records)| {
+            let path = folder.path().join(index.to_string());
+            let content = records.join(&b'\n');
+            fs::write(&path, &content).unwrap();
+            let source = |content: Content| {
+                Source { format: Some(Format::Ndjson), ..Source::of(format!("batch-{index}"), content) }
+            };
+            (source(path.into()), source(Content::Bytes(content.into())))
+        }).unzip();
+        let outcome = |sources: &[Source], destination: Destination| {
+            let mut options = Options::to(destination);
+            (options.batch_size, options.threads) = (batch_size, threads);
+            (options.chunk_bytes, options.held_bytes) = (chunk_bytes, held_bytes);
+            run(&plan, sources, &options, &mut Alone).unwrap()
+        };
+        let folders = Destination::Folders { data: folder.path().join("a"), quarantine: folder.path().join("q") };
+        let expected = outcome(&files, folders);
+        let found = outcome(&bytes, Destination::Memory);
+        let nowhere = outcome(&bytes, Destination::Nowhere);
+        prop_assert!(expected.accepted.is_empty() && expected.quarantined.is_empty() && found.files.is_empty());
+        prop_assert!(nowhere.accepted.is_empty() && nowhere.quarantined.is_empty() && nowhere.files.is_empty());
+        assert_same_rows(&found.accepted, &written(&expected, FileKind::Accepted));
+        assert_same_rows(&found.quarantined, &written(&expected, FileKind::Quarantine));
+        let said = |outcome: &Outcome| serde_json::to_value(&outcome.batches).unwrap();
+        prop_assert_eq!(said(&found), said(&expected));
+        prop_assert_eq!(said(&nowhere), said(&expected));
+        let profile = |outcome: &Outcome| serde_json::to_value(&outcome.profile).unwrap();
+        prop_assert_eq!(profile(&nowhere), profile(&found));
+        if !partitioned {
+            prop_assert_eq!(profile(&found), profile(&expected));
+        }
+    }
+
+    #[test]
+    fn a_stream_has_what_a_parquet_file_has(
+        rows in proptest::collection::vec((-3i64..25, "[ab]", proptest::option::of("[a-zé]{0,8}")), 0..60),
+        cut in 1usize..20,
+        batch_size in 1usize..50,
+        threads in 1usize..4,
+    ) {
+        let columns: [(&str, ArrayRef); 4] = [
+            ("id", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)))),
+            ("stranger", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)))),
+            ("note", Arc::new(StringViewArray::from_iter(rows.iter().map(|row| row.2.as_deref())))),
+            ("part", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.1)))),
+        ];
+        let table = RecordBatch::try_from_iter(columns).unwrap();
+        let mut file = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut file, table.schema(), None).unwrap();
+        writer.write(&table).unwrap();
+        writer.close().unwrap();
+        let starts = (0..table.num_rows()).step_by(cut);
+        let batches: Vec<_> = starts.map(|at| Ok(table.slice(at, cut.min(table.num_rows() - at)))).collect();
+        let stream = Arc::new(Mutex::new(RecordBatchIterator::new(batches, table.schema())));
+        let outcome = |content: Content| {
+            let mut options = Options::to(Destination::Memory);
+            (options.batch_size, options.threads) = (batch_size, threads);
+            run(&plan(), &[Source::of("batch", content)], &options, &mut Alone).unwrap()
+        };
+        let (found, expected) = (outcome(Content::Stream(stream)), outcome(Content::Bytes(file.into())));
+        assert_same_rows(&found.accepted, &expected.accepted);
+        assert_same_rows(&found.quarantined, &expected.quarantined);
+        prop_assert_eq!(counts(&found), counts(&expected));
+        prop_assert_eq!(found.batches[0].format, "arrow");
     }
 }

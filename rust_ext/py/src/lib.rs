@@ -1,5 +1,8 @@
 //! The Python binding: converts, lets go of the interpreter, calls the kernel, converts back.
 
+mod record_batches;
+mod source;
+
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -9,16 +12,22 @@ use std::{
 use arrow::{ffi_stream::RecordBatchStreamReader, pyarrow::FromPyArrow, record_batch::RecordBatch};
 use dpipe_kernel::{
     error::{Error, Result},
+    outcome::Outcome,
     partition::PartitionValue,
     plan::Plan,
     profile::{NamedProfile, merge},
     read::Source,
-    run::{Host, Options, run},
+    run::{Destination, Host, Options, run},
+    schema,
 };
 use pyo3::{create_exception, exceptions::PyException, prelude::*, types::PyAny};
+use serde::Serialize;
+
+use record_batches::RecordBatches;
 
 create_exception!(_kernel, KernelError, PyException, "The kernel could not carry out its plan.");
 create_exception!(_kernel, KernelIoError, KernelError, "A file could not be opened, read or written.");
+create_exception!(_kernel, KernelStreamError, KernelError, "An Arrow stream could not be opened or read on.");
 
 /// Run the plan over the sources; see `dpipe/_kernel.pyi`.
 #[pyfunction]
@@ -36,50 +45,96 @@ fn process<'py>(
     existing: Option<Py<PyAny>>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let json = py.import("json")?;
-    let dumps = |value: &Bound<PyAny>| json.call_method1("dumps", (value,))?.extract::<String>();
-    let sources: Vec<Source> = sources
-        .iter()
-        .map(|source| {
-            serde_json::from_str(&dumps(source)?).map_err(|error| KernelError::new_err(error.to_string()))
-        })
-        .collect::<PyResult<_>>()?;
+    let sources: Vec<Source> = sources.iter().map(source::landed).collect::<PyResult<_>>()?;
     let mut options = Options::new(data_dir, quarantine_dir);
     options.batch_size = batch_size.max(1);
     options.threads = threads;
     options.profile = profile;
-    let mut host = Caller { existing, progress, raised: None };
+    let plan = Plan::from_json(plan).map_err(to_raise)?;
+    let outcome = carry_out(py, &plan, &sources, &options, Caller { existing, progress, raised: None })?;
+    to_python(py, &outcome)
+}
+
+/// Run the plan over one source without writing a file; see `dpipe/_kernel.pyi`.
+#[pyfunction]
+#[pyo3(signature = (plan, source, *, batch_id, format = None, compression = None, batch_size = 100_000, threads = 0, profile = true, keep = true))]
+#[allow(clippy::too_many_arguments)] // they are the keywords of the Python function
+fn process_in_memory<'py>(
+    py: Python<'py>,
+    plan: &str,
+    source: &Bound<'py, PyAny>,
+    batch_id: String,
+    format: Option<&str>,
+    compression: Option<&str>,
+    batch_size: usize,
+    threads: usize,
+    profile: bool,
+    keep: bool,
+) -> PyResult<(Bound<'py, PyAny>, RecordBatches, RecordBatches)> {
+    let source = Source {
+        batch_id,
+        content: source::content(source)?,
+        format: source::named(format)?,
+        compression: source::named(compression)?,
+    };
+    let mut options = Options::to(if keep { Destination::Memory } else { Destination::Nowhere });
+    options.batch_size = batch_size.max(1);
+    options.threads = threads;
+    options.profile = profile;
+    let plan = Plan::from_json(plan).map_err(to_raise)?;
+    let outcome = carry_out(py, &plan, &[source], &options, Caller::default())?;
+    let answer = to_python(py, &outcome)?;
+    Ok((
+        answer,
+        RecordBatches::new(schema::accepted(&plan), outcome.accepted),
+        RecordBatches::new(schema::quarantine(), outcome.quarantined),
+    ))
+}
+
+/// Run without the interpreter. What Python raised on the way is raised again, and a panic is an error.
+fn carry_out(
+    py: Python<'_>,
+    plan: &Plan,
+    sources: &[Source],
+    options: &Options,
+    mut host: Caller,
+) -> PyResult<Outcome> {
     let outcome = py.detach(|| {
-        let run = || run(&Plan::from_json(plan)?, &sources, &options, &mut host);
+        let run = || run(plan, sources, options, &mut host);
         catch_unwind(AssertUnwindSafe(run))
             .unwrap_or_else(|_| Err(Error::Internal("the kernel panicked".into())))
     });
-    match outcome {
-        Ok(outcome) => {
-            let text =
-                serde_json::to_string(&outcome).map_err(|error| KernelError::new_err(error.to_string()))?;
-            json.call_method1("loads", (text,))
-        }
-        Err(error) => Err(host.raised.unwrap_or_else(|| match error {
-            error if error.is_io() => KernelIoError::new_err(error.to_string()),
-            error => KernelError::new_err(error.to_string()),
-        })),
+    outcome.map_err(|error| host.raised.unwrap_or_else(|| to_raise(error)))
+}
+
+#[allow(clippy::needless_pass_by_value)] // as `map_err` hands it over
+fn to_raise(error: Error) -> PyErr {
+    let message = error.to_string();
+    match error {
+        Error::Stream(_) => KernelStreamError::new_err(message),
+        error if error.is_io() => KernelIoError::new_err(message),
+        _ => KernelError::new_err(message),
     }
+}
+
+/// A value as Python has it after JSON.
+fn to_python<'py>(py: Python<'py>, value: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
+    let text = serde_json::to_string(value).map_err(|error| KernelError::new_err(error.to_string()))?;
+    py.import("json")?.call_method1("loads", (text,))
 }
 
 /// Merge what several runs said of the same columns; see `dpipe/_kernel.pyi`.
 #[pyfunction]
 fn merge_profiles<'py>(py: Python<'py>, profiles: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let json = py.import("json")?;
-    let text = json.call_method1("dumps", (profiles,))?.extract::<String>()?;
+    let text = py.import("json")?.call_method1("dumps", (profiles,))?.extract::<String>()?;
     let wrong =
         |error: serde_json::Error| KernelError::new_err(format!("not profiles of the kernel: {error}"));
     let parts: Vec<Vec<NamedProfile>> = serde_json::from_str(&text).map_err(wrong)?;
-    let merged = serde_json::to_string(&merge(parts)).map_err(wrong)?;
-    json.call_method1("loads", (merged,))
+    to_python(py, &merge(parts))
 }
 
 /// The Python functions that a run calls back.
+#[derive(Default)]
 struct Caller {
     existing: Option<Py<PyAny>>,
     progress: Option<Py<PyAny>>,
@@ -104,9 +159,7 @@ impl Host for Caller {
     ) -> Result<()> {
         let reader = Python::attach(|py| {
             let Some(existing) = &self.existing else { return Ok(None) };
-            let values =
-                serde_json::to_string(partition).map_err(|error| KernelError::new_err(error.to_string()))?;
-            let values = py.import("json")?.call_method1("loads", (values,))?;
+            let values = to_python(py, partition)?;
             let table = existing.bind(py).call1((values,))?;
             if table.is_none() {
                 Ok(None)
@@ -138,6 +191,9 @@ impl Host for Caller {
 fn _kernel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("KernelError", module.py().get_type::<KernelError>())?;
     module.add("KernelIoError", module.py().get_type::<KernelIoError>())?;
+    module.add("KernelStreamError", module.py().get_type::<KernelStreamError>())?;
+    module.add_class::<RecordBatches>()?;
     module.add_function(wrap_pyfunction!(process, module)?)?;
+    module.add_function(wrap_pyfunction!(process_in_memory, module)?)?;
     module.add_function(wrap_pyfunction!(merge_profiles, module)?)
 }

@@ -1,7 +1,7 @@
 //! Distinct values of a column and each row's code, its value's place among them.
 
 use super::rows::Text;
-use crate::{profile::Value, swar};
+use crate::{profile::Value, scalars::Values, swar};
 
 /// More distinct values than 16-bit codes tell apart are not worth a dictionary in a row group.
 const MOST: usize = 1 << 16;
@@ -33,6 +33,8 @@ pub trait Number: Copy + PartialOrd {
     fn float(self) -> f64;
     /// As profiles tell it.
     fn value(self) -> Value;
+    /// The numbers of a column; `None` when they are others.
+    fn of_column<'a>(values: &Values<'a>) -> Option<&'a [Self]>;
     /// The number itself when it is an integer.
     fn integer(self) -> Option<i64>;
     /// The number that `integer` is, which is one of the type.
@@ -50,6 +52,10 @@ impl Number for i32 {
 
     fn value(self) -> Value {
         Value::Integer(self.into())
+    }
+
+    fn of_column<'a>(values: &Values<'a>) -> Option<&'a [Self]> {
+        if let Values::Int32(values) = values { Some(values) } else { None }
     }
 
     fn bits(self) -> u64 {
@@ -78,6 +84,10 @@ impl Number for i64 {
 
     fn value(self) -> Value {
         Value::Integer(self)
+    }
+
+    fn of_column<'a>(values: &Values<'a>) -> Option<&'a [Self]> {
+        if let Values::Int64(values) = values { Some(values) } else { None }
     }
 
     fn bits(self) -> u64 {
@@ -112,6 +122,10 @@ impl Number for f64 {
 
     fn value(self) -> Value {
         Value::Float(self)
+    }
+
+    fn of_column<'a>(values: &Values<'a>) -> Option<&'a [Self]> {
+        if let Values::Float64(values) = values { Some(values) } else { None }
     }
 
     fn bits(self) -> u64 {

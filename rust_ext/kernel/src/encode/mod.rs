@@ -24,9 +24,9 @@ use parquet::{
 use chunk::ChunkWriter;
 pub use chunk::EncodedChunk;
 use dictionary::{Dictionary, Number};
-use rows::{Levels, PAGE_ROWS};
+use rows::{Levels, PAGE_ROWS, Text};
 
-use crate::{error::Result, profile::ColumnProfile, scalars::Values, write::Part};
+use crate::{error::Result, profile::ColumnProfile, write::Part};
 
 /// Bytes of plainly encoded texts in one page, about.
 const PAGE_BYTES: usize = 1 << 20;
@@ -79,28 +79,36 @@ impl Encoder {
         let levels = Levels::of(parts, index, column.max_def_level() > 0);
         match self {
             Self::Int32 => {
-                let values = rows::numbers(parts, index, |values| match values {
-                    Values::Int32(values) => Some(*values),
-                    _ => None,
-                })?;
+                let values = rows::numbers(parts, index)?;
                 numbers::<Int32Type>(column, &levels, &values, without_dictionary, profiled)
             }
             Self::Int64 => {
-                let values = rows::numbers(parts, index, |values| match values {
-                    Values::Int64(values) => Some(*values),
-                    _ => None,
-                })?;
+                let values = rows::numbers(parts, index)?;
                 numbers::<Int64Type>(column, &levels, &values, without_dictionary, profiled)
             }
             Self::Float64 => {
-                let values = rows::numbers(parts, index, |values| match values {
-                    Values::Float64(values) => Some(*values),
-                    _ => None,
-                })?;
+                let values = rows::numbers(parts, index)?;
                 numbers::<DoubleType>(column, &levels, &values, without_dictionary, profiled)
             }
             Self::Text => texts(column, &levels, parts, index, profiled),
         }
+    }
+
+    /// Profile column `index` of the parts as `encode` does, without encoding it.
+    ///
+    /// # Errors
+    /// `Error::Internal` when the column isn't of the encoder's type.
+    pub fn profile(self, parts: &[Part], index: usize) -> Result<ColumnProfile> {
+        let levels = Levels::of(parts, index, true);
+        Ok(match self {
+            Self::Int32 => numbers_profile(&rows::numbers::<i32>(parts, index)?, levels.nulls()),
+            Self::Int64 => numbers_profile(&rows::numbers::<i64>(parts, index)?, levels.nulls()),
+            Self::Float64 => numbers_profile(&rows::numbers::<f64>(parts, index)?, levels.nulls()),
+            Self::Text => {
+                let dictionary = text_dictionary(&levels, parts, index);
+                profile_of_texts(dictionary.as_ref(), parts, index, levels.nulls())
+            }
+        })
     }
 }
 
@@ -154,11 +162,11 @@ where
     D::T: Number,
     Statistics: From<ValueStatistics<D::T>>,
 {
-    let Some(dictionary) = dictionary::of_numbers(values) else {
-        let profile = profiled.then(|| ColumnProfile::of_many_numbers(values, levels.nulls()));
+    let dictionary = dictionary::of_numbers(values);
+    let profile = profiled.then(|| profile_of_numbers(dictionary.as_ref(), values, levels.nulls()));
+    let Some(dictionary) = dictionary else {
         return Ok((plainly::<D>(column, levels, values, without_dictionary)?, profile));
     };
-    let profile = profiled.then(|| ColumnProfile::of_numbers(&dictionary.counted(), levels.nulls()));
     let mut plain = Vec::with_capacity(8 * dictionary.values.len());
     for value in &dictionary.values {
         value.push_plain(&mut plain);
@@ -177,18 +185,49 @@ fn texts(
     index: usize,
     profiled: bool,
 ) -> Result<Encoded> {
-    let dictionary = dictionary::of_texts(levels.rows(), DICTIONARY_BYTES, rows::texts(parts, index));
-    let Some(dictionary) = dictionary.filter(|dictionary| !dictionary.values.is_empty()) else {
-        let texts = rows::texts(parts, index).map(|text| text.bytes);
-        let profile = profiled.then(|| ColumnProfile::of_many_texts(texts.clone(), levels.nulls()));
-        return Ok((plain_texts(column, levels, texts)?, profile));
+    let dictionary = text_dictionary(levels, parts, index);
+    let profile = profiled.then(|| profile_of_texts(dictionary.as_ref(), parts, index, levels.nulls()));
+    let Some(dictionary) = dictionary else {
+        return Ok((plain_texts(column, levels, rows::texts(parts, index).map(|text| text.bytes))?, profile));
     };
-    let counted = dictionary.values.iter().map(|text| text.bytes).zip(dictionary.counts.iter().copied());
-    let profile = profiled.then(|| ColumnProfile::of_texts(counted, levels.nulls()));
     let mut plain = Vec::new();
     dictionary.values.iter().for_each(|text| push_text(text.bytes, &mut plain));
     let statistics = text_statistics(dictionary.values.iter().map(|text| text.bytes), levels.nulls());
     Ok((coded(column, levels, &dictionary, &plain, statistics)?, profile))
+}
+
+/// The dictionary of a column's texts; `None` when too few repeat.
+fn text_dictionary<'a>(levels: &Levels, parts: &'a [Part], index: usize) -> Option<Dictionary<Text<'a>>> {
+    let dictionary = dictionary::of_texts(levels.rows(), DICTIONARY_BYTES, rows::texts(parts, index));
+    dictionary.filter(|dictionary| !dictionary.values.is_empty())
+}
+
+fn numbers_profile<T: Number>(values: &[T], nulls: usize) -> ColumnProfile {
+    profile_of_numbers(dictionary::of_numbers(values).as_ref(), values, nulls)
+}
+
+fn profile_of_numbers<T: Number>(
+    dictionary: Option<&Dictionary<T>>,
+    values: &[T],
+    nulls: usize,
+) -> ColumnProfile {
+    match dictionary {
+        Some(dictionary) => ColumnProfile::of_numbers(&dictionary.counted(), nulls),
+        None => ColumnProfile::of_many_numbers(values, nulls),
+    }
+}
+
+fn profile_of_texts(
+    dictionary: Option<&Dictionary<Text>>,
+    parts: &[Part],
+    index: usize,
+    nulls: usize,
+) -> ColumnProfile {
+    let Some(dictionary) = dictionary else {
+        return ColumnProfile::of_many_texts(rows::texts(parts, index).map(|text| text.bytes), nulls);
+    };
+    let counted = dictionary.values.iter().map(|text| text.bytes).zip(dictionary.counts.iter().copied());
+    ColumnProfile::of_texts(counted, nulls)
 }
 
 /// Pages of codes.

@@ -5,9 +5,10 @@ use arrow::{
     buffer::BooleanBuffer,
 };
 
+use super::dictionary::Number;
 use crate::{
     error::{Error, Result},
-    scalars::{Scalars, Values},
+    scalars::Scalars,
     swar,
     write::Part,
 };
@@ -94,19 +95,15 @@ impl Levels {
     }
 }
 
-/// The numbers of column `index` that are there, in the order of the rows. `values_of` takes them out of a part's column.
+/// The numbers of column `index` that are there, in the order of the rows.
 ///
 /// # Errors
 /// `Error::Internal` when the column isn't one of such numbers.
-pub fn numbers<T: Copy>(
-    parts: &[Part],
-    index: usize,
-    values_of: impl for<'a> Fn(&Values<'a>) -> Option<&'a [T]>,
-) -> Result<Vec<T>> {
+pub fn numbers<T: Number>(parts: &[Part], index: usize) -> Result<Vec<T>> {
     let mut numbers = Vec::with_capacity(parts.iter().map(Part::row_count).sum());
     for part in parts {
         let scalars = Scalars::of(part.rows.column(index))?;
-        let values = values_of(scalars.values())
+        let values = T::of_column(scalars.values())
             .ok_or_else(|| Error::Internal("a column changed its type between chunks".into()))?;
         match (scalars.nulls(), &part.selected) {
             (None, None) => numbers.extend_from_slice(values),

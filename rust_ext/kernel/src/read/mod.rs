@@ -1,10 +1,11 @@
-//! From files to chunks of whole records.
+//! From files, bytes and streams to chunks of whole records.
 //!
 //! A reader finds out what a file holds, decompresses it, and cuts it at record boundaries. It works in sequence and
 //! does as little as it can for each byte; chunks are parsed on their own, in parallel. What one fault costs is written
 //! down where records are told apart: [`lines`] for NDJSON, [`json_array`], [`csv_frames`]; a compressed stream that
 //! breaks costs the record that it breaks in, one entry called `truncated`.
 
+pub mod batches;
 pub mod columns;
 pub mod csv_frames;
 mod decompress;
@@ -21,18 +22,24 @@ mod window;
 mod zip_member;
 
 use std::{
+    fmt::Display,
     fs::File,
+    io::Read,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use bytes::Bytes;
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
-pub use self::window::End;
-use self::{decompress::Decompressor, parquet::ParquetReader, text::TextReader, window::Window};
+use self::{
+    batches::BatchReader, decompress::Decompressor, parquet::ParquetReader, text::TextReader, window::Window,
+};
+pub use self::{batches::Stream, window::End};
 use crate::{
-    chunk::{Bytes, Chunk},
+    chunk::{self, Chunk},
     csv,
     error::{Error, Result},
     plan::Plan,
@@ -41,20 +48,81 @@ use crate::{
 /// Smallest block that is decompressed at once.
 const MIN_BLOCK_BYTES: usize = 64 << 10;
 
-/// A landed file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A batch's records, and how they are written.
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// The batch that the file is.
+    /// The batch.
     pub batch_id: String,
-    /// Where it is. Landed files never change.
-    pub path: PathBuf,
+    /// Where its records are; in JSON the path of a file.
+    #[serde(rename = "path")]
+    pub content: Content,
     /// Its format; found out by its content when left out.
     #[serde(default)]
     pub format: Option<Format>,
     /// Its compression; found out by its content when left out.
     #[serde(default)]
     pub compression: Option<Compression>,
+}
+
+impl Source {
+    /// A source that says no more of itself.
+    pub fn of(batch_id: impl Into<String>, content: impl Into<Content>) -> Self {
+        Self { batch_id: batch_id.into(), content: content.into(), format: None, compression: None }
+    }
+}
+
+/// Where a source's records are.
+#[derive(Clone, Deserialize)]
+#[serde(from = "PathBuf")]
+pub enum Content {
+    /// In a file, which must not change while it is read. A landed one never does.
+    File(PathBuf),
+    /// In memory, as they would be in a file.
+    Bytes(Bytes),
+    /// In record batches to come. Their types are read as a Parquet file's are.
+    Stream(Stream),
+}
+
+impl Content {
+    /// What it is called in messages: a file's path.
+    pub fn name(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Bytes(_) => Path::new("<bytes>"),
+            Self::Stream(_) => Path::new("<stream>"),
+        }
+    }
+
+    /// The first bytes, `most` at most; a stream has none.
+    ///
+    /// # Errors
+    /// `Error::Io` when a file can't be read.
+    pub fn head(&self, most: usize) -> Result<Vec<u8>> {
+        match self {
+            Self::File(path) => {
+                let mut head = Vec::new();
+                File::open(path)
+                    .and_then(|file| file.take(most as u64).read_to_end(&mut head))
+                    .map_err(|error| Error::io(path, error))?;
+                Ok(head)
+            }
+            Self::Bytes(bytes) => Ok(bytes[..bytes.len().min(most)].to_vec()),
+            Self::Stream(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+impl From<PathBuf> for Content {
+    fn from(path: PathBuf) -> Self {
+        Self::File(path)
+    }
+}
+
+impl From<&'static [u8]> for Content {
+    fn from(bytes: &'static [u8]) -> Self {
+        Self::Bytes(Bytes::from_static(bytes))
+    }
 }
 
 /// How records are written.
@@ -69,6 +137,9 @@ pub enum Format {
     Csv,
     /// Apache Parquet.
     Parquet,
+    /// A stream of Arrow record batches; no file is one.
+    #[serde(skip)]
+    Arrow,
 }
 
 impl Format {
@@ -79,6 +150,7 @@ impl Format {
             Self::Json => "json",
             Self::Csv => "csv",
             Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
         }
     }
 }
@@ -139,29 +211,32 @@ enum Reader {
     Empty,
     Text(TextReader),
     Columns(ParquetReader),
+    Batches(BatchReader),
 }
 
 impl Input {
     /// The next records, in the order of the file.
     ///
     /// # Errors
-    /// `Error::Format` when a page of a Parquet file can't be read.
+    /// `Error::Format` when a page of a Parquet file can't be read, `Error::Stream` when a stream breaks off.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk>> {
         match &mut self.reader {
             Reader::Empty => Ok(None),
             Reader::Text(reader) => Ok(reader.next_chunk()),
             Reader::Columns(reader) => reader.next_chunk(),
+            Reader::Batches(reader) => reader.next_chunk(),
         }
     }
 }
 
 impl Input {
-    /// Bytes that are done with: of the decompressed source, or of the columnar file.
+    /// Bytes that are done with: of the decompressed source, of the columnar file, or of a stream's columns in memory.
     pub fn bytes_passed(&self) -> u64 {
         match &self.reader {
             Reader::Empty => 0,
             Reader::Text(reader) => reader.bytes_passed(),
             Reader::Columns(reader) => reader.bytes_passed(),
+            Reader::Batches(reader) => reader.bytes_passed(),
         }
     }
 
@@ -174,7 +249,7 @@ impl Input {
     }
 }
 
-/// Open a landed file to be read in chunks of about `chunk_bytes` and at most `chunk_records` records.
+/// Open a source to be read in chunks of about `chunk_bytes` and at most `chunk_records` records.
 ///
 /// ```
 /// use dpipe_kernel::{plan::Plan, read::{Compression, Format, Source, open}};
@@ -182,7 +257,7 @@ impl Input {
 ///     {"name": "a", "field_id": 1, "type": "string"}]}"#)?;
 /// let path = std::env::temp_dir().join(format!("dpipe-open-{}.csv", std::process::id()));
 /// std::fs::write(&path, "a\nx\ny\n").unwrap();
-/// let source = Source { batch_id: "file-1".into(), path: path.clone(), format: None, compression: None };
+/// let source = Source::of("file-1", path.clone());
 /// let mut input = open(&source, &plan, 1 << 20, 100_000)?;
 /// assert_eq!((input.format, input.compression), (Format::Csv, Compression::None));
 /// assert!(input.next_chunk()?.is_some() && input.next_chunk()?.is_none());
@@ -192,26 +267,33 @@ impl Input {
 ///
 /// # Errors
 /// `Error::Io` when the file can't be read; `Error::Format` when it can't be what it is said to be: an archive of several
-/// files, UTF-16, a header with a column that has no name or another's, a Parquet file without its footer.
+/// files, UTF-16, a header with a column that has no name or another's, a Parquet file without its footer; `Error::Stream`
+/// when a stream has a column twice.
 pub fn open(source: &Source, plan: &Plan, chunk_bytes: usize, chunk_records: usize) -> Result<Input> {
     let limits = Limits {
         chunk_bytes: chunk_bytes.max(1),
         chunk_records: chunk_records.max(1),
         record_bytes: plan.max_record_bytes.max(1),
     };
-    let name = source.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let Some(map) = map(&source.path)? else {
-        return Ok(empty(source, &name));
+    let (bytes, name) = match &source.content {
+        Content::Stream(stream) => return batches(stream.clone(), plan, limits),
+        Content::Bytes(bytes) => (bytes.clone(), String::new()),
+        Content::File(path) => {
+            (map(path)?, path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+        }
     };
-    let fault = |message: String| Error::Format { path: source.path.clone(), message };
-    let head = &map[..map.len().min(limits.chunk_bytes.max(MIN_BLOCK_BYTES))];
+    if bytes.is_empty() {
+        return Ok(empty(source, &name));
+    }
+    let fault = |message: String| Error::Format { path: source.content.name().to_owned(), message };
+    let head = &bytes[..bytes.len().min(limits.chunk_bytes.max(MIN_BLOCK_BYTES))];
     let compression = source.compression.unwrap_or_else(|| detect::compression(head, &name));
     let is_parquet = || source.format.unwrap_or_else(|| detect::format(head, &name)) == Format::Parquet;
     if compression == Compression::None && is_parquet() {
-        return columns(source, plan, limits, map.len() as u64);
+        return columns(source, bytes, plan, limits);
     }
 
-    let (window, member) = window(map, compression, limits.chunk_bytes).map_err(&fault)?;
+    let (window, member) = window(bytes, compression, limits.chunk_bytes).map_err(&fault)?;
     let name = member.clone().unwrap_or(name);
     let (reader, format, csv) =
         TextReader::open(window, source.format, &name, plan, limits).map_err(&fault)?;
@@ -219,17 +301,18 @@ pub fn open(source: &Source, plan: &Plan, chunk_bytes: usize, chunk_records: usi
     Ok(Input { format, compression, member, csv, unknown_columns, reader: Reader::Text(reader) })
 }
 
-/// Map a file; `None` when it is empty.
-fn map(path: &Path) -> Result<Option<Arc<Mmap>>> {
+/// Map a file.
+fn map(path: &Path) -> Result<Bytes> {
     let file = File::open(path).map_err(|error| Error::io(path, error))?;
     let len = file.metadata().map_err(|error| Error::io(path, error))?.len();
     if len == 0 {
-        return Ok(None);
+        return Ok(Bytes::new());
     }
     // SAFETY: a map is sound as long as nobody changes or cuts the file beneath it. Landing files are immutable: they are
-    // written in a hidden folder, renamed into place when whole, and never written again.
+    // written in a hidden folder, renamed into place when whole, and never written again. Who names another file to
+    // `dpipe.process` is told to leave it alone meanwhile.
     let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io(path, error))?;
-    Ok(Some(Arc::new(map)))
+    Ok(Bytes::from_owner(map))
 }
 
 fn empty(source: &Source, name: &str) -> Input {
@@ -243,32 +326,58 @@ fn empty(source: &Source, name: &str) -> Input {
     }
 }
 
-fn columns(source: &Source, plan: &Plan, limits: Limits, bytes: u64) -> Result<Input> {
-    let (reader, unknown_columns) = ParquetReader::open(&source.path, plan, limits.chunk_records, bytes)?;
-    let reader = Reader::Columns(reader);
-    let (format, compression) = (Format::Parquet, Compression::None);
-    Ok(Input { format, compression, member: None, csv: None, unknown_columns, reader })
+fn columns(source: &Source, bytes: Bytes, plan: &Plan, limits: Limits) -> Result<Input> {
+    let (rows, name) = (limits.chunk_records, source.content.name().to_owned());
+    let (reader, unknown_columns) = match &source.content {
+        // Read, not mapped: only the columns' pages are wanted, and each of them once.
+        Content::File(path) => {
+            let file = File::open(path).map_err(|error| Error::io(path, error))?;
+            ParquetReader::open(file, name, plan, rows)?
+        }
+        _ => ParquetReader::open(bytes, name, plan, rows)?,
+    };
+    Ok(columnar(Format::Parquet, Reader::Columns(reader), unknown_columns))
+}
+
+fn batches(stream: Stream, plan: &Plan, limits: Limits) -> Result<Input> {
+    let (reader, unknown_columns) = BatchReader::open(stream, plan, limits.chunk_records)?;
+    Ok(columnar(Format::Arrow, Reader::Batches(reader), unknown_columns))
+}
+
+fn columnar(format: Format, reader: Reader, unknown_columns: Vec<String>) -> Input {
+    Input { format, compression: Compression::None, member: None, csv: None, unknown_columns, reader }
+}
+
+/// What `decode` gives, or how it fails or panics. What it was decoding must not be used any more then.
+fn guarded<T, E: Display>(
+    decode: impl FnOnce() -> std::result::Result<T, E>,
+) -> std::result::Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(decode)) {
+        Ok(decoded) => decoded.map_err(|error| error.to_string()),
+        Err(panic) => Err(match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+            (Some(message), _) => message.clone(),
+            (None, Some(message)) => (*message).to_owned(),
+            (None, None) => "it contradicts itself".to_owned(),
+        }),
+    }
 }
 
 /// A window on the decompressed bytes, and the archive's member that they are.
 fn window(
-    map: Arc<Mmap>,
+    bytes: Bytes,
     compression: Compression,
     chunk_bytes: usize,
 ) -> std::result::Result<(Window, Option<String>), String> {
-    let all = |map: Arc<Mmap>| {
-        let range = 0..map.len();
-        Bytes::Mapped(map, range)
-    };
+    let all = chunk::Bytes::Whole;
     let (decompressor, member) = match compression {
-        Compression::None => return Ok((Window::mapped(map), None)),
-        Compression::Gzip => (Decompressor::gzip(all(map)), None),
-        Compression::Zstd => (Decompressor::zstd(all(map)).map_err(|error| error.to_string())?, None),
+        Compression::None => return Ok((Window::whole(bytes), None)),
+        Compression::Gzip => (Decompressor::gzip(all(bytes)), None),
+        Compression::Zstd => (Decompressor::zstd(all(bytes)).map_err(|error| error.to_string())?, None),
         Compression::Zip => {
-            let member = zip_member::find(&map)?;
+            let member = zip_member::find(&bytes)?;
             let offset = member.range.start;
-            let packed = Bytes::Mapped(map, member.range);
-            (Decompressor::zip(packed, offset, member.deflated, member.check), member.name)
+            let packed = bytes.slice(member.range);
+            (Decompressor::zip(all(packed), offset, member.deflated, member.check), member.name)
         }
     };
     Ok((Window::streamed(decompressor.spawn(chunk_bytes.max(MIN_BLOCK_BYTES))), member))
@@ -285,7 +394,7 @@ mod tests {
     fn source(folder: &Path, name: &str, bytes: &[u8]) -> Source {
         let path = folder.join(name);
         std::fs::write(&path, bytes).unwrap();
-        Source { batch_id: "b".to_owned(), path, format: None, compression: None }
+        Source::of("b", path)
     }
 
     fn records(input: &mut Input) -> Vec<Found> {
@@ -380,15 +489,8 @@ mod tests {
         assert!(refused("a.gz", &gzip(b"PAR1....")).contains("Parquet"));
         assert!(refused("a.gz", &gzip(&gzip(b"a,b"))).contains("compressed twice"));
         assert!(refused("a.parquet", b"PAR1 and no more").contains("Parquet"));
-        assert!(matches!(
-            open(
-                &Source { batch_id: String::new(), path: "/none".into(), format: None, compression: None },
-                &testing::plan(),
-                1,
-                1
-            ),
-            Err(Error::Io { .. })
-        ));
+        let missing = Source::of("b", PathBuf::from("/none"));
+        assert!(matches!(open(&missing, &testing::plan(), 1, 1), Err(Error::Io { .. })));
     }
 
     #[test]

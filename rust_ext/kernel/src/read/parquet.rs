@@ -3,19 +3,17 @@
 //! The decoder panics on some footers and pages that contradict themselves. Such a panic is a fault of the file, not of the
 //! run, and is turned into one.
 
-use std::{
-    collections::HashSet,
-    fmt::Display,
-    fs::File,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
+use std::{collections::HashSet, path::PathBuf};
+
+use ::parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+    },
+    file::reader::ChunkReader,
 };
 
-use ::parquet::arrow::{
-    ProjectionMask,
-    arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
-};
-
+use super::guarded;
 use crate::{
     chunk::Chunk,
     error::{Error, Result},
@@ -34,14 +32,19 @@ pub struct ParquetReader {
 }
 
 impl ParquetReader {
-    /// Open a file of `bytes` bytes, to be read in batches of at most `batch_rows` rows. Also the names of columns that the
-    /// plan doesn't know.
+    /// Open what is in a file called `path`, to be read in batches of at most `batch_rows` rows. Also the names of columns
+    /// that the plan doesn't know.
     ///
     /// # Errors
-    /// `Error::Io` when the file can't be opened, `Error::Format` when its footer can't be read or names a column twice.
-    pub fn open(path: &Path, plan: &Plan, batch_rows: usize, bytes: u64) -> Result<(Self, Vec<String>)> {
-        let fault = |message: String| Error::Format { path: path.to_owned(), message };
-        let file = File::open(path).map_err(|error| Error::io(path, error))?;
+    /// `Error::Format` when its footer can't be read or names a column twice.
+    pub fn open(
+        file: impl ChunkReader + 'static,
+        path: PathBuf,
+        plan: &Plan,
+        batch_rows: usize,
+    ) -> Result<(Self, Vec<String>)> {
+        let bytes = file.len();
+        let fault = |message: String| Error::Format { path: path.clone(), message };
         let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file))
             .map_err(|error| fault(format!("not a whole Parquet file: {error}")))?;
         let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
@@ -56,7 +59,7 @@ impl ParquetReader {
         let builder = builder.with_projection(mask).with_batch_size(batch_rows);
         let batches = guarded(|| builder.build()).map_err(fault)?;
         let unknown = names.into_iter().filter(|name| !is_known(name)).collect();
-        let reader = Self { path: path.to_owned(), batches, bytes, bytes_read: 0, rows, rows_read: 0 };
+        let reader = Self { path, batches, bytes, bytes_read: 0, rows, rows_read: 0 };
         Ok((reader, unknown))
     }
 
@@ -79,20 +82,6 @@ impl ParquetReader {
         let share = u128::from(self.bytes) * u128::from(self.rows_read) / u128::from(self.rows.max(1));
         let before = std::mem::replace(&mut self.bytes_read, u64::try_from(share).unwrap_or(self.bytes));
         Ok(Some(Chunk::Columns { batch, bytes: self.bytes_read.saturating_sub(before) }))
-    }
-}
-
-/// What `decode` gives, or how it fails or panics. What it was decoding must not be used any more then.
-fn guarded<T, E: Display>(
-    decode: impl FnOnce() -> std::result::Result<T, E>,
-) -> std::result::Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(decode)) {
-        Ok(decoded) => decoded.map_err(|error| error.to_string()),
-        Err(panic) => Err(match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
-            (Some(message), _) => message.clone(),
-            (None, Some(message)) => (*message).to_owned(),
-            (None, None) => "it contradicts itself".to_owned(),
-        }),
     }
 }
 
@@ -122,10 +111,8 @@ mod tests {
     }
 
     fn read(bytes: &[u8], batch_rows: usize) -> Result<(usize, Vec<usize>, u64, Vec<String>)> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.parquet");
-        std::fs::write(&path, bytes).unwrap();
-        let (mut reader, unknown) = ParquetReader::open(&path, &plan(), batch_rows, bytes.len() as u64)?;
+        let file = bytes::Bytes::copy_from_slice(bytes);
+        let (mut reader, unknown) = ParquetReader::open(file, "a.parquet".into(), &plan(), batch_rows)?;
         let (mut columns, mut rows, mut share) = (0, Vec::new(), 0);
         while let Some(chunk) = reader.next_chunk()? {
             let Chunk::Columns { batch, bytes } = chunk else { panic!("columns were expected") };

@@ -70,6 +70,7 @@ impl TextReader {
         let mut header = None;
         let framer = match format {
             Format::Parquet => return Err("a Parquet file can't be compressed as a whole".to_owned()),
+            Format::Arrow => return Err("an Arrow stream is no text".to_owned()),
             Format::Ndjson => Framer::Lines(LineFramer::new(limits)),
             Format::Json => Framer::Array(ArrayFramer::new(limits)),
             Format::Csv => {

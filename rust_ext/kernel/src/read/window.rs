@@ -1,6 +1,6 @@
 //! A view that slides over the decompressed bytes of a source.
 //!
-//! A plain file is mapped and its views are parts of the map. A compressed one comes in blocks from a thread of its
+//! A plain file is mapped and its views are parts of the map, as they are of bytes in memory. A compressed one comes in blocks from a thread of its
 //! own; only what a view asks for is held. Nothing is copied when a view is taken, only when a block is joined to the
 //! partial record before it, and views that are too short for a record grow by doubling, so the copying stays in
 //! proportion to the bytes.
@@ -50,14 +50,14 @@ pub struct Window {
 }
 
 enum Source {
-    Mapped { map: Arc<memmap2::Mmap>, at: usize },
+    Whole { bytes: bytes::Bytes, at: usize },
     Streamed { blocks: Receiver<Message>, buffer: Arc<Vec<u8>>, at: usize, end: Option<Result<(), String>> },
 }
 
 impl Window {
-    /// A window on a mapped file.
-    pub fn mapped(map: Arc<memmap2::Mmap>) -> Self {
-        Self { bytes: Source::Mapped { map, at: 0 }, offset: 0, line: 1 }
+    /// A window on bytes that are all at hand.
+    pub fn whole(bytes: bytes::Bytes) -> Self {
+        Self { bytes: Source::Whole { bytes, at: 0 }, offset: 0, line: 1 }
     }
 
     /// A window on what a decompressor sends.
@@ -69,8 +69,8 @@ impl Window {
     /// The next bytes, `want` of them unless the source has fewer left.
     pub fn view(&mut self, want: usize) -> (&[u8], End) {
         match &mut self.bytes {
-            Source::Mapped { map, at } => {
-                let rest = &map[*at..];
+            Source::Whole { bytes, at } => {
+                let rest = &bytes[*at..];
                 if want < rest.len() { (&rest[..want], End::More) } else { (rest, End::Whole) }
             }
             Source::Streamed { blocks, buffer, at, end } => {
@@ -90,10 +90,11 @@ impl Window {
     /// Move on by `len` bytes, which a view has shown and which have `line_feeds` if that is known, and keep those in `keep`.
     pub fn take(&mut self, len: usize, keep: Range<usize>, line_feeds: Option<usize>) -> Taken {
         let (data, passed) = match &mut self.bytes {
-            Source::Mapped { map, at } => {
+            Source::Whole { bytes, at } => {
                 let start = *at;
                 *at += len;
-                (Bytes::Mapped(map.clone(), start + keep.start..start + keep.end), &map[start..start + len])
+                let kept = Bytes::Whole(bytes.slice(start + keep.start..start + keep.end));
+                (kept, &bytes[start..start + len])
             }
             Source::Streamed { buffer, at, .. } => {
                 let start = *at;
@@ -121,7 +122,7 @@ impl Window {
     /// Bytes that have not been taken; `None` when a decompressor is still to tell.
     pub fn ahead(&self) -> Option<u64> {
         match &self.bytes {
-            Source::Mapped { map, at } => Some((map.len() - at) as u64),
+            Source::Whole { bytes, at } => Some((bytes.len() - at) as u64),
             Source::Streamed { .. } => None,
         }
     }
