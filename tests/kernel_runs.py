@@ -60,6 +60,7 @@ def run_sources(
     compression: str | None = "none",
     batch_size: int = 100_000,
     threads: int = 1,
+    key_bytes: int = 1 << 30,
 ) -> Run:
     """Run the kernel over `contents` (batch id → a file's bytes), all of the format `form`."""
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
@@ -77,6 +78,7 @@ def run_sources(
             quarantine_dir=str(folder / "quarantine"),
             batch_size=batch_size,
             threads=threads,
+            key_bytes=key_bytes,
         )
         return _collected(plan, answer["batches"], answer["files"])
 

@@ -20,7 +20,8 @@ from kernel_runs import Refused, Run, run_bytes, run_sources
 from test_kernel_differential import FORMS, as_seen, exact
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
-WAYS = [(1, 1), (2, 17), (4, 1000), (4, 3)]
+# Threads, records of a record batch, bytes of keys in memory.
+WAYS = [(1, 1, 1 << 30), (2, 17, 0), (4, 1000, 1 << 30), (4, 3, 300)]
 EXAMPLES = 12
 MANY_EXAMPLES = 300
 
@@ -36,8 +37,10 @@ def any_way_is_the_same(form: str, examples: int) -> None:
     def check(drawn: tuple[Plan, dict[str, bytes]]) -> None:
         plan, contents = drawn
         once = shown(run_sources(plan, contents, form))
-        for threads, batch_size in WAYS:
-            again = run_sources(plan, contents, form, threads=threads, batch_size=batch_size)
+        for threads, batch_size, key_bytes in WAYS:
+            again = run_sources(
+                plan, contents, form, threads=threads, batch_size=batch_size, key_bytes=key_bytes
+            )
             assert shown(again) == once, f"{threads} threads, record batches of {batch_size}"
 
     check()

@@ -50,6 +50,7 @@ def process(
     quarantine_dir: str,
     batch_size: int = 100_000,
     threads: int = 0,
+    key_bytes: int = 1 << 30,
     profile: bool = True,
     existing: Callable[[dict[str, Any]], pa.RecordBatchReader | pa.Table | None] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -59,7 +60,7 @@ def process(
     `plan` is `Plan.to_json()`. A source is `{"batch_id", "path", "format", "compression"}`; the last two may be None,
     then the content decides. `existing` gets a partition's values by field name and returns the rows that the table
     holds there (the plan's columns, then batch id and record number), or None. `progress` gets the records and bytes
-    done so far.
+    done so far. Past `key_bytes` of keys in memory, about, they are moved to a file without a name in `data_dir`.
 
     Returns `batches` (counts, by source), `files` (path, kind, partition, rows, bytes, sha256), complete and
     durable, and unknown to anybody else, and `profile` (column, kind, summary, state) of the accepted values, empty

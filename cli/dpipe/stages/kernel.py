@@ -104,6 +104,7 @@ def run_kernel(
                 quarantine_dir=str(quarantine_dir),
                 batch_size=project.settings.batch_size,
                 threads=project.settings.threads,
+                key_bytes=project.settings.key_memory_mb << 20,
                 existing=existing,
                 progress=on_progress,
             )

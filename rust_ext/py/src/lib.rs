@@ -31,7 +31,7 @@ create_exception!(_kernel, KernelStreamError, KernelError, "An Arrow stream coul
 
 /// Run the plan over the sources; see `dpipe/_kernel.pyi`.
 #[pyfunction]
-#[pyo3(signature = (plan, sources, *, data_dir, quarantine_dir, batch_size = 100_000, threads = 0, profile = true, existing = None, progress = None))]
+#[pyo3(signature = (plan, sources, *, data_dir, quarantine_dir, batch_size = 100_000, threads = 0, key_bytes = 1 << 30, profile = true, existing = None, progress = None))]
 #[allow(clippy::too_many_arguments)] // they are the keywords of the Python function
 fn process<'py>(
     py: Python<'py>,
@@ -41,6 +41,7 @@ fn process<'py>(
     quarantine_dir: PathBuf,
     batch_size: usize,
     threads: usize,
+    key_bytes: usize,
     profile: bool,
     existing: Option<Py<PyAny>>,
     progress: Option<Py<PyAny>>,
@@ -49,6 +50,7 @@ fn process<'py>(
     let mut options = Options::new(data_dir, quarantine_dir);
     options.batch_size = batch_size.max(1);
     options.threads = threads;
+    options.key_bytes = key_bytes;
     options.profile = profile;
     let plan = Plan::from_json(plan).map_err(to_raise)?;
     let outcome = carry_out(py, &plan, &sources, &options, Caller { existing, progress, raised: None })?;

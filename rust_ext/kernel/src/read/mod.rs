@@ -24,7 +24,7 @@ mod zip_member;
 use std::{
     fmt::Display,
     fs::File,
-    io::Read,
+    io::{Read, Seek},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -209,7 +209,8 @@ pub struct Input {
 
 enum Reader {
     Empty,
-    Text(TextReader),
+    /// A text, and the name of the source.
+    Text(TextReader, PathBuf),
     Columns(ParquetReader),
     Batches(BatchReader),
 }
@@ -218,11 +219,12 @@ impl Input {
     /// The next records, in the order of the file.
     ///
     /// # Errors
-    /// `Error::Format` when a page of a Parquet file can't be read, `Error::Stream` when a stream breaks off.
+    /// `Error::Io` when a file can't be read, `Error::Format` when a page of a Parquet file can't be, `Error::Stream` when a
+    /// stream breaks off.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk>> {
         match &mut self.reader {
             Reader::Empty => Ok(None),
-            Reader::Text(reader) => Ok(reader.next_chunk()),
+            Reader::Text(reader, name) => reader.next_chunk().map_err(|error| Error::io(&*name, error)),
             Reader::Columns(reader) => reader.next_chunk(),
             Reader::Batches(reader) => reader.next_chunk(),
         }
@@ -234,7 +236,7 @@ impl Input {
     pub fn bytes_passed(&self) -> u64 {
         match &self.reader {
             Reader::Empty => 0,
-            Reader::Text(reader) => reader.bytes_passed(),
+            Reader::Text(reader, _) => reader.bytes_passed(),
             Reader::Columns(reader) => reader.bytes_passed(),
             Reader::Batches(reader) => reader.bytes_passed(),
         }
@@ -243,7 +245,7 @@ impl Input {
     /// Bytes of text still to come; `None` when that isn't known.
     pub fn bytes_ahead(&self) -> Option<u64> {
         match &self.reader {
-            Reader::Text(reader) => reader.bytes_ahead(),
+            Reader::Text(reader, _) => reader.bytes_ahead(),
             _ => None,
         }
     }
@@ -275,44 +277,85 @@ pub fn open(source: &Source, plan: &Plan, chunk_bytes: usize, chunk_records: usi
         chunk_records: chunk_records.max(1),
         record_bytes: plan.max_record_bytes.max(1),
     };
-    let (bytes, name) = match &source.content {
+    let (opened, name) = match &source.content {
         Content::Stream(stream) => return batches(stream.clone(), plan, limits),
-        Content::Bytes(bytes) => (bytes.clone(), String::new()),
+        Content::Bytes(bytes) => (Opened::Bytes(bytes.clone()), String::new()),
         Content::File(path) => {
-            (map(path)?, path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+            (Opened::file(path)?, path.file_name().unwrap_or_default().to_string_lossy().into_owned())
         }
     };
-    if bytes.is_empty() {
+    let head = &opened.head(limits.chunk_bytes.max(MIN_BLOCK_BYTES))?;
+    if head.is_empty() {
         return Ok(empty(source, &name));
     }
     let fault = |message: String| Error::Format { path: source.content.name().to_owned(), message };
-    let head = &bytes[..bytes.len().min(limits.chunk_bytes.max(MIN_BLOCK_BYTES))];
     let compression = source.compression.unwrap_or_else(|| detect::compression(head, &name));
     let is_parquet = || source.format.unwrap_or_else(|| detect::format(head, &name)) == Format::Parquet;
     if compression == Compression::None && is_parquet() {
-        return columns(source, bytes, plan, limits);
+        return columns(source, opened.bytes()?, plan, limits);
     }
 
-    let (window, member) = window(bytes, compression, limits.chunk_bytes).map_err(&fault)?;
+    let (window, member) = match compression {
+        Compression::None => (opened.window(), None),
+        packed => window(opened.bytes()?, packed, limits.chunk_bytes).map_err(&fault)?,
+    };
     let name = member.clone().unwrap_or(name);
     let (reader, format, csv) =
         TextReader::open(window, source.format, &name, plan, limits).map_err(&fault)?;
     let unknown_columns = csv.as_ref().map(|header| header.unknown.clone()).unwrap_or_default();
-    Ok(Input { format, compression, member, csv, unknown_columns, reader: Reader::Text(reader) })
+    let reader = Reader::Text(reader, source.content.name().to_owned());
+    Ok(Input { format, compression, member, csv, unknown_columns, reader })
 }
 
-/// Map a file.
-fn map(path: &Path) -> Result<Bytes> {
-    let file = File::open(path).map_err(|error| Error::io(path, error))?;
-    let len = file.metadata().map_err(|error| Error::io(path, error))?.len();
-    if len == 0 {
-        return Ok(Bytes::new());
+/// A source's bytes, at hand or still in their file.
+enum Opened<'a> {
+    Bytes(Bytes),
+    File { path: &'a Path, file: File, length: u64 },
+}
+
+impl<'a> Opened<'a> {
+    fn file(path: &'a Path) -> Result<Self> {
+        let file = File::open(path).map_err(|error| Error::io(path, error))?;
+        let length = file.metadata().map_err(|error| Error::io(path, error))?.len();
+        Ok(Self::File { path, file, length })
     }
-    // SAFETY: a map is sound as long as nobody changes or cuts the file beneath it. Landing files are immutable: they are
-    // written in a hidden folder, renamed into place when whole, and never written again. Who names another file to
-    // `dpipe.process` is told to leave it alone meanwhile.
-    let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io(path, error))?;
-    Ok(Bytes::from_owner(map))
+
+    /// The first bytes, at most so many.
+    fn head(&self, most: usize) -> Result<Bytes> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.slice(..bytes.len().min(most))),
+            Self::File { path, file, length } => {
+                let length = usize::try_from(*length).unwrap_or(most).min(most);
+                let mut head = Vec::with_capacity(length);
+                let mut file = file;
+                let read = file.take(length as u64).read_to_end(&mut head).and_then(|_| file.rewind());
+                read.map_err(|error| Error::io(*path, error))?;
+                Ok(head.into())
+            }
+        }
+    }
+
+    /// All bytes; those of a file are mapped, as decompressors and Parquet take them.
+    fn bytes(self) -> Result<Bytes> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::File { path, file, .. } => {
+                // SAFETY: a map is sound as long as nobody changes or cuts the file beneath it. Landing files are
+                // immutable: they are written in a hidden folder, renamed into place when whole, and never written
+                // again. Who names another file to `dpipe.process` is told to leave it alone meanwhile.
+                let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io(path, error))?;
+                Ok(Bytes::from_owner(map))
+            }
+        }
+    }
+
+    /// A window on bytes that aren't compressed.
+    fn window(self) -> Window {
+        match self {
+            Self::Bytes(bytes) => Window::whole(bytes),
+            Self::File { file, length, .. } => Window::file(file, length),
+        }
+    }
 }
 
 fn empty(source: &Source, name: &str) -> Input {

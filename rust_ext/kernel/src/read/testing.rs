@@ -58,7 +58,7 @@ impl Reading {
     pub fn read_count(self, bytes: &[u8]) -> usize {
         let mut reader = self.open(bytes).expect("the text can be opened");
         let mut count = 0;
-        while let Some(chunk) = reader.next_chunk() {
+        while let Some(chunk) = reader.next_chunk().unwrap() {
             let Chunk::Text { data, framing, .. } = chunk else { panic!("text was expected") };
             count += match framing {
                 Framing::Lines => lines::records(&data, self.format).count(),
@@ -82,7 +82,7 @@ impl Reading {
     pub fn try_read(self, bytes: &[u8]) -> Result<Vec<Found>, String> {
         let mut reader = self.open(bytes)?;
         let mut found = Vec::new();
-        while let Some(chunk) = reader.next_chunk() {
+        while let Some(chunk) = reader.next_chunk().unwrap() {
             let before = found.len();
             records(&chunk, self.format, &mut found);
             assert!(found.len() - before <= self.limits.chunk_records, "too many records in a chunk");

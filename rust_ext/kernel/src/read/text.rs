@@ -1,6 +1,6 @@
 //! The loop that cuts text into chunks: show a framer a view, take what it is done with, show more when it has to see more.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use super::{
     Format, Limits,
@@ -85,7 +85,10 @@ impl TextReader {
     }
 
     /// The next records.
-    pub fn next_chunk(&mut self) -> Option<Chunk> {
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn next_chunk(&mut self) -> io::Result<Option<Chunk>> {
         let mut want = self.want;
         while !self.done {
             let (view, end) = self.window.view(want);
@@ -97,20 +100,23 @@ impl TextReader {
                     self.want = next.clamp(1, self.limits.chunk_bytes);
                     want = self.want;
                     if let Some(chunk) = self.take(cut) {
-                        return Some(chunk);
+                        return Ok(Some(chunk));
                     }
                 }
                 None if end == End::More => want = seen.max(want).saturating_mul(2),
                 None => {
                     self.done = true;
+                    if let Some(error) = self.window.failure() {
+                        return Err(error);
+                    }
                     if end == End::Broken {
-                        return Some(self.take_rest(seen));
+                        return Ok(Some(self.take_rest(seen)));
                     }
                     self.window.take(seen, 0..0, None);
                 }
             }
         }
-        None
+        Ok(None)
     }
 
     /// Bytes of the decompressed source that are done with.

@@ -1,11 +1,17 @@
 //! A view that slides over the decompressed bytes of a source.
 //!
-//! A plain file is mapped and its views are parts of the map, as they are of bytes in memory. A compressed one comes in blocks from a thread of its
-//! own; only what a view asks for is held. Nothing is copied when a view is taken, only when a block is joined to the
-//! partial record before it, and views that are too short for a record grow by doubling, so the copying stays in
-//! proportion to the bytes.
+//! Views of bytes in memory are parts of them. A plain file is read a view at a time, a compressed one comes in blocks from
+//! a thread of its own; only what a view asks for is held. (A mapped file would count as memory in use, and take the
+//! process down when it is cut meanwhile; reading it measures as fast.) Nothing is copied when a view is taken, only when
+//! a block is joined to the partial record before it, and views that are too short for a record grow by doubling, so the
+//! copying stays in proportion to the bytes.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, Read},
+    ops::Range,
+    sync::Arc,
+};
 
 use crossbeam_channel::Receiver;
 
@@ -18,7 +24,7 @@ pub enum End {
     More,
     /// The end of the source.
     Whole,
-    /// The place where a compressed stream ends too early or breaks.
+    /// The place where a compressed stream ends too early or breaks, or where a file can't be read.
     Broken,
 }
 
@@ -51,7 +57,21 @@ pub struct Window {
 
 enum Source {
     Whole { bytes: bytes::Bytes, at: usize },
-    Streamed { blocks: Receiver<Message>, buffer: Arc<Vec<u8>>, at: usize, end: Option<Result<(), String>> },
+    Streamed { blocks: Blocks, buffer: Arc<Vec<u8>>, at: usize, end: Option<Ended> },
+}
+
+/// Where blocks come from.
+enum Blocks {
+    Sent(Receiver<Message>),
+    /// A file whose length was so much.
+    Read(File, u64),
+}
+
+/// How there came to be no more blocks.
+enum Ended {
+    Whole,
+    Broken(String),
+    Failed(Option<io::Error>),
 }
 
 impl Window {
@@ -62,6 +82,15 @@ impl Window {
 
     /// A window on what a decompressor sends.
     pub fn streamed(blocks: Receiver<Message>) -> Self {
+        Self::on(Blocks::Sent(blocks))
+    }
+
+    /// A window on a file of so many bytes, from where it stands.
+    pub fn file(file: File, length: u64) -> Self {
+        Self::on(Blocks::Read(file, length))
+    }
+
+    fn on(blocks: Blocks) -> Self {
         let bytes = Source::Streamed { blocks, buffer: Arc::default(), at: 0, end: None };
         Self { bytes, offset: 0, line: 1 }
     }
@@ -75,12 +104,15 @@ impl Window {
             }
             Source::Streamed { blocks, buffer, at, end } => {
                 if buffer.len() - *at <= want && end.is_none() {
-                    *end = fill(blocks, buffer, at, want);
+                    *end = match blocks {
+                        Blocks::Sent(blocks) => join(blocks, buffer, at, want),
+                        Blocks::Read(file, _) => read(file, buffer, at, want),
+                    };
                 }
                 let rest = &buffer[*at..];
                 match end {
                     _ if want < rest.len() => (&rest[..want], End::More),
-                    Some(Err(_)) => (rest, End::Broken),
+                    Some(Ended::Broken(_) | Ended::Failed(_)) => (rest, End::Broken),
                     _ => (rest, End::Whole),
                 }
             }
@@ -123,26 +155,32 @@ impl Window {
     pub fn ahead(&self) -> Option<u64> {
         match &self.bytes {
             Source::Whole { bytes, at } => Some((bytes.len() - at) as u64),
+            Source::Streamed { blocks: Blocks::Read(_, length), .. } => {
+                Some(length.saturating_sub(self.offset))
+            }
             Source::Streamed { .. } => None,
+        }
+    }
+
+    /// Why the file can't be read, once a view has ended there; told once.
+    pub fn failure(&mut self) -> Option<io::Error> {
+        match &mut self.bytes {
+            Source::Streamed { end: Some(Ended::Failed(error)), .. } => error.take(),
+            _ => None,
         }
     }
 
     /// How the stream breaks, once a view has ended there.
     pub fn fault(&self) -> Option<&str> {
         match &self.bytes {
-            Source::Streamed { end: Some(Err(fault)), .. } => Some(fault),
+            Source::Streamed { end: Some(Ended::Broken(fault)), .. } => Some(fault),
             _ => None,
         }
     }
 }
 
 /// Join blocks to the rest of the buffer until there are more than `want` bytes; tell when the stream ends before.
-fn fill(
-    blocks: &Receiver<Message>,
-    buffer: &mut Arc<Vec<u8>>,
-    at: &mut usize,
-    want: usize,
-) -> Option<Result<(), String>> {
+fn join(blocks: &Receiver<Message>, buffer: &mut Arc<Vec<u8>>, at: &mut usize, want: usize) -> Option<Ended> {
     let mut joined: Vec<u8> = Vec::new();
     let mut end = None;
     let rest = &buffer[*at..];
@@ -156,9 +194,9 @@ fn fill(
                 }
                 joined.extend_from_slice(&block);
             }
-            Ok(Message::End) => end = Some(Ok(())),
-            Ok(Message::Broken(fault)) => end = Some(Err(fault)),
-            Err(_) => end = Some(Err("the decompressor stopped without a word".to_owned())),
+            Ok(Message::End) => end = Some(Ended::Whole),
+            Ok(Message::Broken(fault)) => end = Some(Ended::Broken(fault)),
+            Err(_) => end = Some(Ended::Broken("the decompressor stopped without a word".to_owned())),
         }
         if end.is_some() {
             break;
@@ -169,4 +207,20 @@ fn fill(
         *at = 0;
     }
     end
+}
+
+/// Read on from the rest of the buffer until there are more than `want` bytes; tell when the file ends before.
+fn read(file: &mut File, buffer: &mut Arc<Vec<u8>>, at: &mut usize, want: usize) -> Option<Ended> {
+    let rest = &buffer[*at..];
+    // One byte more than is wanted tells that there are more.
+    let missing = want.saturating_add(1) - rest.len();
+    let mut joined = Vec::with_capacity(rest.len() + missing);
+    joined.extend_from_slice(rest);
+    let read = file.take(missing as u64).read_to_end(&mut joined);
+    *buffer = Arc::new(joined);
+    *at = 0;
+    match read {
+        Ok(count) => (count < missing).then_some(Ended::Whole),
+        Err(error) => Some(Ended::Failed(Some(error))),
+    }
 }
