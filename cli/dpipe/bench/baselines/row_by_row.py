@@ -72,7 +72,10 @@ def process(job: Job, records: Iterable[tuple[bytes, Any]], check: Callable[[Any
 
 
 def prepare() -> None:
-    """Let pyarrow import what it looks for when it first sees a list (pandas, if there is one)."""
+    """Let pyarrow import what it looks for when it first sees a list (pandas, if there is one), and its parts."""
+    import pyarrow.compute
+    import pyarrow.dataset  # noqa: F401
+
     pa.array([None])
 
 
