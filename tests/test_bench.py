@@ -245,6 +245,7 @@ def test_the_answer_for_machines_says_what_was_measured_how_and_where() -> None:
     for name, ratio in report["ratios"].items():
         least, most = report["spread"][name]
         assert 0 < least <= ratio <= most
+    assert report["profile"] is True
     assert {"cpu", "cores", "memory_gb", "system", "python"} <= set(report["machine"])
     versions = {package for engine in report["engines"] for package in engine["versions"]}
     assert {"dpipe", "pyarrow", "pydantic", "duckdb", "polars"} <= versions
@@ -457,6 +458,7 @@ def test_reports_open_without_a_network_and_charts_are_whole_svg(tmp_path: Path)
 
     assert done.returncode == 0, done.stderr
     assert "DuckDB" in done.stdout
+    assert "with profile" in " ".join(done.stdout.split())
     text = page.read_text(encoding="utf-8")
     assert text.replace('xmlns="http://www.w3.org/2000/svg"', "").count("://") == 0
     assert text.count("<svg") == text.count("</svg>") == 2

@@ -15,7 +15,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from dpipe.bench.work import BATCH_ID, Breach, Job, Outcome
+from dpipe.bench.baselines.polars_profile import profiles
+from dpipe.bench.work import BATCH_ID, TEMPORAL, Breach, Job, Outcome
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,7 +29,7 @@ TITLE = "polars"
 PACKAGES = ("polars",)
 KEEPS_BYTES: frozenset[Format] = frozenset({"ndjson", "csv"})
 PARALLEL = True
-TEMPORAL = ("date", "timestamp", "timestamp_ntz")
+DISTINCT_OFF = 0.1
 
 
 def unable(plan: Plan, form: Format) -> str | None:
@@ -48,7 +49,7 @@ def prepare() -> None:
 
 
 def run(job: Job) -> Outcome:
-    """Read into frames of whole records and of broken ones, check, tell duplicates, write."""
+    """Read into frames of whole records and of broken ones, check, tell duplicates, write, profile."""
     import polars as pl
 
     read = {"ndjson": _ndjson, "csv": _csv, "parquet": _parquet}[job.form]
@@ -80,7 +81,8 @@ def run(job: Job) -> Outcome:
     )
     violations: dict[Breach, int] = {(column, rule): number for column, rule, number in counts.iter_rows()}
     rejects = len(rejected) + len(broken)
-    return Outcome(len(good) + len(kept), len(good), rejects, len(duplicates), violations)
+    profile = profiles(good, job.plan) if job.profile else {}
+    return Outcome(len(good) + len(kept), len(good), rejects, len(duplicates), violations, profile)
 
 
 def _lines(job: Job) -> pl.DataFrame:
