@@ -27,7 +27,7 @@ from dpipe.contract.plan import DefaultOffset
 from dpipe.errors import DpipeError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from dpipe.bench.flights import Compression, Format
@@ -122,10 +122,10 @@ def _csv(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def results(given: Input, folder: Path) -> dict[str, Facts]:
-    """What every engine makes of it, here instead of in a process of its own."""
+def results(given: Input, folder: Path, baselines: Sequence[str] = engines.BASELINES) -> dict[str, Facts]:
+    """What the kernel and baselines make of it, here instead of in a process of its own."""
     found = {}
-    for name in (engines.KERNEL, *engines.BASELINES):
+    for name in (engines.KERNEL, *baselines):
         module = engines.engine(name)
         assert module.unable(given.plan, given.form) is None
         job = Job(given.plan, given.path, given.form, given.compression, 2, folder / name)
@@ -172,6 +172,26 @@ def test_every_type_and_rule_of_a_contract_of_ones_own_is_checked_alike(tmp_path
     assert expected.counts["rejected"] == 8
     assert expected.counts["duplicate"] == 1
     assert expected.violations["amount: exclusiveMaximum"] == 2
+
+
+def test_polars_finds_what_is_malformed_though_it_ends_with_a_brace(tmp_path: Path) -> None:
+    columns = "- {name: a, logicalType: integer}\n- {name: b, logicalType: string}\n"
+    plan = load_contract(write(tmp_path, contract(columns))).plan
+    lines = [
+        '{"a": 1, "b": "x"}',
+        '{"a": 2,, "b": "y"}',
+        '{"a": 3} {"a": 4}',
+        '{"b": "z"',
+        "[5]",
+        '{"b": "}"}',
+    ]
+    path = tmp_path / "d.ndjson"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    given = Input(path, "ndjson", "none", plan, made=False)
+
+    expected = assert_same(results(given, tmp_path, ["polars"]), "ndjson")
+
+    assert expected.counts == {"records_in": 6, "accepted": 2, "rejected": 4, "duplicate": 0}
 
 
 @pytest.mark.parametrize("form", ["ndjson", "csv"])
@@ -225,6 +245,7 @@ def test_the_answer_for_machines_says_what_was_measured_how_and_where() -> None:
     for name, ratio in report["ratios"].items():
         least, most = report["spread"][name]
         assert 0 < least <= ratio <= most
+    assert report["profile"] is True
     assert {"cpu", "cores", "memory_gb", "system", "python"} <= set(report["machine"])
     versions = {package for engine in report["engines"] for package in engine["versions"]}
     assert {"dpipe", "pyarrow", "pydantic", "duckdb", "polars"} <= versions
@@ -437,6 +458,7 @@ def test_reports_open_without_a_network_and_charts_are_whole_svg(tmp_path: Path)
 
     assert done.returncode == 0, done.stderr
     assert "DuckDB" in done.stdout
+    assert "with profile" in " ".join(done.stdout.split())
     text = page.read_text(encoding="utf-8")
     assert text.replace('xmlns="http://www.w3.org/2000/svg"', "").count("://") == 0
     assert text.count("<svg") == text.count("</svg>") == 2

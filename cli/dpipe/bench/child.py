@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import resource
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dpipe.bench.engines import KERNEL, engine
-from dpipe.bench.work import Outcome
 from dpipe.errors import DpipeError
 
 if TYPE_CHECKING:
-    from dpipe.bench.work import Job
+    from dpipe.bench.work import Job, Outcome
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run's cost and counts.
+    """A run's cost and what it came to.
 
     `seconds` are around the work alone; `startup_seconds` is what the process took besides. Memory is the most that
     was resident at once, pages of mapped files included, in MB of 10⁶ bytes.
@@ -52,10 +50,8 @@ def run_in_child(name: str, job: Job) -> Run:
     if child.returncode != 0:
         said = child.stderr.decode(errors="replace").strip() or f"exit code {child.returncode}"
         raise DpipeError(f"`{name}` failed: {said}", hint=_hint(name))
-    answer = json.loads(child.stdout)
-    outcome = answer["outcome"]
-    outcome["violations"] = {(column, rule): number for column, rule, number in outcome["violations"]}
-    return Run(answer["seconds"], taken - answer["seconds"], answer["peak_memory_mb"], Outcome(**outcome))
+    seconds, peak_memory_mb, outcome = pickle.loads(child.stdout)  # noqa: S301 - from our own child
+    return Run(seconds, taken - seconds, peak_memory_mb, outcome)
 
 
 def _hint(name: str) -> str:
@@ -74,9 +70,7 @@ def _main() -> None:
     except Exception as error:  # any library's, told to the parent
         sys.exit(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
     seconds = time.perf_counter() - started
-    counts: dict[str, Any] = asdict(outcome)
-    counts["violations"] = [(*breach, number) for breach, number in outcome.violations.items()]
-    sys.stdout.write(json.dumps({"seconds": seconds, "peak_memory_mb": _peak_memory_mb(), "outcome": counts}))
+    sys.stdout.buffer.write(pickle.dumps((seconds, _peak_memory_mb(), outcome)))
 
 
 def _peak_memory_mb() -> float:

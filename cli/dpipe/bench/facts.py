@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dpipe.bench import profile
 from dpipe.contract.plan import PROVENANCE
 from dpipe.quality.from_contract import duckdb_type
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from duckdb import DuckDBPyConnection
+
+    from dpipe.bench.profile import ColumnProfile
     from dpipe.bench.work import Job, Outcome
 
 
@@ -19,7 +23,8 @@ class Facts:
     """A result in figures that don't depend on the order of rows or on how many files hold them.
 
     `accepted` and `kept` are numbers of rows and sums of their hashes: of every column of accepted rows, and of number,
-    disposition and violations of the others. `raw` is the same of the bytes that are kept.
+    disposition and violations of the others. `raw` is the same of the bytes that are kept. `ranks` are for each of a
+    profile's quantiles the shares of the accepted values below it, and up to it.
     """
 
     counts: dict[str, int]
@@ -27,6 +32,8 @@ class Facts:
     accepted: tuple[int, int]
     kept: tuple[int, int]
     raw: tuple[int, int]
+    profile: dict[str, ColumnProfile]
+    ranks: dict[str, list[tuple[float, float]]]
 
 
 def facts(job: Job, outcome: Outcome) -> Facts:
@@ -39,12 +46,11 @@ def facts(job: Job, outcome: Outcome) -> Facts:
         connection.execute("SET TimeZone = 'UTC'")
 
         def summed(folder: Path, row: str) -> tuple[int, int]:
-            if not any(folder.rglob("*.parquet")):
+            rows = _rows(folder)
+            if rows is None:
                 return 0, 0
-            files = str(folder / "**" / "*.parquet").replace("'", "''")
             found: Any = connection.execute(
-                f"SELECT count(*), coalesce(sum(hash({row})), 0) "
-                f"FROM read_parquet('{files}', hive_partitioning = false)"
+                f"SELECT count(*), coalesce(sum(hash({row})), 0) FROM {rows}"
             ).fetchone()
             return int(found[0]), int(found[1])
 
@@ -65,11 +71,47 @@ def facts(job: Job, outcome: Outcome) -> Facts:
             accepted=summed(job.data, f"{columns}, {provenance}"),
             kept=summed(job.quarantine, f"_dpipe_record_no, disposition, {broken}"),
             raw=summed(job.quarantine, "_dpipe_record_no, raw"),
+            profile=outcome.profile,
+            ranks=_ranks(connection, job, outcome.profile),
         )
 
 
-def difference(ours: Facts, theirs: Facts, *, with_bytes: bool) -> str | None:
-    """What is different, the most telling first; None when it is the same result."""
+def _rows(folder: Path) -> str | None:
+    """SQL that reads a folder's files, if there are any."""
+    if not any(folder.rglob("*.parquet")):
+        return None
+    files = str(folder / "**" / "*.parquet").replace("'", "''")
+    return f"read_parquet('{files}', hive_partitioning = false)"
+
+
+def _ranks(
+    connection: DuckDBPyConnection, job: Job, profiles: dict[str, ColumnProfile]
+) -> dict[str, list[tuple[float, float]]]:
+    told = [
+        column for column in job.plan.columns if column.name in profiles and profiles[column.name].quantiles
+    ]
+    if not told:
+        return {}
+    shares = []
+    for column in told:
+        number = profile.number_sql(column, f'"{column.name}"::{duckdb_type(column)}')
+        pairs = (
+            f"[count_if({number} < {quantile!r}), count_if({number} <= {quantile!r})]"
+            for quantile in profiles[column.name].quantiles
+        )
+        shares.append(f"[{', '.join(pairs)}], count({number})")
+    found: Any = connection.execute(f"SELECT {', '.join(shares)} FROM {_rows(job.data)}").fetchone()
+    return {
+        column.name: [(below / values, up_to / values) for below, up_to in pairs]
+        for column, pairs, values in zip(told, found[::2], found[1::2], strict=True)
+    }
+
+
+def difference(ours: Facts, theirs: Facts, *, with_bytes: bool, distinct_off: float = 0.1) -> str | None:
+    """What is different, the most telling first; None when it is the same result.
+
+    `ours` is the kernel's; `distinct_off` as in `dpipe.bench.profile.difference`.
+    """
     for name, number in ours.counts.items():
         if theirs.counts[name] != number:
             return f"{name} is {theirs.counts[name]:,} where the kernel has {number:,}"
@@ -83,4 +125,13 @@ def difference(ours: Facts, theirs: Facts, *, with_bytes: bool) -> str | None:
         return "the rejected and duplicate records differ"
     if with_bytes and ours.raw != theirs.raw:
         return "the bytes of rejected and duplicate records differ"
+    return _difference_of_profiles(ours, theirs, distinct_off)
+
+
+def _difference_of_profiles(ours: Facts, theirs: Facts, distinct_off: float) -> str | None:
+    for name, mine in ours.profile.items():
+        ranks = ours.ranks.get(name, []), theirs.ranks.get(name, [])
+        said = profile.difference(mine, theirs.profile[name], ranks, distinct_off=distinct_off)
+        if said:
+            return f"in the profile of `{name}` {said}"
     return None

@@ -58,8 +58,9 @@ class EngineReport:
 class KernelReport:
     """What was measured, on what, on which machine.
 
-    `ratios` are medians of the ratios of an engine's seconds to the kernel's in the same round, `spread` their
-    least and greatest. `left_out` gives the reason for each baseline that wasn't compared.
+    `profile` says whether every engine took a profile. `ratios` are medians of the ratios of an engine's seconds to
+    the kernel's in the same round, `spread` their least and greatest. `left_out` gives the reason for each baseline
+    that wasn't compared.
     """
 
     bench: str
@@ -67,6 +68,7 @@ class KernelReport:
     spread: dict[str, tuple[float, float]]
     input: dict[str, Any]
     result: dict[str, Any]
+    profile: bool
     threads: int
     runs: int
     engines: list[EngineReport]
@@ -80,15 +82,18 @@ def bench_kernel(
     against: Sequence[str],
     runs: int,
     threads: int,
+    profile: bool = True,
     on_step: Callable[[str], None] = lambda _step: None,
 ) -> KernelReport:
     """Time the kernel and the baselines in turn, once their results are known to be the same.
+
+    `profile` is whether all of them take a profile of the accepted values, or none.
 
     Raises `DpipeError` when a baseline's result differs on an input that the bench made. On the user's own it is
     left out with what differs, as is a baseline that can't express the contract.
     """
     with tempfile.TemporaryDirectory(prefix="dpipe-bench-") as name:
-        bench = _Bench(given, threads, Path(name))
+        bench = _Bench(given, threads, Path(name), profile=profile)
         on_step("checking that the results are the same")
         compared, left_out = bench.check(against)
         seconds = bench.time([engines.KERNEL, *compared], runs, on_step)
@@ -96,10 +101,10 @@ def bench_kernel(
 
 
 class _Bench:
-    def __init__(self, given: Input, threads: int, folder: Path) -> None:
+    def __init__(self, given: Input, threads: int, folder: Path, *, profile: bool) -> None:
         self.given = given
         self.out = folder / "out"
-        self.job = Job(given.plan, given.path, given.form, given.compression, threads, self.out)
+        self.job = Job(given.plan, given.path, given.form, given.compression, threads, self.out, profile)
         self.expected = self._run(engines.KERNEL, check=True)
 
     def _run(self, name: str, *, check: bool = False) -> tuple[Run, Any]:
@@ -134,7 +139,9 @@ class _Bench:
                 raise
             return error.message
         with_bytes = self.given.form in module.KEEPS_BYTES
-        differs = difference(self.expected[1], theirs, with_bytes=with_bytes)
+        differs = difference(
+            self.expected[1], theirs, with_bytes=with_bytes, distinct_off=module.DISTINCT_OFF
+        )
         if differs and self.given.made:
             raise DpipeError(
                 f"the results differ, so there is nothing to compare: of `{name}` {differs}",
@@ -176,6 +183,7 @@ class _Bench:
                 "columns": len(given.plan.columns),
             },
             result={**expected.counts, "violations": expected.violations},
+            profile=self.job.profile,
             threads=self.job.workers,
             runs=len(kernel_runs),
             engines=[self._engine(name, runs) for name, runs in done.items()],

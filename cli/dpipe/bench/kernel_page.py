@@ -49,8 +49,13 @@ def headline(report: KernelReport) -> str:
     threads = "1 thread" if report.threads == 1 else f"{report.threads} threads"
     return (
         f"{given['records']:,} records, {given['columns']} columns, {given['bytes'] / 1e6:,.1f} MB of "
-        f"{FORMATS[given['format']]}{packed}; {threads}, {timed(report.runs)}"
+        f"{FORMATS[given['format']]}{packed}; {profiled(report)}, {threads}, {timed(report.runs)}"
     )
+
+
+def profiled(report: KernelReport) -> str:
+    """Whether a profile is part of the work."""
+    return "with profile" if report.profile else "without profile"
 
 
 def timed(runs: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from dpipe.contract.plan import LIMITS
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dpipe.bench.flights import Compression, Format
+    from dpipe.bench.profile import ColumnProfile
     from dpipe.contract import Plan
 
 BATCH_ID = "file-" + "0" * 32
@@ -23,7 +24,7 @@ Breach = tuple[str | None, str]
 class Job:
     """One run: the source, the plan that it is held to, and the folder that takes the result.
 
-    `threads` 0 means one a core.
+    `threads` 0 means one a core; `profile` asks for one of the accepted values.
     """
 
     plan: Plan
@@ -32,6 +33,7 @@ class Job:
     compression: Compression
     threads: int
     out: Path
+    profile: bool = True
 
     @property
     def data(self) -> Path:
@@ -55,15 +57,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The counts that an engine came to; `violations` are records by what they broke."""
+    """The counts that an engine came to; `violations` are records by what they broke, `profile` is one a column."""
 
     records_in: int
     accepted: int
     rejected: int
     duplicate: int
     violations: dict[Breach, int]
+    profile: dict[str, ColumnProfile] = field(default_factory=dict)
 
 
+TEMPORAL = ("date", "timestamp", "timestamp_ntz")
 # What every baseline knows of a contract.
 KINDS = frozenset(
     ("int32", "int64", "float64", "boolean", "string", "date", "timestamp", "timestamp_ntz"),
@@ -91,13 +95,15 @@ class Engine(Protocol):
 
     `TITLE` is its name for people, `PACKAGES` are the distributions whose versions matter, and `KEEPS_BYTES` the
     formats whose rejected and duplicate records it keeps as the bytes that they came in. One that isn't `PARALLEL` runs
-    on one core, whatever threads it is given.
+    on one core, whatever threads it is given. `DISTINCT_OFF` is the share by which its number of distinct values may
+    differ from the kernel's where neither counts them exactly.
     """
 
     TITLE: str
     PACKAGES: tuple[str, ...]
     KEEPS_BYTES: frozenset[Format]
     PARALLEL: bool
+    DISTINCT_OFF: float
 
     @staticmethod
     def unable(plan: Plan, form: Format) -> str | None:

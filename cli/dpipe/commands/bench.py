@@ -66,6 +66,9 @@ def kernel(
             help="Baselines parted by commas: pure_python, pydantic, duckdb, polars.", show_default=False
         ),
     ] = None,
+    without_profile: Annotated[
+        bool, typer.Option("--no-profile", help="Without a profile of the accepted values, dpipe's included.")
+    ] = False,
     html: Html = None,
     svg: Annotated[Path | None, typer.Option("--svg", help="Write the chart alone to this file.")] = None,
     as_json: JsonFlag = False,
@@ -90,7 +93,14 @@ def kernel(
             given = _made(Path(folder), records, format_ or Format.NDJSON, compression or Compression.NONE)
         else:
             given = _own(data, _plan(ctx, contract), format_, compression)
-        report = bench_kernel(given, against=names, runs=runs, threads=threads, on_step=_step)
+        report = bench_kernel(
+            given,
+            against=names,
+            runs=runs,
+            threads=threads,
+            profile=not without_profile,
+            on_step=_step,
+        )
     if html is not None:
         _write(html, kernel_page.html(report))
     if svg is not None:

@@ -1,9 +1,10 @@
 """polars: lines in, those that are no record apart, the rest through its own readers, checked in expressions.
 
 `scan_ndjson` ends at the first malformed line, and `str.json_decode` at the first value of another type. So lines are
-read as text, `json_path_match` finds the malformed ones, and `read_ndjson(ignore_errors=True)` reads the others with
-the plan's types, where what doesn't fit is null. Whether such a null was one is looked up in the few records that
-have any. `scan_csv` fills up a ragged record in silence, so CSV is read as lines too, whose delimiters are counted.
+read as text, and `read_ndjson(ignore_errors=True)` reads them with the plan's types, where what doesn't fit is null.
+Lines that don't end with a brace are looked at by `json_path_match` before; only when others are malformed, all lines
+are. Whether a null was one is looked up in the few records that have any. `scan_csv` fills up a ragged record in
+silence, so CSV is read as lines too, whose delimiters are counted.
 
 What it does otherwise than the kernel: numbers pass as strings; timestamps have the spelling of the first; CSV
 fields may hold no line breaks, and a quoted null token is null.
@@ -14,7 +15,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from dpipe.bench.work import BATCH_ID, Breach, Job, Outcome
+from dpipe.bench.baselines.polars_profile import profiles
+from dpipe.bench.work import BATCH_ID, TEMPORAL, Breach, Job, Outcome
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,7 +29,7 @@ TITLE = "polars"
 PACKAGES = ("polars",)
 KEEPS_BYTES: frozenset[Format] = frozenset({"ndjson", "csv"})
 PARALLEL = True
-TEMPORAL = ("date", "timestamp", "timestamp_ntz")
+DISTINCT_OFF = 0.1
 
 
 def unable(plan: Plan, form: Format) -> str | None:
@@ -47,20 +49,21 @@ def prepare() -> None:
 
 
 def run(job: Job) -> Outcome:
-    """Read into frames of whole records and of broken ones, check, tell duplicates, write."""
+    """Read into frames of whole records and of broken ones, check, tell duplicates, write, profile."""
     import polars as pl
 
     read = {"ndjson": _ndjson, "csv": _csv, "parquet": _parquet}[job.form]
     records, broken = read(job)
     records = records.with_columns(_fine(job.plan).alias("_fine"))
-    good = records.filter("_fine")
+    names = [column.name for column in job.plan.columns]
+    good = records.lazy().filter("_fine").select("_record_no", "_raw", *names).collect()
     if job.plan.key:
         first = pl.struct(job.plan.key).is_first_distinct()
         good = good.with_columns(first.alias("_first"))
         duplicates, good = good.filter(~pl.col("_first")), good.filter("_first")
     else:
         duplicates = good.clear()
-    rejected = records.filter(~pl.col("_fine")).with_columns(_violations(job.plan).alias("_violations"))
+    rejected = _with_violations(records.filter(~pl.col("_fine")), job.plan)
     none = pl.lit([], dtype=_breaches_type())
     kept = pl.concat(
         [
@@ -77,7 +80,9 @@ def run(job: Job) -> Outcome:
         .len()
     )
     violations: dict[Breach, int] = {(column, rule): number for column, rule, number in counts.iter_rows()}
-    return Outcome(len(good) + len(kept), len(good), len(rejected) + len(broken), len(duplicates), violations)
+    rejects = len(rejected) + len(broken)
+    profile = profiles(good, job.plan) if job.profile else {}
+    return Outcome(len(good) + len(kept), len(good), rejects, len(duplicates), violations, profile)
 
 
 def _lines(job: Job) -> pl.DataFrame:
@@ -92,21 +97,13 @@ def _ndjson(job: Job) -> tuple[pl.DataFrame, pl.DataFrame]:
     import polars as pl
 
     lines = _lines(job)
-    # A path to a field costs less than the whole record, but tells nothing of a record without that field.
-    named = next((column.name for column in job.plan.columns if column.required), job.plan.columns[0].name)
-    is_whole = pl.col("_raw").str.json_path_match(f"$.{named}").is_not_null()
-    lines = lines.lazy().with_columns(is_whole.alias("_whole")).collect(engine="streaming")
-    doubtful = lines.filter(~pl.col("_whole")).with_columns(
-        pl.col("_raw").str.json_path_match("$").str.starts_with("{").fill_null(value=False).alias("_whole")
-    )
-    malformed = doubtful.filter(~pl.col("_whole"))
-    whole = (
-        lines.join(malformed, on="_record_no", how="anti", maintain_order="left") if len(malformed) else lines
-    )
     schema = {column.name: _type(column, read=True) for column in job.plan.columns}
-    records = whole.select("_record_no", "_raw").hstack(
-        pl.read_ndjson(_joined(whole), schema=schema, ignore_errors=True)
-    )
+    try:
+        malformed = _malformed(lines.filter(~pl.col("_raw").str.ends_with("}")), job.plan)
+        records = _typed(lines, malformed, schema)
+    except (pl.exceptions.ComputeError, pl.exceptions.ShapeError):
+        malformed = _malformed(lines, job.plan)
+        records = _typed(lines, malformed, schema)
     # Text instead of null, where there was something.
     has_null = records.filter(pl.any_horizontal(pl.col(list(schema)).is_null()))
     texts = has_null.select(
@@ -115,6 +112,27 @@ def _ndjson(job: Job) -> tuple[pl.DataFrame, pl.DataFrame]:
     ).rename({name: f"{name} text" for name in schema})
     records = records.join(texts, on="_record_no", how="left", maintain_order="left")
     return _timed(records, job.plan), _broken(malformed, "malformed")
+
+
+def _malformed(lines: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+    """Lines that are no JSON object."""
+    import polars as pl
+
+    # A path to a field costs less than the whole record, but tells nothing of a record without that field.
+    named = next((column.name for column in plan.columns if column.required), plan.columns[0].name)
+    has_field = pl.col("_raw").str.json_path_match(f"$.{named}").is_not_null()
+    doubtful = lines.lazy().filter(~has_field).collect(engine="streaming")
+    is_object = pl.col("_raw").str.json_path_match("$").str.starts_with("{").fill_null(value=False)
+    return doubtful.filter(~is_object)
+
+
+def _typed(lines: pl.DataFrame, malformed: pl.DataFrame, schema: dict[str, Any]) -> pl.DataFrame:
+    """Lines that aren't malformed with their fields; raises when one is that isn't among them."""
+    import polars as pl
+
+    if len(malformed):
+        lines = lines.join(malformed, on="_record_no", how="anti", maintain_order="left")
+    return lines.hstack(pl.read_ndjson(_joined(lines), schema=schema, ignore_errors=True))
 
 
 def _csv(job: Job) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -242,22 +260,26 @@ def _fine(plan: Plan) -> pl.Expr:
     return pl.all_horizontal(held)
 
 
-def _violations(plan: Plan) -> pl.Expr:
-    """A list of everything that a record breaks."""
+def _with_violations(rejected: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+    """Records with a list of everything that they break."""
     import polars as pl
 
-    def breach(column: Column, rule: str, condition: pl.Expr) -> pl.Expr:
-        one = pl.struct(pl.lit(column.name).alias("column"), pl.lit(rule).alias("rule"))
-        return pl.when(condition).then(one)
-
     found = []
+
+    def look_for(column: Column, rule: str, condition: pl.Expr) -> None:
+        one = pl.struct(pl.lit(column.name).alias("column"), pl.lit(rule).alias("rule"))
+        found.append(rejected.lazy().filter(condition).select("_record_no", one.alias("_violations")))
+
     for column in plan.columns:
         nothing, text = pl.col(column.name).is_null(), pl.col(f"{column.name} text")
-        found.append(breach(column, "type", nothing & text.is_not_null()))
+        look_for(column, "type", nothing & text.is_not_null())
         if column.required:
-            found.append(breach(column, "required", nothing & text.is_null()))
-        found += [breach(column, rule.rule, _broken_rule(column, rule)) for rule in column.rules]
-    return pl.concat_list(found).list.drop_nulls()
+            look_for(column, "required", nothing & text.is_null())
+        for rule in column.rules:
+            look_for(column, rule.rule, _broken_rule(column, rule))
+    # Quicker than one list over all of the conditions in each record.
+    lists = pl.concat(found).group_by("_record_no").agg("_violations").collect()
+    return rejected.join(lists, on="_record_no", how="left", maintain_order="left")
 
 
 def _broken_rule(column: Column, rule: Rule) -> pl.Expr:  # noqa: PLR0911 - one a rule

@@ -26,6 +26,7 @@ TITLE = "pure Python"
 PACKAGES = ("pyarrow",)
 KEEPS_BYTES: frozenset[Format] = frozenset({"ndjson", "csv"})
 PARALLEL = False
+DISTINCT_OFF = 0.1
 
 INT32, INT64 = 1 << 31, 1 << 63
 MALFORMED: Checked = ([], [(None, "malformed")])

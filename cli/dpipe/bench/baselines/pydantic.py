@@ -25,6 +25,7 @@ TITLE = "pydantic"
 PACKAGES = ("pydantic", "pyarrow")
 KEEPS_BYTES: frozenset[Format] = frozenset({"ndjson", "csv"})
 PARALLEL = False
+DISTINCT_OFF = 0.1
 
 INT32, INT64 = 1 << 31, 1 << 63
 # Pydantic's kinds of errors by the rule of ours that they stand for; any other is a wrong type.

@@ -6,11 +6,13 @@ import csv
 import gzip
 import io
 import json
+from collections import Counter
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dpipe.bench.baselines.counted import profile_of
 from dpipe.bench.work import BATCH_ID, Breach, Job, Outcome
 from dpipe.contract.arrow import arrow_type
 from dpipe.contract.plan import PROVENANCE
@@ -45,6 +47,7 @@ def process(job: Job, records: Iterable[tuple[bytes, Any]], check: Callable[[Any
     kept: list[dict[str, Any]] = []
     seen: set[tuple[Any, ...]] = set()
     counts: dict[Breach, int] = {}
+    values: list[Counter[Any]] = [Counter() for _ in names if job.profile]
     number = rejected = 0
     for number, (raw, record) in enumerate(records, start=1):
         row, breaches = check(record)
@@ -63,16 +66,23 @@ def process(job: Job, records: Iterable[tuple[bytes, Any]], check: Callable[[Any
         record_nos.append(number)
         rows.append(row)
         if len(rows) == ROWS_HELD:
-            batches.append(_batch(job, rows, record_nos))
+            batches.append(_batch(job, rows, record_nos, values))
             rows, record_nos = [], []
-    batches.append(_batch(job, rows, record_nos))
+    batches.append(_batch(job, rows, record_nos, values))
     accepted = pa.Table.from_batches(batches)
     _write(job, accepted, kept)
-    return Outcome(number, accepted.num_rows, rejected, len(kept) - rejected, counts)
+    profile = {
+        column.name: profile_of(column, counted)
+        for column, counted in zip(job.plan.columns, values, strict=False)
+    }
+    return Outcome(number, accepted.num_rows, rejected, len(kept) - rejected, counts, profile)
 
 
 def prepare() -> None:
-    """Let pyarrow import what it looks for when it first sees a list (pandas, if there is one)."""
+    """Let pyarrow import what it looks for when it first sees a list (pandas, if there is one), and its parts."""
+    import pyarrow.compute
+    import pyarrow.dataset  # noqa: F401
+
     pa.array([None])
 
 
@@ -140,10 +150,14 @@ def _json(record: object) -> bytes:
     return json.dumps(record, default=str).encode()
 
 
-def _batch(job: Job, rows: list[list[Any]], record_nos: list[int]) -> pa.RecordBatch:
-    """Accepted rows with where they came from."""
+def _batch(
+    job: Job, rows: list[list[Any]], record_nos: list[int], counts: list[Counter[Any]]
+) -> pa.RecordBatch:
+    """Accepted rows with where they came from; their values are added to the counts, if there are any."""
     columns = job.plan.columns
-    values = zip(*rows, strict=True) if rows else [()] * len(columns)
+    values = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+    for counted, column_values in zip(counts, values, strict=False):
+        counted.update(column_values)
     arrays = [
         pa.array(column_values, arrow_type(column))
         for column, column_values in zip(columns, values, strict=True)
