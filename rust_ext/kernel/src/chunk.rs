@@ -1,30 +1,11 @@
 //! Pieces of a source that are parsed on their own, and the records framed in them.
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 
 use crate::cell::Violation;
-
-/// Bytes that several threads may hold: a part of a source that is at hand as a whole, or a block that was decompressed.
-#[derive(Clone)]
-pub enum Bytes {
-    /// A part of a mapped file, or of bytes in memory.
-    Whole(bytes::Bytes),
-    /// A block of its own.
-    Owned(Arc<Vec<u8>>, Range<usize>),
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Whole(bytes) => bytes,
-            Self::Owned(block, range) => &block[range.clone()],
-        }
-    }
-}
 
 /// How the records of a chunk are told apart.
 pub enum Framing {
@@ -46,7 +27,7 @@ pub struct Frame {
 pub enum Chunk {
     /// Records as text.
     Text {
-        /// The bytes; every record in them is whole.
+        /// The bytes, a part of a block that other chunks may share; every record in them is whole.
         data: Bytes,
         /// Offset of the first byte in the decompressed stream.
         offset: u64,

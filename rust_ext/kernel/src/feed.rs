@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     cell::Violation,
-    chunk::{Bytes, Chunk, Frame, Framing},
+    chunk::{Chunk, Frame, Framing},
     csv,
     error::{Error, Result},
     plan::Plan,
@@ -134,10 +134,5 @@ fn unreadable(content: &Content, error: &Error) -> Result<Chunk> {
         other => other.to_string(),
     };
     let frame = Frame { range: range.clone(), fault: Some(Violation::of_record("unreadable", message)) };
-    Ok(Chunk::Text {
-        data: Bytes::Owned(Arc::new(head), range),
-        offset: 0,
-        line: 1,
-        framing: Framing::Records(vec![frame]),
-    })
+    Ok(Chunk::Text { data: head.into(), offset: 0, line: 1, framing: Framing::Records(vec![frame]) })
 }

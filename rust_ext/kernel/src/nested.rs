@@ -349,7 +349,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::{
-        chunk::{Bytes, Chunk, Framing},
+        chunk::{Chunk, Framing},
         parse::{Compiled, Dialect, Parsed, parse},
         plan::Plan,
     };
@@ -372,7 +372,7 @@ mod tests {
     }
 
     fn read(compiled: &Compiled, text: &str) -> Parsed {
-        let data = Bytes::Owned(text.as_bytes().to_vec().into(), 0..text.len());
+        let data = text.as_bytes().to_vec().into();
         let chunk = Chunk::Text { data, offset: 0, line: 1, framing: Framing::Lines };
         parse(compiled, &Dialect::Json, &[], &chunk).unwrap()
     }

@@ -568,8 +568,7 @@ mod tests {
             "columns": [{"name": "a", "field_id": 1, "type": "string"}]});
         let compiled = Compiled::new(Plan::from_json(&plan.to_string()).unwrap()).unwrap();
         let data = b"{\"a\":\"x\"}\n{\"a\":\"\xff\"}\n{\"a\":\"y\"}\n".to_vec();
-        let length = data.len();
-        let data = crate::chunk::Bytes::Owned(data.into(), 0..length);
+        let data = data.into();
         let chunk = Chunk::Text { data, offset: 0, line: 1, framing: Framing::Lines };
         let parsed = parse(&compiled, &Dialect::Json, &[], &chunk).unwrap();
         assert_eq!((parsed.records, parsed.rows.num_rows(), parsed.rejects.len()), (3, 2, 1));
@@ -655,7 +654,7 @@ mod tests {
             "columns": [{"name": "a", "field_id": 1, "type": "int32"}]});
         let compiled = Compiled::new(Plan::from_json(&plan.to_string()).unwrap()).unwrap();
         let rules = |data: &[u8], dialect: &Dialect, unknown: &[String]| {
-            let data = crate::chunk::Bytes::Owned(data.to_vec().into(), 0..data.len());
+            let data = data.to_vec().into();
             let chunk = Chunk::Text { data, offset: 0, line: 1, framing: Framing::Lines };
             let parsed = parse(&compiled, dialect, unknown, &chunk).unwrap();
             parsed.rejects[0].violations.iter().map(|violation| violation.rule).collect::<Vec<_>>()

@@ -88,7 +88,7 @@ impl Options {
             destination,
             batch_size: 100_000,
             threads: 0,
-            chunk_bytes: 4 << 20,
+            chunk_bytes: 2 << 20,
             held_bytes: 512 << 20,
             key_bytes: 1 << 30,
             profile: true,

@@ -10,7 +10,7 @@ use flate2::{Crc, Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use super::window::Message;
-use crate::chunk::Bytes;
+use bytes::Bytes;
 
 /// How many blocks may wait to be read.
 const BLOCKS_AHEAD: usize = 2;
@@ -205,17 +205,14 @@ fn inflate(
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{Read, Write},
-        sync::Arc,
-    };
+    use std::io::{Read, Write};
 
     use proptest::prelude::*;
 
     use super::*;
 
     fn owned(bytes: &[u8]) -> Bytes {
-        Bytes::Owned(Arc::new(bytes.to_vec()), 0..bytes.len())
+        Bytes::copy_from_slice(bytes)
     }
 
     fn gzip(text: &[u8]) -> Vec<u8> {

@@ -39,7 +39,7 @@ use self::{
 };
 pub use self::{batches::Stream, window::End};
 use crate::{
-    chunk::{self, Chunk},
+    chunk::Chunk,
     csv,
     error::{Error, Result},
     plan::Plan,
@@ -411,16 +411,15 @@ fn window(
     compression: Compression,
     chunk_bytes: usize,
 ) -> std::result::Result<(Window, Option<String>), String> {
-    let all = chunk::Bytes::Whole;
     let (decompressor, member) = match compression {
         Compression::None => return Ok((Window::whole(bytes), None)),
-        Compression::Gzip => (Decompressor::gzip(all(bytes)), None),
-        Compression::Zstd => (Decompressor::zstd(all(bytes)).map_err(|error| error.to_string())?, None),
+        Compression::Gzip => (Decompressor::gzip(bytes), None),
+        Compression::Zstd => (Decompressor::zstd(bytes).map_err(|error| error.to_string())?, None),
         Compression::Zip => {
             let member = zip_member::find(&bytes)?;
             let offset = member.range.start;
             let packed = bytes.slice(member.range);
-            (Decompressor::zip(all(packed), offset, member.deflated, member.check), member.name)
+            (Decompressor::zip(packed, offset, member.deflated, member.check), member.name)
         }
     };
     Ok((Window::streamed(decompressor.spawn(chunk_bytes.max(MIN_BLOCK_BYTES))), member))

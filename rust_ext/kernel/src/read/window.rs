@@ -10,12 +10,11 @@ use std::{
     fs::File,
     io::{self, Read},
     ops::Range,
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
+use bytes::Bytes;
 use crossbeam_channel::Receiver;
-
-use crate::chunk::Bytes;
 
 /// What comes after a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,21 +49,21 @@ pub struct Taken {
 
 /// The part of a source that has not been taken yet.
 pub struct Window {
-    bytes: Source,
+    buffer: Bytes,
+    /// Up to where bytes of the buffer have been taken.
+    at: usize,
+    blocks: Blocks,
+    /// Why there are no more blocks, when there are none.
+    end: Option<Ended>,
     offset: u64,
     line: u64,
 }
 
-enum Source {
-    Whole { bytes: bytes::Bytes, at: usize },
-    Streamed { blocks: Blocks, buffer: Arc<Vec<u8>>, at: usize, end: Option<Ended> },
-}
-
 /// Where blocks come from.
 enum Blocks {
+    None,
     Sent(Receiver<Message>),
-    /// A file whose length was so much.
-    Read(File, u64),
+    Read { file: File, length: u64, pool: Pool },
 }
 
 /// How there came to be no more blocks.
@@ -76,8 +75,8 @@ enum Ended {
 
 impl Window {
     /// A window on bytes that are all at hand.
-    pub fn whole(bytes: bytes::Bytes) -> Self {
-        Self { bytes: Source::Whole { bytes, at: 0 }, offset: 0, line: 1 }
+    pub fn whole(bytes: Bytes) -> Self {
+        Self { buffer: bytes, end: Some(Ended::Whole), ..Self::on(Blocks::None) }
     }
 
     /// A window on what a decompressor sends.
@@ -87,54 +86,45 @@ impl Window {
 
     /// A window on a file of so many bytes, from where it stands.
     pub fn file(file: File, length: u64) -> Self {
-        Self::on(Blocks::Read(file, length))
+        Self::on(Blocks::Read { file, length, pool: Pool::default() })
     }
 
     fn on(blocks: Blocks) -> Self {
-        let bytes = Source::Streamed { blocks, buffer: Arc::default(), at: 0, end: None };
-        Self { bytes, offset: 0, line: 1 }
+        Self { buffer: Bytes::new(), at: 0, blocks, end: None, offset: 0, line: 1 }
     }
 
     /// The next bytes, `want` of them unless the source has fewer left.
     pub fn view(&mut self, want: usize) -> (&[u8], End) {
-        match &mut self.bytes {
-            Source::Whole { bytes, at } => {
-                let rest = &bytes[*at..];
-                if want < rest.len() { (&rest[..want], End::More) } else { (rest, End::Whole) }
-            }
-            Source::Streamed { blocks, buffer, at, end } => {
-                if buffer.len() - *at <= want && end.is_none() {
-                    *end = match blocks {
-                        Blocks::Sent(blocks) => join(blocks, buffer, at, want),
-                        Blocks::Read(file, _) => read(file, buffer, at, want),
-                    };
-                }
-                let rest = &buffer[*at..];
-                match end {
-                    _ if want < rest.len() => (&rest[..want], End::More),
-                    Some(Ended::Broken(_) | Ended::Failed(_)) => (rest, End::Broken),
-                    _ => (rest, End::Whole),
-                }
-            }
+        if self.buffer.len() - self.at <= want && self.end.is_none() {
+            self.fill(want);
         }
+        let rest = &self.buffer[self.at..];
+        match self.end {
+            _ if want < rest.len() => (&rest[..want], End::More),
+            Some(Ended::Broken(_) | Ended::Failed(_)) => (rest, End::Broken),
+            _ => (rest, End::Whole),
+        }
+    }
+
+    /// Join blocks to the rest of the buffer until there are more than `want` bytes, or no more.
+    fn fill(&mut self, want: usize) {
+        let rest = self.buffer.slice(self.at..);
+        let (joined, end) = match &mut self.blocks {
+            Blocks::None => return,
+            Blocks::Sent(blocks) => join(blocks, rest, want),
+            Blocks::Read { file, length, pool } => {
+                let ahead = length.saturating_sub(self.offset + rest.len() as u64);
+                read(file, ahead, pool, &rest, want)
+            }
+        };
+        (self.buffer, self.at, self.end) = (joined, 0, end);
     }
 
     /// Move on by `len` bytes, which a view has shown and which have `line_feeds` if that is known, and keep those in `keep`.
     pub fn take(&mut self, len: usize, keep: Range<usize>, line_feeds: Option<usize>) -> Taken {
-        let (data, passed) = match &mut self.bytes {
-            Source::Whole { bytes, at } => {
-                let start = *at;
-                *at += len;
-                let kept = Bytes::Whole(bytes.slice(start + keep.start..start + keep.end));
-                (kept, &bytes[start..start + len])
-            }
-            Source::Streamed { buffer, at, .. } => {
-                let start = *at;
-                *at += len;
-                let kept = Bytes::Owned(buffer.clone(), start + keep.start..start + keep.end);
-                (kept, &buffer[start..start + len])
-            }
-        };
+        let passed = self.buffer.slice(self.at..self.at + len);
+        let data = passed.slice(keep.clone());
+        self.at += len;
         let lines_before = memchr::memchr_iter(b'\n', &passed[..keep.start]).count();
         let taken =
             Taken { data, offset: self.offset + keep.start as u64, line: self.line + lines_before as u64 };
@@ -153,44 +143,78 @@ impl Window {
 
     /// Bytes that have not been taken; `None` when a decompressor is still to tell.
     pub fn ahead(&self) -> Option<u64> {
-        match &self.bytes {
-            Source::Whole { bytes, at } => Some((bytes.len() - at) as u64),
-            Source::Streamed { blocks: Blocks::Read(_, length), .. } => {
-                Some(length.saturating_sub(self.offset))
-            }
-            Source::Streamed { .. } => None,
+        match &self.blocks {
+            Blocks::None => Some((self.buffer.len() - self.at) as u64),
+            Blocks::Sent(_) => None,
+            Blocks::Read { length, .. } => Some(length.saturating_sub(self.offset)),
         }
     }
 
     /// Why the file can't be read, once a view has ended there; told once.
     pub fn failure(&mut self) -> Option<io::Error> {
-        match &mut self.bytes {
-            Source::Streamed { end: Some(Ended::Failed(error)), .. } => error.take(),
+        match &mut self.end {
+            Some(Ended::Failed(error)) => error.take(),
             _ => None,
         }
     }
 
     /// How the stream breaks, once a view has ended there.
     pub fn fault(&self) -> Option<&str> {
-        match &self.bytes {
-            Source::Streamed { end: Some(Ended::Broken(fault)), .. } => Some(fault),
+        match &self.end {
+            Some(Ended::Broken(fault)) => Some(fault),
             _ => None,
         }
     }
 }
 
-/// Join blocks to the rest of the buffer until there are more than `want` bytes; tell when the stream ends before.
-fn join(blocks: &Receiver<Message>, buffer: &mut Arc<Vec<u8>>, at: &mut usize, want: usize) -> Option<Ended> {
+/// Buffers that are read into again once nobody holds what they held. New ones would cost as much as reading does: the
+/// system clears their memory page by page.
+#[derive(Clone, Default)]
+struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
+
+/// Bytes in a buffer of a pool.
+struct Pooled {
+    buffer: Vec<u8>,
+    pool: Pool,
+}
+
+impl Pool {
+    /// More buffers than may be in use at once are of no use.
+    const MOST: usize = 64;
+
+    fn buffer(&self) -> Vec<u8> {
+        self.0.lock().ok().and_then(|mut buffers| buffers.pop()).unwrap_or_default()
+    }
+}
+
+impl AsRef<[u8]> for Pooled {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        if let Ok(mut buffers) = self.pool.0.lock()
+            && buffers.len() < Pool::MOST
+        {
+            self.buffer.clear();
+            buffers.push(std::mem::take(&mut self.buffer));
+        }
+    }
+}
+
+/// Join blocks to `rest` until there are more than `want` bytes; tell when the stream ends before.
+fn join(blocks: &Receiver<Message>, rest: Bytes, want: usize) -> (Bytes, Option<Ended>) {
     let mut joined: Vec<u8> = Vec::new();
     let mut end = None;
-    let rest = &buffer[*at..];
-    while rest.len().max(joined.len()) <= want {
+    while rest.len().max(joined.len()) <= want && end.is_none() {
         match blocks.recv() {
             Ok(Message::Block(block)) if rest.is_empty() && joined.is_empty() => joined = block,
             Ok(Message::Block(block)) => {
                 if joined.is_empty() {
                     joined.reserve(want.max(rest.len() + block.len()));
-                    joined.extend_from_slice(rest);
+                    joined.extend_from_slice(&rest);
                 }
                 joined.extend_from_slice(&block);
             }
@@ -198,29 +222,21 @@ fn join(blocks: &Receiver<Message>, buffer: &mut Arc<Vec<u8>>, at: &mut usize, w
             Ok(Message::Broken(fault)) => end = Some(Ended::Broken(fault)),
             Err(_) => end = Some(Ended::Broken("the decompressor stopped without a word".to_owned())),
         }
-        if end.is_some() {
-            break;
-        }
     }
-    if !joined.is_empty() {
-        *buffer = Arc::new(joined);
-        *at = 0;
-    }
-    end
+    (if joined.is_empty() { rest } else { joined.into() }, end)
 }
 
-/// Read on from the rest of the buffer until there are more than `want` bytes; tell when the file ends before.
-fn read(file: &mut File, buffer: &mut Arc<Vec<u8>>, at: &mut usize, want: usize) -> Option<Ended> {
-    let rest = &buffer[*at..];
+/// Read on from `rest`, after which about `ahead` bytes of the file are left, until there are more than `want` bytes; tell when
+/// the file ends before.
+fn read(file: &mut File, ahead: u64, pool: &Pool, rest: &[u8], want: usize) -> (Bytes, Option<Ended>) {
     // One byte more than is wanted tells that there are more.
     let missing = want.saturating_add(1) - rest.len();
-    let mut joined = Vec::with_capacity(rest.len() + missing);
-    joined.extend_from_slice(rest);
-    let read = file.take(missing as u64).read_to_end(&mut joined);
-    *buffer = Arc::new(joined);
-    *at = 0;
-    match read {
+    let mut buffer = pool.buffer();
+    buffer.reserve_exact(rest.len() + missing.min(usize::try_from(ahead).unwrap_or(missing)));
+    buffer.extend_from_slice(rest);
+    let end = match file.take(missing as u64).read_to_end(&mut buffer) {
         Ok(count) => (count < missing).then_some(Ended::Whole),
         Err(error) => Some(Ended::Failed(Some(error))),
-    }
+    };
+    (Bytes::from_owner(Pooled { buffer, pool: pool.clone() }), end)
 }
