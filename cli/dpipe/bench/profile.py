@@ -21,7 +21,7 @@ TEXT_CHARS = 64
 TRIAL, SAMPLE = 1 << 14, 1 << 12
 
 # Up to so many distinct values the kernel counts exactly, and up to so many it knows how often each occurs.
-DISTINCT_EXACT, TOP_EXACT = 256, 64
+DISTINCT_EXACT, TOP_EXACT = 256, 1024
 # How far shares of the values below a quantile, and means, may lie apart.
 RANK_OFF, MEAN_OFF = 0.05, 1e-9
 

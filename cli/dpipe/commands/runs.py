@@ -137,7 +137,7 @@ def _profile_row(column: dict[str, Any]) -> tuple[object, ...]:
         column["type"],
         column["rows"],
         column["nulls"],
-        column["distinct"],
+        _cell(column["distinct"]),
         _cell(column["min"]),
         _cell(column.get("quantiles", {}).get("p50")),
         f"{mean:.6g}" if isinstance(mean, float) else _cell(mean),

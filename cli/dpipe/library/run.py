@@ -94,19 +94,17 @@ def counts(batch: dict[str, Any]) -> dict[str, Any]:
 def column_profile(column: dict[str, Any]) -> ColumnProfile:
     """A column's profile as the kernel tells it."""
     said = column["summary"]
-    # Of columns that are only counted the kernel has no value at all.
-    is_known = said["distinct"] > 0
     lengths = said.get("length")
     return ColumnProfile(
         column=column["column"],
         type=column["kind"],
         rows=said["rows"],
         nulls=said["nulls"],
-        distinct=said["distinct"] if is_known or said["rows"] == said["nulls"] else None,
+        distinct=said["distinct"],
         least=said["min"],
         greatest=said["max"],
-        mean=said.get("mean") if is_known else None,
-        quantiles=said.get("quantiles", {}) if is_known else {},
+        mean=said.get("mean"),
+        quantiles=said.get("quantiles", {}),
         lengths=Lengths(lengths["min"], lengths["max"], lengths["mean"]) if lengths else None,
         top=tuple(Frequency(top["value"], top["count"]) for top in said["top"]),
     )

@@ -21,7 +21,9 @@ use crate::{
 use digest::Digest;
 use distinct::Distinct;
 
-/// How many of the most frequent values are kept, and how many are told.
+/// How many of the most frequent values are counted on while rows are added, how many are kept with the run, and how many are
+/// told.
+const TOP_COUNTED: usize = 1024;
 const TOP_KEPT: usize = 64;
 const TOP_SHOWN: usize = 10;
 /// Texts are kept and told up to so many characters.
@@ -72,8 +74,9 @@ pub struct NamedProfile {
 
 impl NamedProfile {
     /// A profile with its summary.
-    pub fn new(column: &str, kind: Kind, state: ColumnProfile) -> Self {
+    pub fn new(column: &str, kind: Kind, mut state: ColumnProfile) -> Self {
         let summary = state.summary(kind);
+        state.top.truncate(TOP_KEPT);
         Self { column: column.to_owned(), kind, state, summary }
     }
 }
@@ -218,12 +221,13 @@ impl ColumnProfile {
         self.greatest = either(self.greatest.take(), other.greatest.clone(), |a, b| a > b);
         self.distinct.merge(&other.distinct);
         self.digest.merge(&other.digest);
-        for (value, count) in &other.top {
-            match self.top.iter_mut().find(|(known, _)| known == value) {
-                Some((_, known)) => *known += count,
-                None => self.top.push((value.clone(), *count)),
-            }
-        }
+        self.top.extend_from_slice(&other.top);
+        self.top.sort_by(|a, b| by_value(&a.0, &b.0));
+        self.top.dedup_by(|other, kept| {
+            let is_same = other.0 == kept.0;
+            kept.1 += if is_same { other.1 } else { 0 };
+            is_same
+        });
         keep_top(&mut self.top);
     }
 
@@ -231,7 +235,9 @@ impl ColumnProfile {
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
     pub fn summary(&self, kind: Kind) -> serde_json::Value {
         let values = self.rows - self.nulls;
-        let mean = (values > 0).then(|| self.sum / values as f64);
+        // Of some columns only the rows are counted.
+        let is_counted = values == 0 || self.least.is_some();
+        let mean = (values > 0 && is_counted).then(|| self.sum / values as f64);
         let number = |number: f64| match kind {
             Kind::Float64 => json!(number),
             _ => shown_value(kind, &Value::Integer(number.round() as i64)),
@@ -239,7 +245,7 @@ impl ColumnProfile {
         let mut summary = json!({
             "rows": self.rows,
             "nulls": self.nulls,
-            "distinct": self.distinct.estimate(),
+            "distinct": is_counted.then(|| self.distinct.estimate()),
             "min": self.least.as_ref().map(|value| shown_value(kind, value)),
             "max": self.greatest.as_ref().map(|value| shown_value(kind, value)),
             "top": self.top.iter().take(TOP_SHOWN)
@@ -282,9 +288,9 @@ fn either(a: Option<Value>, b: Option<Value>, is_first: impl Fn(&Value, &Value) 
 /// The most frequent values, the more frequent first.
 fn most_frequent<V: Copy>(counted: &[(V, u32)], value: impl Fn(V) -> Value) -> Vec<(Value, u64)> {
     let mut order: Vec<&(V, u32)> = counted.iter().collect();
-    if order.len() > TOP_KEPT {
-        order.select_nth_unstable_by_key(TOP_KEPT - 1, |(_, count)| std::cmp::Reverse(*count));
-        order.truncate(TOP_KEPT);
+    if order.len() > TOP_COUNTED {
+        order.select_nth_unstable_by_key(TOP_COUNTED - 1, |(_, count)| std::cmp::Reverse(*count));
+        order.truncate(TOP_COUNTED);
     }
     let mut top: Vec<_> = order.into_iter().map(|&(v, count)| (value(v), u64::from(count))).collect();
     keep_top(&mut top);
@@ -292,9 +298,13 @@ fn most_frequent<V: Copy>(counted: &[(V, u32)], value: impl Fn(V) -> Value) -> V
 }
 
 fn keep_top(top: &mut Vec<(Value, u64)>) {
-    let by_value = |a: &Value, b: &Value| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal);
     top.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| by_value(&a.0, &b.0)));
-    top.truncate(TOP_KEPT);
+    top.truncate(TOP_COUNTED);
+}
+
+/// The order of values of one column, which are all of one kind and no NaN.
+fn by_value(a: &Value, b: &Value) -> std::cmp::Ordering {
+    a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal)
 }
 
 fn shown(text: &[u8]) -> String {
@@ -378,6 +388,37 @@ mod tests {
             (&summary["min"], &summary["max"], &summary["distinct"]),
             (&json!("abc"), &json!("é"), &json!(3))
         );
+    }
+
+    #[test]
+    fn of_columns_that_are_only_counted_nothing_else_is_told() {
+        let summary = ColumnProfile::of_rows(3, 2).summary(Kind::Boolean);
+        assert_eq!(
+            summary,
+            json!({"rows": 5, "nulls": 2, "distinct": null, "min": null, "max": null, "top": []})
+        );
+        let summary = ColumnProfile::of_rows(0, 2).summary(Kind::Boolean);
+        assert_eq!(summary["distinct"], json!(0));
+    }
+
+    #[test]
+    fn the_most_frequent_values_are_exact_up_to_a_thousand() {
+        let group = |shift: i64| {
+            let counted: Vec<(i64, u32)> =
+                (0..1000).map(|value| (value, ((value * 7 + shift) % 1000) as u32 + 1)).collect();
+            ColumnProfile::of_numbers(&counted, 0)
+        };
+        let mut merged = group(0);
+        merged.merge(&group(333));
+        let mut expected: Vec<(i64, i64)> =
+            (0..1000).map(|value| (value, (value * 7) % 1000 + (value * 7 + 333) % 1000 + 2)).collect();
+        expected.sort_by_key(|(value, count)| (-count, *value));
+        let top: Vec<_> = expected
+            .iter()
+            .take(TOP_SHOWN)
+            .map(|(value, count)| json!({"value": value, "count": count}))
+            .collect();
+        assert_eq!(merged.summary(Kind::Int64)["top"], json!(top));
     }
 
     #[test]
