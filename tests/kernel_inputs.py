@@ -203,6 +203,8 @@ def plans(draw: DrawFn) -> Plan:
             null_tokens=draw(
                 st.sampled_from([("",), ("", "NA"), ("NA",), ("", "-1"), ("0", "", "null"), ()])
             ),
+            escape=draw(st.sampled_from([None, None, "\\"])),
+            comment=draw(st.sampled_from([None, None, "#", "2"])),
         ),
         max_record_bytes=draw(st.sampled_from([16 << 20, 16 << 20, 200])),
     )
@@ -442,7 +444,7 @@ CSV_DEVIATIONS = [
         "bad_utf8",
         "blank",
     ),
-    *("crlf", "open_quote", "after_quote", "again"),
+    *("crlf", "open_quote", "after_quote", "again", "escaped", "comment"),
 ]
 
 
@@ -467,11 +469,16 @@ def _csv_field(plan: Plan, column: Column | None, rng: random.Random) -> str:
 def csv_record(plan: Plan, columns: list[Column | None], how: str, rng: random.Random) -> bytes:
     if how == "blank":
         return rng.choice([b"", b" ", b"\t"])
+    if how == "comment":
+        return rng.choice([b"#", b"# x,y", b'#"', b'#"x\n"', b"2"])
     fields = [_csv_field(plan, column, rng) for column in columns]
     at = rng.randrange(len(fields))
     changes: dict[str, Callable[[], str]] = {
         "quoted": lambda: _quoted(plan, fields[at].strip(plan.csv.quote)),
         "doubled": lambda: _quoted(plan, f"a{plan.csv.quote}b{plan.csv.delimiter}"),
+        "escaped": lambda: _quoted(
+            plan, rng.choice(["\\\\", "\\a", "é\\é", "\\\n", f"\\{plan.csv.quote}", "\\"])
+        ),
         "line_end": lambda: _quoted(plan, rng.choice(["a\nb", "a\r\nb", "\n", "a\nb\n\nc"])),
         "odd": lambda: rng.choice(ODD_FIELDS),
         "null": lambda: rng.choice([*plan.csv.null_tokens, "", _quoted(plan, "NA"), _quoted(plan, "")]),

@@ -227,6 +227,10 @@ def _csv_records(
     """Each record and the place after it; `count` is how many fields one has."""
     at = start
     while at < len(content):
+        if plan.csv.comment and content[at : at + 1] == plan.csv.comment.encode():
+            stop = content.find(b"\n", at)
+            at = (len(content) if stop < 0 else stop) + 1
+            continue
         try:
             fields, stop = _csv_walk(plan, content, at)
             is_one_line = b"\n" not in content[at:stop]
@@ -248,13 +252,16 @@ def _csv_walk(plan: Plan, content: bytes, at: int) -> tuple[list[tuple[str, bool
     while True:
         is_quoted = content[at : at + 1] == quote
         if is_quoted:
-            inner = re.compile(rb"(?:[^%b]|%b)*+" % (re.escape(quote), re.escape(quote * 2)), re.DOTALL)
+            escape = plan.csv.escape.encode() if plan.csv.escape else quote
+            one, other = re.escape(quote), re.escape(escape)
+            inner = re.compile(rb"(?:[^%b%b]|%b%b%b)*+" % (one, other, one, one, _escaped(plan)), re.DOTALL)
             found = inner.match(content, at + 1)
             assert found
             stop = found.end()
             if content[stop : stop + 1] != quote:
                 raise RecordError("malformed")
-            text = found[0].replace(quote * 2, quote)
+            pairs = re.compile(rb"%b(%b)%b" % (one, one, _escaped(plan, rb"(.)")), re.DOTALL)
+            text = pairs.sub(_unescaped, found[0])
             stop += 1
         else:
             ends = [place for place in (content.find(delimiter, at), content.find(b"\n", at)) if place >= 0]
@@ -271,6 +278,15 @@ def _csv_walk(plan: Plan, content: bytes, at: int) -> tuple[list[tuple[str, bool
             raise RecordError("malformed")
         fields.append((text.decode("utf-8", "replace"), is_quoted))
         at = stop + 1
+
+
+def _escaped(plan: Plan, what: bytes = b".") -> bytes:
+    """What is escaped, as one more alternative of an expression."""
+    return b"" if plan.csv.escape is None else b"|" + re.escape(plan.csv.escape.encode()) + what
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    return next(group for group in found.groups() if group is not None)
 
 
 # Fields of a record.

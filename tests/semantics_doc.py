@@ -90,6 +90,10 @@ def plan_of(columns: tuple[Column, ...], modifiers: Iterable[str]) -> Plan:
                 plan = replace(plan, csv=replace(plan.csv, delimiter=to_bytes(rest).decode()))
             case "quote":
                 plan = replace(plan, csv=replace(plan.csv, quote=rest))
+            case "escape":
+                plan = replace(plan, csv=replace(plan.csv, escape=rest))
+            case "comment":
+                plan = replace(plan, csv=replace(plan.csv, comment=rest))
             case "no-header":
                 plan = replace(plan, csv=replace(plan.csv, header=False))
             case "nulls":

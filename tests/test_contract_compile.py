@@ -158,18 +158,27 @@ def test_custom_properties_of_the_dataset_reach_the_plan(tmp_path: Path) -> None
         "dpipe.unknownFields": "reject",
         "dpipe.csv.delimiter": "\t",
         "dpipe.csv.quote": "'",
+        "dpipe.csv.escape": "\\",
+        "dpipe.csv.comment": "#",
         "dpipe.csv.header": False,
         "dpipe.maxRecordBytes": 1024,
     }
     items = json.dumps([{"property": name, "value": value} for name, value in given.items()])
     plan = load(tmp_path, contract(dataset=f"customProperties: {items}")).plan
-    assert plan.csv == CsvOptions("\t", "'", header=False, null_tokens=("NA", ""))
+    assert plan.csv == CsvOptions("\t", "'", header=False, null_tokens=("NA", ""), escape="\\", comment="#")
     assert (plan.unknown_fields, plan.max_record_bytes) == ("reject", 1024)
 
 
 def test_the_defaults_of_a_plan_are_the_kernels(tmp_path: Path) -> None:
     document = json.loads(load(tmp_path, contract()).plan.to_json())
-    assert document["csv"] == {"delimiter": ",", "quote": '"', "header": True, "null_tokens": [""]}
+    assert document["csv"] == {
+        "delimiter": ",",
+        "quote": '"',
+        "header": True,
+        "null_tokens": [""],
+        "escape": None,
+        "comment": None,
+    }
     assert document["max_record_bytes"] == 16 << 20
     assert document["unknown_fields"] == "ignore"
 

@@ -172,6 +172,13 @@ def test_the_plan_of_flights_is_the_one_we_know() -> None:
             {"column": "month", "transform": "identity", "name": "month"},
         ],
         "unknown_fields": "ignore",
-        "csv": {"delimiter": ",", "quote": '"', "header": True, "null_tokens": ["", "NA"]},
+        "csv": {
+            "delimiter": ",",
+            "quote": '"',
+            "header": True,
+            "null_tokens": ["", "NA"],
+            "escape": None,
+            "comment": None,
+        },
         "max_record_bytes": 16 * 1024 * 1024,
     }

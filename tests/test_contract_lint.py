@@ -485,6 +485,10 @@ DATASETS = {
         contract(dataset=custom("dpipe.csv.delimiter", "‸'\"'")),
         "the CSV delimiter is the quote",
     ),
+    "escape is the quote": (
+        contract(dataset=custom("dpipe.csv.escape", "‸'\"'")),
+        "the CSV quote is the escape",
+    ),
     "property inside a rule": (
         on_dataset(
             "metric: rowCount, mustBe: 1, customProperties: [{property: ‸dpipe.severity, value: error}]"
@@ -497,6 +501,8 @@ BAD_VALUES = {
     "dpipe.unknownFields": "drop",
     "dpipe.csv.delimiter": "'||'",
     "dpipe.csv.quote": "é",
+    "dpipe.csv.escape": "ab",
+    "dpipe.csv.comment": "''",
     "dpipe.csv.header": "'yes'",
     "dpipe.maxRecordBytes": "1",
     "dpipe.severity": "info",

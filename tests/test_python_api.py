@@ -399,7 +399,9 @@ def test_what_is_wrong_with_a_contract_has_its_place() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [{"a": object()}, {"a": float("nan")}, {}, 5, {"a": {"b": [[[[]]]]}}], ids=str
+    "document",
+    [{"a": object()}, {"a": float("nan")}, {}, 5, {"a": {"b": [[[[]]]]}}],
+    ids=["object", "nan", "nothing", "number", "deep"],
 )
 def test_a_document_that_is_no_contract_is_refused(document: Any) -> None:
     with pytest.raises(dpipe.ConfigError):

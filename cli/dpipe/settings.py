@@ -29,7 +29,10 @@ class Settings(BaseSettings):
     batch_size: int = Field(default=100_000, ge=1, le=10_000_000, description="records held at a time")
     threads: int = Field(default=0, ge=0, le=1024, description="kernel threads; 0 means every core")
     key_memory_mb: int = Field(
-        default=1024, ge=0, le=1 << 20, description="memory for keys; further ones go to a file without a name"
+        default=1024,
+        ge=0,
+        le=1 << 20,
+        description="memory for keys; further ones go to a file without a name",
     )
     max_rejected_share: float = Field(
         default=0.1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from dpipe.contract import custom, keys, odcs
@@ -168,9 +169,13 @@ def _csv(report: Report, extra: dict[str, Any]) -> CsvOptions:
         quote=extra.get("dpipe.csv.quote", '"'),
         header=extra.get("dpipe.csv.header", True),
         null_tokens=tuple(extra.get("dpipe.nullTokens", [""])),
+        escape=extra.get("dpipe.csv.escape"),
+        comment=extra.get("dpipe.csv.comment"),
     )
-    if options.delimiter == options.quote:
-        given = "dpipe.csv.delimiter" if "dpipe.csv.delimiter" in extra else "dpipe.csv.quote"
-        where = custom.place(report, ("schema", 0), given)
-        report.error(where, "the CSV delimiter is the quote", "choose two characters")
+    meanings = {name: getattr(options, name) for name in ("delimiter", "quote", "escape", "comment")}
+    for one, other in combinations((name for name, byte in meanings.items() if byte is not None), 2):
+        if meanings[one] == meanings[other]:
+            given = next(name for name in (f"dpipe.csv.{other}", f"dpipe.csv.{one}") if name in extra)
+            where = custom.place(report, ("schema", 0), given)
+            report.error(where, f"the CSV {one} is the {other}", "choose two characters")
     return options

@@ -68,6 +68,18 @@ KNOWN: dict[str, Known] = {
     "dpipe.csv.quote": Known(
         ("dataset",), "one ASCII character", _is_byte, 'around CSV fields that hold delimiters; default `"`'
     ),
+    "dpipe.csv.escape": Known(
+        ("dataset",),
+        "one ASCII character",
+        _is_byte,
+        "takes the meaning of the character after it in quoted CSV fields; default none: quotes are doubled",
+    ),
+    "dpipe.csv.comment": Known(
+        ("dataset",),
+        "one ASCII character",
+        _is_byte,
+        "begins a line of CSV that is no record; default none",
+    ),
     "dpipe.csv.header": Known(
         ("dataset",),
         "`true` or `false`",

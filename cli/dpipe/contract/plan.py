@@ -160,12 +160,18 @@ class PartitionField:
 
 @dataclass(frozen=True)
 class CsvOptions:
-    """How CSV text reads. `null_tokens` spell null; a quoted empty field is text all the same."""
+    """How CSV text reads. `null_tokens` spell null; a quoted empty field is text all the same.
+
+    `escape` takes the meaning of the character after it in quoted fields; a line that begins with `comment` is no
+    record.
+    """
 
     delimiter: str = ","
     quote: str = '"'
     header: bool = True
     null_tokens: tuple[str, ...] = ("",)
+    escape: str | None = None
+    comment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -209,6 +215,8 @@ class Plan:
                 "quote": self.csv.quote,
                 "header": self.csv.header,
                 "null_tokens": list(self.csv.null_tokens),
+                "escape": self.csv.escape,
+                "comment": self.csv.comment,
             },
             "max_record_bytes": self.max_record_bytes,
         }

@@ -149,6 +149,9 @@ fn quick_fields<'a>(
     scratch: &mut Scratch<'a>,
 ) -> Option<usize> {
     let (bytes, columns, fields) = (text.as_bytes(), rows.columns(), &quick.fields);
+    if fields.comment.is_some() && bytes.get(start).copied() == fields.comment {
+        return None;
+    }
     let mut at = start;
     for (index, column) in header.columns.iter().enumerate() {
         if index > 0 {
@@ -246,7 +249,7 @@ fn split_quoted<'a>(
     let (mut at, mut count) = (0, 0);
     loop {
         let stop = if bytes.get(at) == Some(&quote) {
-            let (field, stop) = quoted_field(record, at, options.quote)?;
+            let (field, stop) = quoted_field(record, at, options)?;
             found(count, field);
             stop
         } else {
@@ -267,29 +270,35 @@ fn split_quoted<'a>(
 }
 
 /// The field whose quote opens at `open`, and the place after its closing quote.
-fn quoted_field(record: &str, open: usize, quote: char) -> Result<(Field<'_>, usize), Violation> {
+fn quoted_field<'a>(
+    record: &'a str,
+    open: usize,
+    options: &CsvOptions,
+) -> Result<(Field<'a>, usize), Violation> {
     let bytes = record.as_bytes();
-    let (mut at, mut doubled) = (open + 1, false);
+    let quote = options.quote as u8;
+    let escape = options.escape.map_or(quote, |escape| escape as u8);
+    let mut resolved = String::new();
+    let (mut from, mut at) = (open + 1, open + 1);
     loop {
-        let Some(length) = memchr::memchr(quote as u8, &bytes[at..]) else {
+        let Some(length) = bytes.get(at..).and_then(|rest| memchr::memchr2(quote, escape, rest)) else {
             let message = format!("the quote at byte {open} of the record isn't closed");
             return Err(Violation::of_record("malformed", message));
         };
         at += length;
-        if bytes.get(at + 1) != Some(&(quote as u8)) {
+        if bytes[at] == quote && bytes.get(at + 1) != Some(&quote) {
             break;
         }
-        doubled = true;
-        at += 2;
+        // What stands for the next character goes, that character stays.
+        resolved.push_str(&record[from..at]);
+        (from, at) = (at + 1, at + 2);
     }
-    let inner = &record[open + 1..at];
-    let field = if doubled {
-        let pair = [quote, quote].iter().collect::<String>();
-        Field::Resolved(inner.replace(&pair, &pair[1..]))
-    } else {
-        Field::Quoted(inner)
-    };
-    Ok((field, at + 1))
+    let rest = &record[from..at];
+    if from == open + 1 {
+        return Ok((Field::Quoted(rest), at + 1));
+    }
+    resolved.push_str(rest);
+    Ok((Field::Resolved(resolved), at + 1))
 }
 
 #[cfg(test)]
@@ -354,7 +363,34 @@ pub(crate) mod tests {
         assert_eq!(row.iter().map(text).collect::<Vec<_>>(), ["x;'y", "\"z\""]);
     }
 
+    #[test]
+    fn an_escape_takes_the_meaning_of_what_follows_it_in_quotes_only() {
+        let mut plan = plan();
+        plan.csv.escape = Some('\\');
+        let row = parse(r#""x\"",\"""é\\","y\z""#, "a,b", &plan).unwrap_err();
+        assert_eq!(row.rule, "field_count");
+        let row = parse(r#""x\"",\"""é\\",y\z"#, "a,b", &plan).unwrap();
+        assert_eq!(row.iter().map(text).collect::<Vec<_>>(), [r#"x"",""é\"#, r"y\z"]);
+        assert_eq!(parse("\"x\\\",1", "a,b", &plan).unwrap_err().rule, "malformed");
+    }
+
     proptest! {
+        #[test]
+        fn escaped_fields_read_as_another_reader_reads_them(record in "[a\\\\\",é\n]{0,12}") {
+            let mut plan = plan_of(&["a", "b"]);
+            plan.csv.escape = Some('\\');
+            let quoted = format!("\"{record}\",x");
+            let mut reader = csv::ReaderBuilder::new();
+            let mut reader = reader.has_headers(false).escape(Some(b'\\')).from_reader(quoted.as_bytes());
+            let other: Vec<csv::StringRecord> = reader.records().map_while(Result::ok).collect();
+            // The other reader takes text after a closing quote as a part of the field.
+            if let Ok(row) = parse(&quoted, "a,b", &plan) {
+                let fields: Vec<String> = row.iter().map(text).collect();
+                prop_assert_eq!(other.len(), 1);
+                prop_assert_eq!(other[0].iter().collect::<Vec<_>>(), fields);
+            }
+        }
+
         #[test]
         fn records_without_quotes_split_as_str_splits(record in "[a-c,é\u{ff0c}\u{ac}-]{0,60}") {
             let mut fields = Vec::new();

@@ -225,7 +225,8 @@ fn read_lines<'a>(
         let stop = memchr::memchr(b'\n', &data[at..]).map_or(data.len(), |length| at + length);
         let range = at..at + lines::without_return(&data[at..stop]);
         at = stop + 1;
-        if lines::is_blank(&data[range.clone()], dialect.format()) {
+        let line = &data[range.clone()];
+        if quick.is_comment(line) || lines::is_blank(line, dialect.format()) {
             sink.blank_lines.pass(sink.records);
         } else {
             let text = utf8(&data[range.clone()]);
@@ -359,6 +360,12 @@ impl<'c, 'a> QuickReader<'c, 'a> {
             Some(header) => csv::read_quickly(text, at - base, is_end, header, quick, rows, scratch),
         };
         stop.map(|stop| base + stop)
+    }
+
+    /// Whether a line is a comment instead of a record.
+    fn is_comment(&self, line: &[u8]) -> bool {
+        let comment = self.compiled.quick.fields.comment;
+        self.header.is_some() && comment.is_some() && line.first().copied() == comment
     }
 
     /// Learn from a record that was accepted, though not quickly.

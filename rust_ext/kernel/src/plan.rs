@@ -378,6 +378,10 @@ pub struct CsvOptions {
     pub delimiter: char,
     /// The byte around fields that hold delimiters or line ends.
     pub quote: char,
+    /// The byte that takes the meaning of the one after it, in quoted fields; a quote can be doubled as well.
+    pub escape: Option<char>,
+    /// The byte that begins a line that is no record.
+    pub comment: Option<char>,
     /// Whether the first record names the columns; if not, they come in the plan's order.
     pub header: bool,
     /// Spellings of null. A quoted field is never the empty token.
@@ -386,7 +390,32 @@ pub struct CsvOptions {
 
 impl Default for CsvOptions {
     fn default() -> Self {
-        Self { delimiter: ',', quote: '"', header: true, null_tokens: vec![String::new()] }
+        let (escape, comment) = (None, None);
+        Self { delimiter: ',', quote: '"', escape, comment, header: true, null_tokens: vec![String::new()] }
+    }
+}
+
+impl CsvOptions {
+    /// Refuse characters of more than a byte, line ends, and one that has two meanings.
+    fn validate(&self) -> Result<()> {
+        let given = [
+            ("delimiter", Some(self.delimiter)),
+            ("quote", Some(self.quote)),
+            ("escape", self.escape),
+            ("comment", self.comment),
+        ];
+        let given = given.into_iter().filter_map(|(what, byte)| Some((what, byte?))).collect::<Vec<_>>();
+        for (index, (what, byte)) in given.iter().enumerate() {
+            if !byte.is_ascii() || matches!(byte, '\r' | '\n') {
+                return Err(Error::Plan(format!(
+                    "the CSV {what} {byte:?} is not an ASCII character of a line"
+                )));
+            }
+            if let Some((other, _)) = given[..index].iter().find(|(_, other)| other == byte) {
+                return Err(Error::Plan(format!("the CSV {what} {byte:?} is the {other}, too")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -416,12 +445,7 @@ impl Plan {
                 return Err(Error::Plan(format!("`{name}` is nested, and no key or partition is")));
             }
         }
-        for (what, byte) in [("delimiter", self.csv.delimiter), ("quote", self.csv.quote)] {
-            if !byte.is_ascii() {
-                return Err(Error::Plan(format!("the CSV {what} `{byte}` is not an ASCII character")));
-            }
-        }
-        Ok(())
+        self.csv.validate()
     }
 
     /// Field ids of batch id, record number and contract.

@@ -467,6 +467,8 @@ pub struct Fields {
     pub delimiter: u8,
     /// The byte around fields.
     pub quote: u8,
+    /// The byte that begins a line that is no record.
+    pub comment: Option<u8>,
     nulls: Vec<Box<[u8]>>,
     /// Lengths of the null tokens, one bit each; those of 63 bytes and more share the last.
     null_lengths: u64,
@@ -482,6 +484,7 @@ impl Fields {
         Self {
             delimiter: options.delimiter as u8,
             quote: options.quote as u8,
+            comment: options.comment.map(|byte| byte as u8),
             null_lengths: nulls.iter().fold(0, |bits, token| bits | 1 << token.len().min(63)),
             numeric_nulls: nulls.iter().any(|token| is_numeric(token))
                 || matches!(options.delimiter, '-' | '0'..='9'),

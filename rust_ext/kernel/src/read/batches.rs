@@ -13,7 +13,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use super::guarded;
+use super::{guarded, slices::Slices};
 use crate::{
     chunk::Chunk,
     error::{Error, Result},
@@ -30,7 +30,7 @@ pub struct BatchReader {
     known: Vec<usize>,
     batch_rows: usize,
     /// What is left of the batch that came last, and its bytes until they are told.
-    rest: Option<RecordBatch>,
+    rest: Slices,
     bytes: u64,
     bytes_read: u64,
     rows_read: u64,
@@ -55,7 +55,15 @@ impl BatchReader {
                 Err(_) => unknown.push(field.name().clone()),
             }
         }
-        let reader = Self { stream, known, batch_rows, rest: None, bytes: 0, bytes_read: 0, rows_read: 0 };
+        let reader = Self {
+            stream,
+            known,
+            batch_rows,
+            rest: Slices::default(),
+            bytes: 0,
+            bytes_read: 0,
+            rows_read: 0,
+        };
         Ok((reader, unknown))
     }
 
@@ -69,15 +77,16 @@ impl BatchReader {
     /// # Errors
     /// `Error::Stream` when the stream breaks off, or gives what its schema doesn't say.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk>> {
-        let Some(batch) = self.rest.take().map_or_else(|| self.next_batch(), |rest| Ok(Some(rest)))? else {
-            return Ok(None);
-        };
-        let rows = batch.num_rows().min(self.batch_rows);
-        if rows < batch.num_rows() {
-            self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
+        loop {
+            if let Some(batch) = self.rest.next(self.batch_rows) {
+                self.rows_read += batch.num_rows() as u64;
+                return Ok(Some(Chunk::Columns { batch, bytes: std::mem::take(&mut self.bytes) }));
+            }
+            match self.next_batch()? {
+                Some(batch) => self.rest.put(batch),
+                None => return Ok(None),
+            }
         }
-        self.rows_read += rows as u64;
-        Ok(Some(Chunk::Columns { batch: batch.slice(0, rows), bytes: std::mem::take(&mut self.bytes) }))
     }
 
     /// The known columns of the next batch that has rows.

@@ -7,7 +7,8 @@
 //! - it spans several lines and its field count is not the header's.
 //!
 //! A broken record ends at its first line end and reading goes on after it: an open quote costs its line, not the rest of
-//! the file. A quote inside an unquoted field is an ordinary character.
+//! the file. A quote inside an unquoted field is an ordinary character. A line that begins with the comment character is no
+//! record where one would begin.
 //!
 //! The work stays in proportion to the bytes although reading goes back after a broken record. Only an odd run of quotes
 //! opens a quoted field that isn't closed by the same run, and only an odd run closes it; so a record reaches beyond
@@ -67,6 +68,8 @@ impl CsvFramer {
 pub struct Walker {
     delimiter: u8,
     quote: u8,
+    escape: Option<u8>,
+    comment: Option<u8>,
     /// How many fields a record has; `None` when that is to be found out.
     fields: Option<usize>,
 }
@@ -107,7 +110,9 @@ enum After {
 impl Walker {
     /// A walker for records of `fields` fields.
     pub fn new(options: &CsvOptions, fields: Option<usize>) -> Self {
-        Self { delimiter: options.delimiter as u8, quote: options.quote as u8, fields }
+        let byte = |option: Option<char>| option.map(|byte| byte as u8);
+        let (escape, comment) = (byte(options.escape), byte(options.comment));
+        Self { delimiter: options.delimiter as u8, quote: options.quote as u8, escape, comment, fields }
     }
 
     /// What begins at `start`, with records of at most `max` bytes.
@@ -123,6 +128,14 @@ impl Walker {
             End::Whole => (rest, After::Nothing),
             _ => (rest, After::More),
         };
+        if self.comment == Some(bytes[0]) {
+            return match memchr::memchr(b'\n', bytes) {
+                Some(at) => Found::Blank(start + at + 1),
+                None if after == After::Nothing => Found::Blank(view.len()),
+                None if after == After::Limit => Found::TooLong(start + bytes.len()),
+                None => Found::Unknown,
+            };
+        }
         let (at, lines, fields) = match self.walk(bytes, after) {
             Walked::Ended { at, lines, fields } => (at, lines, fields),
             Walked::Broken(what) => return broken(bytes, start, after, max, what),
@@ -195,10 +208,14 @@ impl Walker {
         }
     }
 
-    /// The first quote from `at` on that isn't doubled.
+    /// The first quote from `at` on that isn't doubled, nor escaped.
     fn closing_quote(&self, bytes: &[u8], mut at: usize, after: After) -> Option<usize> {
         loop {
-            at += memchr::memchr(self.quote, bytes.get(at..)?)?;
+            at += memchr::memchr2(self.quote, self.escape.unwrap_or(self.quote), bytes.get(at..)?)?;
+            if bytes[at] != self.quote {
+                at += 2;
+                continue;
+            }
             match bytes.get(at + 1) {
                 Some(byte) if *byte == self.quote => at += 2,
                 // The next byte may be the other half of a doubled quote.

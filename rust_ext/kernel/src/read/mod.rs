@@ -15,6 +15,7 @@ pub mod json_array;
 mod json_scan;
 pub mod lines;
 mod parquet;
+mod slices;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;

@@ -3,17 +3,22 @@
 //! The decoder panics on some footers and pages that contradict themselves. Such a panic is a fault of the file, not of the
 //! run, and is turned into one.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use ::parquet::{
     arrow::{
         ProjectionMask,
-        arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+            ParquetRecordBatchReaderBuilder,
+        },
     },
+    errors::ParquetError,
     file::reader::ChunkReader,
 };
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 
-use super::guarded;
+use super::{guarded, slices::Slices};
 use crate::{
     chunk::Chunk,
     error::{Error, Result},
@@ -24,6 +29,9 @@ use crate::{
 pub struct ParquetReader {
     path: PathBuf,
     batches: ParquetRecordBatchReader,
+    batch_rows: usize,
+    /// What is left of the batch that was read last.
+    rest: Slices,
     /// Length of the file, and how much of it was read.
     bytes: u64,
     bytes_read: u64,
@@ -45,8 +53,13 @@ impl ParquetReader {
     ) -> Result<(Self, Vec<String>)> {
         let bytes = file.len();
         let fault = |message: String| Error::Format { path: path.clone(), message };
-        let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file))
-            .map_err(|error| fault(format!("not a whole Parquet file: {error}")))?;
+        let builder = guarded(|| {
+            let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+            let options = ArrowReaderOptions::new().with_schema(with_views(metadata.schema()));
+            let metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)?;
+            Ok::<_, ParquetError>(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata))
+        })
+        .map_err(|error| fault(format!("not a whole Parquet file: {error}")))?;
         let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
         let mut seen = HashSet::new();
         if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
@@ -59,7 +72,8 @@ impl ParquetReader {
         let builder = builder.with_projection(mask).with_batch_size(batch_rows);
         let batches = guarded(|| builder.build()).map_err(fault)?;
         let unknown = names.into_iter().filter(|name| !is_known(name)).collect();
-        let reader = Self { path, batches, bytes, bytes_read: 0, rows, rows_read: 0 };
+        let rest = Slices::default();
+        let reader = Self { path, batches, batch_rows, rest, bytes, bytes_read: 0, rows, rows_read: 0 };
         Ok((reader, unknown))
     }
 
@@ -73,16 +87,42 @@ impl ParquetReader {
     /// # Errors
     /// `Error::Format` when a page can't be read.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk>> {
-        let batch = guarded(|| self.batches.next().transpose()).map_err(|error| Error::Format {
-            path: self.path.clone(),
-            message: format!("after row {}: {error}", self.rows_read),
-        })?;
-        let Some(batch) = batch else { return Ok(None) };
+        let batch = loop {
+            if let Some(batch) = self.rest.next(self.batch_rows) {
+                break batch;
+            }
+            let batch = guarded(|| self.batches.next().transpose()).map_err(|error| Error::Format {
+                path: self.path.clone(),
+                message: format!("after row {}: {error}", self.rows_read),
+            })?;
+            match batch {
+                Some(batch) => self.rest.put(batch),
+                None => return Ok(None),
+            }
+        };
         self.rows_read += batch.num_rows() as u64;
         let share = u128::from(self.bytes) * u128::from(self.rows_read) / u128::from(self.rows.max(1));
         let before = std::mem::replace(&mut self.bytes_read, u64::try_from(share).unwrap_or(self.bytes));
         Ok(Some(Chunk::Columns { batch, bytes: self.bytes_read.saturating_sub(before) }))
     }
+}
+
+/// The schema with texts as views: those of a dictionary are then in memory once, however many rows have them.
+fn with_views(schema: &SchemaRef) -> SchemaRef {
+    let viewed = |field: &FieldRef| {
+        let data_type = match field.data_type() {
+            DataType::Dictionary(_, values) => values.as_ref(),
+            plain => plain,
+        };
+        let viewed = match data_type {
+            DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+            DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+            _ => field.data_type().clone(),
+        };
+        field.as_ref().clone().with_data_type(viewed)
+    };
+    let fields: Vec<_> = schema.fields().iter().map(viewed).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 #[cfg(test)]
