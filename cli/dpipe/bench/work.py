@@ -79,6 +79,8 @@ def beyond_baselines(plan: Plan) -> str | None:
     """What of the plan no baseline does; None when there is nothing."""
     if plan.unknown_fields == "reject":
         return "no baseline looks for fields that the contract doesn't know"
+    if plan.csv.escape or plan.csv.comment:
+        return "no baseline is told of the contract's escape or comment character"
     for column in plan.columns:
         if column.formats:
             return f"baselines read ISO 8601 only, `{column.name}` is spelt otherwise"

@@ -47,6 +47,9 @@ impl Setting {
         plan.csv.header = options >> 4 & 1 == 0;
         plan.columns[0].required = options >> 5 & 1 == 1;
         plan.csv.delimiter = [',', '-'][usize::from(options >> 6 & 1)];
+        if options >> 7 & 1 == 1 {
+            (plan.csv.escape, plan.csv.comment) = (Some('\\'), Some('#'));
+        }
         let chunk_bytes = [4 << 20, 1, 100, 1000][usize::from(cut & 3)];
         let chunk_records = [100_000, 1, 2, 17][usize::from(cut >> 2 & 3)];
         Some((Self { plan, chunk_bytes, chunk_records }, content))
@@ -114,7 +117,7 @@ fn read_by(setting: &Setting, format: Format, content: &[u8]) -> Vec<Found> {
     let mut found = Vec::new();
     while let Some(chunk) = input.next_chunk().expect("text can be read") {
         let parsed = parse::parse(&compiled, &dialect, &input.unknown_columns, &chunk).expect("columns fit");
-        let frames = frames(&chunk, format);
+        let frames = frames(&chunk, format, setting.plan.csv.comment);
         general.agrees(&dialect, &input.unknown_columns, &chunk, &frames, &parsed);
         found.extend(frames.into_iter().map(|frame| frame.found));
     }
@@ -127,7 +130,8 @@ struct FrameOf {
     found: Found,
 }
 
-fn frames(chunk: &Chunk, format: Format) -> Vec<FrameOf> {
+fn frames(chunk: &Chunk, format: Format, comment: Option<char>) -> Vec<FrameOf> {
+    let comment = comment.filter(|_| format == Format::Csv).map(|byte| byte as u8);
     let Chunk::Text { data, offset, framing, .. } = chunk else { panic!("text has no columns") };
     let frame = |range: std::ops::Range<usize>, fault: Option<Violation>| FrameOf {
         found: Found {
@@ -139,7 +143,12 @@ fn frames(chunk: &Chunk, format: Format) -> Vec<FrameOf> {
         fault,
     };
     match framing {
-        Framing::Lines => lines::records(data, format).map(|range| frame(range, None)).collect(),
+        Framing::Lines => {
+            let records = lines::records(data, format);
+            let records =
+                records.filter(|range| comment.is_none() || data.get(range.start).copied() != comment);
+            records.map(|range| frame(range, None)).collect()
+        }
         Framing::Records(records) => {
             records.iter().map(|record| frame(record.range.clone(), record.fault.clone())).collect()
         }

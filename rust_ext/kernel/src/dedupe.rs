@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use arrow::array::ArrayRef;
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     keys::{self, Keys},
     numbering::Numbering,
     scalars::Scalars,
@@ -111,13 +111,16 @@ impl KeyIndex {
     /// Claim the keys of rows for the records at `places`; `taken` is told of those that another record has already.
     ///
     /// # Errors
-    /// `Error::Io` when keys can't be moved to the file or read from it.
+    /// `Error::Io` when keys can't be moved to the file or read from it, `Error::Plan` when there are 2³² of them.
     pub fn claim(&mut self, keys: Keys, places: Places, mut taken: impl FnMut(usize, Winner)) -> Result<()> {
         const AHEAD: usize = 32;
         let Keys { columns, hashes, fingerprints } = keys;
         let first = self.rows;
         self.rows += hashes.len();
-        assert!(u32::try_from(self.rows).is_ok(), "a run has fewer than 2³² keys");
+        if u32::try_from(self.rows).is_err() {
+            let most = "a run takes fewer than 2³² records with a key: process fewer batches at once";
+            return Err(Error::Plan(most.to_owned()));
+        }
         let scalars = columns.iter().map(|column| Scalars::of(column)).collect::<Result<Vec<_>>>()?;
         self.reserve(hashes.len());
         let newcomer = Newcomer { first, scalars: &scalars, fingerprints: &fingerprints, places: &places };

@@ -116,7 +116,7 @@ impl Encoder {
 pub fn repeated(column: &ColumnDescPtr, stretches: &[(&str, usize)]) -> Result<EncodedChunk> {
     let mut values: Vec<&str> = Vec::new();
     let mut codes: Vec<(u16, usize)> = Vec::new();
-    for &(text, rows) in stretches {
+    for &(text, rows) in stretches.iter().filter(|(_, rows)| *rows > 0) {
         let code = values.iter().position(|known| *known == text).unwrap_or_else(|| {
             values.push(text);
             values.len() - 1
