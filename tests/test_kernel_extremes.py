@@ -159,6 +159,7 @@ def test_a_parquet_file_of_few_bytes_and_huge_values_is_read_in_bounded_memory(t
     pq.write_table(pa.table({"a": texts}), tmp_path / "a.parquet")
     code = f"""
 import json, resource
+from dpipe import _kernel
 source = {{"batch_id": "b", "path": {str(tmp_path / "a.parquet")!r}, "format": None, "compression": None}}
 folders = {{"data_dir": {str(tmp_path / "data")!r}, "quarantine_dir": {str(tmp_path / "quarantine")!r}}}
 answer = _kernel.process({plan_of().to_json()!r}, [source], threads=2, **folders)
