@@ -1,6 +1,10 @@
 //! One chunk of a source: records into checked rows and rejects. Runs on any thread, knows nothing of other chunks.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
 
@@ -37,6 +41,8 @@ pub struct Compiled {
     /// Gives rows their partitions.
     partitioner: Partitioner,
     columns: SchemaRef,
+    /// Rows that a MiB of text came to last: what is kept of a chunk should have little room to spare.
+    rows_a_mib: AtomicUsize,
 }
 
 impl Compiled {
@@ -51,8 +57,21 @@ impl Compiled {
             keys: KeyEncoder::new(&plan)?,
             partitioner: Partitioner::new(&plan)?,
             columns: schema::columns(&plan),
+            rows_a_mib: AtomicUsize::new(5000),
             plan,
         })
+    }
+
+    /// How many rows so many bytes of text are likely to come to.
+    fn likely_rows(&self, bytes: usize) -> usize {
+        let rows = bytes.saturating_mul(self.rows_a_mib.load(Ordering::Relaxed)) >> 20;
+        rows + rows / 64 + 8
+    }
+
+    /// Note that so many bytes of text came to so many rows.
+    fn note_rows(&self, rows: usize, bytes: usize) {
+        let rows_a_mib = (rows << 20) / bytes.max(1);
+        self.rows_a_mib.store(rows_a_mib, Ordering::Relaxed);
     }
 }
 
@@ -155,7 +174,7 @@ pub fn parse(
     };
     match chunk {
         Chunk::Text { data, framing, .. } => {
-            let mut sink = Sink::new(compiled, refused, data.len() / 200);
+            let mut sink = Sink::new(compiled, refused, compiled.likely_rows(data.len()));
             let mut quick = QuickReader::new(compiled, dialect, refused);
             match framing {
                 Framing::Lines => read_lines(&mut sink, &mut quick, dialect, data),
@@ -163,6 +182,7 @@ pub fn parse(
             }
             quick.template.count_unknown(&mut sink.unknown);
             sink.has_lines = matches!(framing, Framing::Lines);
+            compiled.note_rows(sink.spans.len(), data.len());
             sink.finish()
         }
         Chunk::Columns { batch, .. } => {
