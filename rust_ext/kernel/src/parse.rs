@@ -68,10 +68,11 @@ impl Compiled {
         rows + rows / 64 + 8
     }
 
-    /// Note that so many bytes of text came to so many rows.
+    /// Note that so many bytes of text came to so many rows. A few bytes say nothing of others.
     fn note_rows(&self, rows: usize, bytes: usize) {
-        let rows_a_mib = (rows << 20) / bytes.max(1);
-        self.rows_a_mib.store(rows_a_mib, Ordering::Relaxed);
+        if bytes >= 1 << 16 {
+            self.rows_a_mib.store((rows << 20) / bytes, Ordering::Relaxed);
+        }
     }
 }
 
