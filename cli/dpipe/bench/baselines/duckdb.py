@@ -35,8 +35,6 @@ KEEPS_BYTES: frozenset[Format] = frozenset({"ndjson"})
 PARALLEL = True
 # `approx_count_distinct` is off by 13% (one standard deviation).
 DISTINCT_OFF = 0.5
-# Less than the default of 32 MB takes less time.
-CSV_BUFFER = 4 << 20
 # The header is found in 16 of these; with the plan's longest record that would be hundreds of MB.
 HEADER_BYTES = 1 << 20
 BREACH = 'STRUCT("column" VARCHAR, "rule" VARCHAR)'
@@ -131,8 +129,7 @@ def _csv(job: Job, names: list[str]) -> str:
     return f"""
         SELECT *, {_fine(job.plan, job.form)} AS _fine FROM (
             SELECT true AS _whole, {typed}
-            FROM {_read_csv(job, job.source, columns)}, store_rejects = true, compression = '{job.compression}',
-                buffer_size = {CSV_BUFFER}))"""
+            FROM {_read_csv(job, job.source, columns)}, store_rejects = true, compression = '{job.compression}'))"""
 
 
 def _read_csv(job: Job, path: Path, columns: dict[str, str], *, header: bool | None = None) -> str:
