@@ -27,7 +27,7 @@ def bars(title: str, axis: str, values: Sequence[tuple[str, float, str]], *, our
     ticks = nice_ticks(max((value for _, value, _ in values), default=0))
     scale = room / ticks[-1]
     bottom = top + row * len(values)
-    parts = [_text(16, 28, title, size=16, weight="600")]
+    parts = [_text(16, 28, title, size=14, weight="600")]
     for tick in ticks:
         x = left + tick * scale
         parts.append(_line(x, top - 6, x, bottom, GRID))
@@ -52,7 +52,7 @@ def lines(title: str, x_axis: str, y_axis: str, series: Mapping[str, Sequence[tu
     y_ticks = nice_ticks(max((y for _, y in points), default=0))
     x_scale = (WIDTH - left - right) / x_ticks[-1]
     y_scale = (bottom - top) / y_ticks[-1]
-    parts = [_text(16, 26, title, size=16, weight="600"), _text(16, 46, y_axis, size=12, fill=FAINT)]
+    parts = [_text(16, 26, title, size=14, weight="600"), _text(16, 46, y_axis, size=12, fill=FAINT)]
     for tick in y_ticks:
         y = bottom - tick * y_scale
         parts.append(_line(left, y, WIDTH - right, y, GRID))
