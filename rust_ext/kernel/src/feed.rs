@@ -134,5 +134,5 @@ fn unreadable(content: &Content, error: &Error) -> Result<Chunk> {
         other => other.to_string(),
     };
     let frame = Frame { range: range.clone(), fault: Some(Violation::of_record("unreadable", message)) };
-    Ok(Chunk::Text { data: head.into(), offset: 0, line: 1, framing: Framing::Records(vec![frame]) })
+    Ok(Chunk::Text { data: head, offset: 0, line: 1, framing: Framing::Records(vec![frame]) })
 }

@@ -25,7 +25,7 @@ mod zip_member;
 use std::{
     fmt::Display,
     fs::File,
-    io::{Read, Seek},
+    io::Read,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -99,17 +99,11 @@ impl Content {
     ///
     /// # Errors
     /// `Error::Io` when a file can't be read.
-    pub fn head(&self, most: usize) -> Result<Vec<u8>> {
+    pub fn head(&self, most: usize) -> Result<Bytes> {
         match self {
-            Self::File(path) => {
-                let mut head = Vec::new();
-                File::open(path)
-                    .and_then(|file| file.take(most as u64).read_to_end(&mut head))
-                    .map_err(|error| Error::io(path, error))?;
-                Ok(head)
-            }
-            Self::Bytes(bytes) => Ok(bytes[..bytes.len().min(most)].to_vec()),
-            Self::Stream(_) => Ok(Vec::new()),
+            Self::File(path) => Ok(OpenFile::new(path, most)?.head),
+            Self::Bytes(bytes) => Ok(bytes.slice(..bytes.len().min(most))),
+            Self::Stream(_) => Ok(Bytes::new()),
         }
     }
 }
@@ -278,14 +272,16 @@ pub fn open(source: &Source, plan: &Plan, chunk_bytes: usize, chunk_records: usi
         chunk_records: chunk_records.max(1),
         record_bytes: plan.max_record_bytes.max(1),
     };
+    let head_bytes = limits.chunk_bytes.max(MIN_BLOCK_BYTES);
     let (opened, name) = match &source.content {
         Content::Stream(stream) => return batches(stream.clone(), plan, limits),
         Content::Bytes(bytes) => (Opened::Bytes(bytes.clone()), String::new()),
         Content::File(path) => {
-            (Opened::file(path)?, path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (Opened::File(OpenFile::new(path, head_bytes)?), name)
         }
     };
-    let head = &opened.head(limits.chunk_bytes.max(MIN_BLOCK_BYTES))?;
+    let head = &opened.head(head_bytes);
     if head.is_empty() {
         return Ok(empty(source, &name));
     }
@@ -293,13 +289,10 @@ pub fn open(source: &Source, plan: &Plan, chunk_bytes: usize, chunk_records: usi
     let compression = source.compression.unwrap_or_else(|| detect::compression(head, &name));
     let is_parquet = || source.format.unwrap_or_else(|| detect::format(head, &name)) == Format::Parquet;
     if compression == Compression::None && is_parquet() {
-        return columns(source, opened.bytes()?, plan, limits);
+        return columns(source, opened, plan, limits);
     }
 
-    let (window, member) = match compression {
-        Compression::None => (opened.window(), None),
-        packed => window(opened.bytes()?, packed, limits.chunk_bytes).map_err(&fault)?,
-    };
+    let (window, member) = window(opened, compression, limits.chunk_bytes, &fault)?;
     let name = member.clone().unwrap_or(name);
     let (reader, format, csv) =
         TextReader::open(window, source.format, &name, plan, limits).map_err(&fault)?;
@@ -311,50 +304,50 @@ pub fn open(source: &Source, plan: &Plan, chunk_bytes: usize, chunk_records: usi
 /// A source's bytes, at hand or still in their file.
 enum Opened<'a> {
     Bytes(Bytes),
-    File { path: &'a Path, file: File, length: u64 },
+    File(OpenFile<'a>),
 }
 
-impl<'a> Opened<'a> {
-    fn file(path: &'a Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| Error::io(path, error))?;
-        let length = file.metadata().map_err(|error| Error::io(path, error))?.len();
-        Ok(Self::File { path, file, length })
-    }
+/// A file of so many bytes, of which `head` has been read.
+struct OpenFile<'a> {
+    path: &'a Path,
+    file: File,
+    length: u64,
+    head: Bytes,
+}
 
+impl<'a> OpenFile<'a> {
+    /// Open a file and read its first bytes, at most so many.
+    fn new(path: &'a Path, most: usize) -> Result<Self> {
+        let failed = |error| Error::io(path, error);
+        let mut file = File::open(path).map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        let most = usize::try_from(length).unwrap_or(most).min(most);
+        let mut head = Vec::with_capacity(most);
+        file.by_ref().take(most as u64).read_to_end(&mut head).map_err(failed)?;
+        Ok(Self { path, file, length, head: head.into() })
+    }
+}
+
+impl Opened<'_> {
     /// The first bytes, at most so many.
-    fn head(&self, most: usize) -> Result<Bytes> {
+    fn head(&self, most: usize) -> Bytes {
         match self {
-            Self::Bytes(bytes) => Ok(bytes.slice(..bytes.len().min(most))),
-            Self::File { path, file, length } => {
-                let length = usize::try_from(*length).unwrap_or(most).min(most);
-                let mut head = Vec::with_capacity(length);
-                let mut file = file;
-                let read = file.take(length as u64).read_to_end(&mut head).and_then(|_| file.rewind());
-                read.map_err(|error| Error::io(*path, error))?;
-                Ok(head.into())
-            }
+            Self::Bytes(bytes) => bytes.slice(..bytes.len().min(most)),
+            Self::File(file) => file.head.clone(),
         }
     }
 
-    /// All bytes; those of a file are mapped, as decompressors and Parquet take them.
+    /// All bytes; those of a file are mapped, as decompressors take them.
     fn bytes(self) -> Result<Bytes> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
-            Self::File { path, file, .. } => {
+            Self::File(OpenFile { path, file, .. }) => {
                 // SAFETY: a map is sound as long as nobody changes or cuts the file beneath it. Landing files are
                 // immutable: they are written in a hidden folder, renamed into place when whole, and never written
                 // again. Who names another file to `dpipe.process` is told to leave it alone meanwhile.
                 let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io(path, error))?;
                 Ok(Bytes::from_owner(map))
             }
-        }
-    }
-
-    /// A window on bytes that aren't compressed.
-    fn window(self) -> Window {
-        match self {
-            Self::Bytes(bytes) => Window::whole(bytes),
-            Self::File { file, length, .. } => Window::file(file, length),
         }
     }
 }
@@ -370,15 +363,12 @@ fn empty(source: &Source, name: &str) -> Input {
     }
 }
 
-fn columns(source: &Source, bytes: Bytes, plan: &Plan, limits: Limits) -> Result<Input> {
+fn columns(source: &Source, opened: Opened, plan: &Plan, limits: Limits) -> Result<Input> {
     let (rows, name) = (limits.chunk_records, source.content.name().to_owned());
-    let (reader, unknown_columns) = match &source.content {
+    let (reader, unknown_columns) = match opened {
         // Read, not mapped: only the columns' pages are wanted, and each of them once.
-        Content::File(path) => {
-            let file = File::open(path).map_err(|error| Error::io(path, error))?;
-            ParquetReader::open(file, name, plan, rows)?
-        }
-        _ => ParquetReader::open(bytes, name, plan, rows)?,
+        Opened::File(OpenFile { file, .. }) => ParquetReader::open(file, name, plan, rows)?,
+        Opened::Bytes(bytes) => ParquetReader::open(bytes, name, plan, rows)?,
     };
     Ok(columnar(Format::Parquet, Reader::Columns(reader), unknown_columns))
 }
@@ -408,16 +398,23 @@ fn guarded<T, E: Display>(
 
 /// A window on the decompressed bytes, and the archive's member that they are.
 fn window(
-    bytes: Bytes,
+    opened: Opened,
     compression: Compression,
     chunk_bytes: usize,
-) -> std::result::Result<(Window, Option<String>), String> {
-    let (decompressor, member) = match compression {
-        Compression::None => return Ok((Window::whole(bytes), None)),
-        Compression::Gzip => (Decompressor::gzip(bytes), None),
-        Compression::Zstd => (Decompressor::zstd(bytes).map_err(|error| error.to_string())?, None),
-        Compression::Zip => {
-            let member = zip_member::find(&bytes)?;
+    fault: &dyn Fn(String) -> Error,
+) -> Result<(Window, Option<String>)> {
+    let (decompressor, member) = match (compression, opened) {
+        (Compression::None, Opened::Bytes(bytes)) => return Ok((Window::whole(bytes), None)),
+        (Compression::None, Opened::File(OpenFile { file, length, head, .. })) => {
+            return Ok((Window::file(file, length, head), None));
+        }
+        (Compression::Gzip, packed) => (Decompressor::gzip(packed.bytes()?), None),
+        (Compression::Zstd, packed) => {
+            (Decompressor::zstd(packed.bytes()?).map_err(|error| fault(error.to_string()))?, None)
+        }
+        (Compression::Zip, archive) => {
+            let bytes = archive.bytes()?;
+            let member = zip_member::find(&bytes).map_err(fault)?;
             let offset = member.range.start;
             let packed = bytes.slice(member.range);
             (Decompressor::zip(packed, offset, member.deflated, member.check), member.name)

@@ -84,9 +84,9 @@ impl Window {
         Self::on(Blocks::Sent(blocks))
     }
 
-    /// A window on a file of so many bytes, from where it stands.
-    pub fn file(file: File, length: u64) -> Self {
-        Self::on(Blocks::Read { file, length, pool: Pool::default() })
+    /// A window on a file of so many bytes, which stands after the `head` that was read of it.
+    pub fn file(file: File, length: u64, head: Bytes) -> Self {
+        Self { buffer: head, ..Self::on(Blocks::Read { file, length, pool: Pool::default() }) }
     }
 
     fn on(blocks: Blocks) -> Self {
