@@ -39,47 +39,47 @@ impl Slices {
     }
 }
 
+/// What the batch's texts take when each row has its own.
 fn text_bytes(batch: &RecordBatch) -> usize {
+    let of_column = |array: &ArrayRef| match array.as_any_dictionary_opt() {
+        Some(dictionary) => sizes(dictionary.values()).longest.saturating_mul(array.len()),
+        None => sizes(array).all,
+    };
     batch.columns().iter().map(of_column).fold(0, usize::saturating_add)
 }
 
-/// What texts take when each row has its own; other values take what they take.
-fn of_column(array: &ArrayRef) -> usize {
+/// Bytes of texts, and of the longest of them.
+#[derive(Default)]
+struct Sizes {
+    all: usize,
+    longest: usize,
+}
+
+/// The sizes of an array's texts; other values have none.
+fn sizes(array: &ArrayRef) -> Sizes {
     match array.data_type() {
-        DataType::Utf8View => array
-            .as_string_view()
-            .views()
-            .iter()
-            .map(|view| *view as u32 as usize)
-            .fold(0, usize::saturating_add),
-        DataType::BinaryView => array
-            .as_binary_view()
-            .views()
-            .iter()
-            .map(|view| *view as u32 as usize)
-            .fold(0, usize::saturating_add),
-        DataType::Dictionary(..) => longest(array.as_any_dictionary().values()).saturating_mul(array.len()),
-        DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary => {
-            array.to_data().get_slice_memory_size().unwrap_or_default()
-        }
-        _ => 0,
+        DataType::Utf8 => Sizes::of(array.as_string::<i32>().offsets().lengths()),
+        DataType::LargeUtf8 => Sizes::of(array.as_string::<i64>().offsets().lengths()),
+        DataType::Binary => Sizes::of(array.as_binary::<i32>().offsets().lengths()),
+        DataType::LargeBinary => Sizes::of(array.as_binary::<i64>().offsets().lengths()),
+        DataType::Utf8View => Sizes::of_views(array.as_string_view().views()),
+        DataType::BinaryView => Sizes::of_views(array.as_binary_view().views()),
+        _ => Sizes::default(),
     }
 }
 
-/// The length of the longest value.
-fn longest(values: &ArrayRef) -> usize {
-    let longest = match values.data_type() {
-        DataType::Utf8 => values.as_string::<i32>().offsets().lengths().max(),
-        DataType::LargeUtf8 => values.as_string::<i64>().offsets().lengths().max(),
-        DataType::Binary => values.as_binary::<i32>().offsets().lengths().max(),
-        DataType::LargeBinary => values.as_binary::<i64>().offsets().lengths().max(),
-        DataType::Utf8View => values.as_string_view().views().iter().map(|view| *view as u32 as usize).max(),
-        DataType::BinaryView => {
-            values.as_binary_view().views().iter().map(|view| *view as u32 as usize).max()
-        }
-        _ => None,
-    };
-    longest.unwrap_or_default()
+impl Sizes {
+    fn of(lengths: impl Iterator<Item = usize>) -> Self {
+        lengths.fold(Self::default(), |sizes, length| Self {
+            all: sizes.all.saturating_add(length),
+            longest: sizes.longest.max(length),
+        })
+    }
+
+    /// A view begins with its length.
+    fn of_views(views: &[u128]) -> Self {
+        Self::of(views.iter().map(|view| *view as u32 as usize))
+    }
 }
 
 #[cfg(test)]
