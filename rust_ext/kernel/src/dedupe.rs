@@ -241,7 +241,7 @@ impl Newcomer<'_> {
     /// A row's key as a spill file has it.
     fn encoded(&self, row: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
-        self.scalars.iter().for_each(|column| keys::push(&mut bytes, column.get(row)));
+        keys::push_key(&mut bytes, self.scalars, row);
         bytes
     }
 }

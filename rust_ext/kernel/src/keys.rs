@@ -4,6 +4,7 @@ use std::hash::BuildHasher;
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, MutableArrayData, StringArray, make_array},
+    buffer::NullBuffer,
     datatypes::DataType,
     record_batch::RecordBatch,
 };
@@ -115,9 +116,7 @@ impl Hashing {
         }
         let column = Scalars::of(array)?;
         // What stands in the place of a null has no meaning: such a row's hash goes on from what it was before.
-        let nulls = column.nulls().map(|nulls| !nulls.inner());
-        let nulls = nulls.iter().flat_map(|nulls| nulls.set_indices());
-        let nulls: Vec<_> = nulls.map(|row| (row, hashes[row])).collect();
+        let nulls: Vec<_> = null_rows(column.nulls()).into_iter().map(|row| (row, hashes[row])).collect();
         let all = hashes.iter_mut();
         match column.values() {
             Values::Int32(values) => {
@@ -180,16 +179,27 @@ impl Hashing {
             }
             _ => self.mix_column(&mut hashes, array)?,
         }
-        for row in array.nulls().iter().flat_map(|nulls| (0..nulls.len()).filter(|row| nulls.is_null(*row))) {
+        for row in null_rows(array.nulls()) {
             hashes[row] = NULL;
         }
         Ok(hashes)
     }
 }
 
+/// The rows that have no value.
+fn null_rows(nulls: Option<&NullBuffer>) -> Vec<usize> {
+    let absent = nulls.map(|nulls| !nulls.inner());
+    absent.iter().flat_map(|absent| absent.set_indices()).collect()
+}
+
+/// Append a row's key as bytes, which are the same exactly when its values are.
+pub fn push_key(bytes: &mut Vec<u8>, columns: &[Scalars], row: usize) {
+    columns.iter().for_each(|column| push(bytes, column.get(row)));
+}
+
 /// Append a value so that no two different lists of values give the same bytes.
 #[inline]
-pub fn push(bytes: &mut Vec<u8>, value: Scalar) {
+fn push(bytes: &mut Vec<u8>, value: Scalar) {
     match value {
         Scalar::Null => bytes.push(0xff),
         Scalar::Number(value) => {
@@ -234,8 +244,9 @@ mod tests {
     }
 
     fn bytes(keys: &Keys, row: usize) -> Vec<u8> {
+        let columns: Vec<_> = keys.columns.iter().map(|column| Scalars::of(column).unwrap()).collect();
         let mut bytes = Vec::new();
-        keys.columns.iter().for_each(|column| push(&mut bytes, Scalars::of(column).unwrap().get(row)));
+        push_key(&mut bytes, &columns, row);
         bytes
     }
 

@@ -10,7 +10,7 @@ use arrow::array::ArrayRef;
 
 use crate::{
     error::{Error, Result},
-    keys::push,
+    keys::push_key,
     scalars::Scalars,
 };
 
@@ -41,7 +41,7 @@ impl Spill {
         let (mut block, mut keys) = (Vec::new(), Vec::new());
         block.extend_from_slice(&(fingerprints.len() as u64).to_le_bytes());
         for (row, fingerprint) in fingerprints.iter().enumerate() {
-            columns.iter().for_each(|column| push(&mut keys, column.get(row)));
+            push_key(&mut keys, &columns, row);
             block.extend_from_slice(&(keys.len() as u64).to_le_bytes());
             block.extend_from_slice(&fingerprint.to_le_bytes());
         }
@@ -64,7 +64,7 @@ impl Spill {
         file.write_all(block)
     }
 
-    /// The key, as [`push`] writes its values, and the fingerprint of a row of the block at `start`.
+    /// The key, as [`push_key`] writes it, and the fingerprint of a row of the block at `start`.
     ///
     /// # Errors
     /// `Error::Io` when they can't be read.
