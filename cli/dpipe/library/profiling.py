@@ -85,6 +85,7 @@ def _stream(content: object) -> tuple[Source, pa.Schema]:
     try:
         is_stream = hasattr(content, "__arrow_c_stream__")
         table = pa.RecordBatchReader.from_stream(content) if is_stream else pa.record_batch(content)
+    # A stream's producer is a program of whatever kind, and raises whatever it does.
     except Exception as error:
         raise SourceError(
             f"the Arrow stream can't be opened: {error}",

@@ -126,8 +126,8 @@ fn typed(
 
 fn integers(values: &Int64Array, data_type: &DataType) -> ArrayRef {
     match data_type {
+        // The column's bounds are within its type; a value beyond them isn't fine, whatever it is cut to.
         #[allow(clippy::cast_possible_truncation)]
-        // the column's bounds are within its type, what is beyond isn't fine
         DataType::Int32 => Arc::new(values.unary::<_, Int32Type>(|value| value as i32)),
         _ => Arc::new(values.clone()),
     }
