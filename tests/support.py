@@ -144,7 +144,16 @@ def rows_of(project: Project, namespace: str, dataset: str) -> list[dict[str, An
 
 def lake_content(project: Project, dataset: str = "orders") -> dict[str, list[dict[str, Any]]]:
     """What a dataset's tables and ledger hold, without what differs from one attempt to the next."""
-    passing = {"snapshot_id", "committed_at", "run_id", "received_at", "files", "source"}
+    passing = {
+        "snapshot_id",
+        "committed_at",
+        "run_id",
+        "received_at",
+        "files",
+        "source",
+        "previous_hash",
+        "entry_hash",
+    }
     return {
         "raw": rows_of(project, "raw", dataset),
         "quarantine": rows_of(project, "quarantine", dataset),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from dpipe import landing
 from dpipe.failpoints import ENVIRONMENT_VARIABLE, NAMES
+from dpipe.stages.audit.verify import verify
 from dpipe.stages.process import process
 from dpipe.state import runs
 from support import lake_content, make_project, run_dpipe
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 pytest.importorskip("dpipe._kernel")
 
 HEADER = "order_id,day,amount\n"
+KILLS = 200
 FILES = {
     "a.csv": HEADER + "".join(f"{number},2013-01-{number % 28 + 1:02},1\n" for number in range(60)),
     "b.csv": HEADER + "".join(f"{number},2013-01-{number % 28 + 1:02},2\n" for number in range(50, 110)),
@@ -39,6 +42,16 @@ def prepare(folder: Path) -> Project:
         (folder / name).write_text(content)
         landing.land_file(project, "orders", folder / name)
     return project
+
+
+# As on several machines, where no lock of a file system lets one writer wait for another.
+WITHOUT_LOCKS = """
+import contextlib
+from dpipe.app import main
+from dpipe.stages import process
+process.held = lambda *_: contextlib.nullcontext(0)
+main()
+"""
 
 
 @dataclass(frozen=True)
@@ -58,8 +71,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 
 
 def run_again(project: Project) -> None:
+    """Then every record is accounted for, by the lake's own files."""
     with runs.recorded(project, "process") as run:
         process(project, run=run)
+    (audit,) = verify(project)
+    assert audit.findings == []
 
 
 @pytest.mark.parametrize("point", [name for name in NAMES if name != "after-landing-copy"])
@@ -91,14 +107,56 @@ def test_kills_at_random_moments_give_the_same_tables(tmp_path: Path, undisturbe
     project = prepare(tmp_path)
     moments = random.Random(20_130_101)
     for _ in range(5):
-        child = subprocess.Popen(
-            [sys.executable, "-m", "dpipe", "-q", "--project", str(project.root), "process"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        time.sleep(undisturbed.seconds * moments.uniform(0.3, 1))
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+        kill([start_process(project)], undisturbed, moments)
     run_again(project)
     assert lake_content(project) == undisturbed.content
+
+
+def start_process(project: Project, *, locks: bool = True) -> subprocess.Popen[bytes]:
+    python = ["-m", "dpipe"] if locks else ["-c", WITHOUT_LOCKS]
+    return subprocess.Popen(
+        [sys.executable, *python, "-q", "--project", str(project.root), "process"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def kill(children: list[subprocess.Popen[bytes]], undisturbed: Undisturbed, moments: random.Random) -> int:
+    """Kill each at a moment of its own; how many were still at work."""
+    start = time.perf_counter()
+    killed = 0
+    ends = sorted(undisturbed.seconds * moments.uniform(0.3, 1) * len(children) ** 0.5 for _ in children)
+    for child, end in zip(children, ends, strict=True):
+        time.sleep(max(0, start + end - time.perf_counter()))
+        killed += child.poll() is None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    return killed
+
+
+@pytest.mark.long
+def test_two_hundred_kills_of_writers_at_once_give_the_same_tables(tmp_path: Path) -> None:
+    """Two to four at a time that know nothing of each other."""
+    moments = random.Random(20_130_102)
+    project = make_project(tmp_path / "disturbed")
+    calm = make_project(tmp_path / "calm")
+    killed = rounds = 0
+    undisturbed = Undisturbed({}, 1.5)
+    while killed < KILLS:
+        for name in ("a", "b"):
+            first = moments.randrange(400)
+            content = HEADER + "".join(
+                f"{number},2013-01-{number % 28 + 1:02},{rounds}\n" for number in range(first, first + 60)
+            )
+            for one in (project, calm):
+                path = one.root / f"{rounds}{name}.csv"
+                path.write_text(content)
+                landing.land_file(one, "orders", path)
+        children = [start_process(project, locks=False) for _ in range(rounds % 3 + 2)]
+        killed += kill(children, undisturbed, moments)
+        rounds += 1
+    run_again(project)
+    run_again(calm)
+    assert lake_content(project) == lake_content(calm)

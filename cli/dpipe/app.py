@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "dash": ("dash",),
     "doctor": ("doctor",),
 }
-GROUPS = ("contract", "quarantine", "batches", "runs", "bench")
+GROUPS = ("contract", "quarantine", "batches", "audit", "runs", "bench")
 
 
 def _print_version(wanted: bool) -> None:

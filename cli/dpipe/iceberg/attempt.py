@@ -11,12 +11,15 @@ import uuid
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dpipe.iceberg import chain
+
 if TYPE_CHECKING:
     from pyiceberg.table.snapshots import Snapshot
 
 ATTEMPT, BATCHES = "dpipe.attempt", "dpipe.batches"
 ACCEPTED_FILES, QUARANTINE_FILES = "dpipe.files", "dpipe.quarantine-files"
 RAW_SNAPSHOT = "dpipe.raw-snapshot-id"
+PREVIOUS_HASH, ENTRY_HASH = "dpipe.previous-hash", "dpipe.hash"
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,14 @@ class Attempt:
     has_key: bool
     attempt_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
-    def summary(self, warehouse: str) -> dict[str, str]:
-        """The properties of the raw snapshot; file locations are written relative to the warehouse."""
-        return {
+    def summary(self, warehouse: str, previous_hash: str | None) -> dict[str, str]:
+        """The properties of the raw snapshot; file locations are written relative to the warehouse.
+
+        `previous_hash` is that of the dataset's commit before, None for the first.
+        """
+        own = chain.entry_hash(self.dataset, previous_hash, self.batches, self.accepted, self.quarantined)
+        link = {ENTRY_HASH: own} | ({PREVIOUS_HASH: previous_hash} if previous_hash else {})
+        return link | {
             ATTEMPT: self.attempt_id,
             BATCHES: _compact([asdict(entry) for entry in self.batches]),
             ACCEPTED_FILES: _compact(_shortened(self.accepted, warehouse)),
@@ -85,6 +93,8 @@ class CommitRecord:
     batches: list[BatchEntry]
     accepted: list[WrittenFile]
     quarantined: list[WrittenFile]
+    previous_hash: str | None
+    entry_hash: str | None
 
 
 def commit_record(snapshot: Snapshot, warehouse: str) -> CommitRecord | None:
@@ -98,6 +108,8 @@ def commit_record(snapshot: Snapshot, warehouse: str) -> CommitRecord | None:
         batches=[BatchEntry(**entry) for entry in json.loads(batches)],
         accepted=_restored(summary_value(snapshot, ACCEPTED_FILES), warehouse),
         quarantined=_restored(summary_value(snapshot, QUARANTINE_FILES), warehouse),
+        previous_hash=summary_value(snapshot, PREVIOUS_HASH),
+        entry_hash=summary_value(snapshot, ENTRY_HASH),
     )
 
 

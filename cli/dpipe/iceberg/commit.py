@@ -64,14 +64,15 @@ def _try(catalog: Catalog, attempt: Attempt) -> Outcome:
     done = _find(catalog, table, attempt)
     if done is not None:
         return done
-    taken = _completed_ids(catalog, table, attempt.dataset) & {entry.batch_id for entry in attempt.batches}
+    batch_ids, last_hash = _completed(catalog, table, attempt.dataset)
+    taken = batch_ids & {entry.batch_id for entry in attempt.batches}
     if taken:
         return AlreadyCommitted(frozenset(taken))
     head = table.current_snapshot()
     if attempt.has_key and attempt.read_snapshot_id != (head.snapshot_id if head else None):
         return Stale()
     files = data_files(table, attempt.accepted)
-    properties = attempt.summary(catalog.properties["warehouse"])
+    properties = attempt.summary(catalog.properties["warehouse"], last_hash)
     try:
         with (
             table.transaction() as transaction,
@@ -114,10 +115,11 @@ def _find(catalog: Catalog, table: Table, attempt: Attempt) -> Committed | None:
     return None
 
 
-def _completed_ids(catalog: Catalog, table: Table, dataset: str) -> set[str]:
-    """Ids of the batches that the table has, once the ledger has them all."""
-    ids = ledger.batch_ids(catalog, dataset)
+def _completed(catalog: Catalog, table: Table, dataset: str) -> tuple[set[str], str | None]:
+    """Ids of the batches that the table has, once the ledger has them all, and the hash of the last commit."""
+    ids, last_hash = ledger.state(catalog, dataset)
     for record in unrecorded(table, ids, catalog.properties["warehouse"]):
         complete(catalog, dataset, record)
         ids.update(entry.batch_id for entry in record.batches)
-    return ids
+        last_hash = record.entry_hash
+    return ids, last_hash

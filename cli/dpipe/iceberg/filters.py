@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyiceberg import expressions
 
+from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
+
 if TYPE_CHECKING:
     from pyiceberg.expressions import BooleanExpression
 
@@ -13,6 +15,13 @@ if TYPE_CHECKING:
 def equals(column: str, value: str) -> BooleanExpression:
     """Rows whose column has the value."""
     return _build(expressions.EqualTo, column, value)
+
+
+def is_record(batch_id: str, record_no: int) -> BooleanExpression:
+    """The rows that stand for one record of a batch."""
+    return _build(
+        expressions.And, equals(BATCH_ID, batch_id), _build(expressions.EqualTo, RECORD_NO, record_no)
+    )
 
 
 def starts_with(column: str, prefix: str) -> BooleanExpression:
@@ -25,6 +34,6 @@ def everything() -> BooleanExpression:
     return _build(expressions.AlwaysTrue)
 
 
-def _build(kind: Any, *arguments: str) -> BooleanExpression:  # noqa: ANN401
+def _build(kind: Any, *arguments: object) -> BooleanExpression:  # noqa: ANN401
     built: BooleanExpression = kind(*arguments)
     return built

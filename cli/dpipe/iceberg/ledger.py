@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dpipe.iceberg import filters, tables
+from dpipe.iceberg import chain, filters, tables
 from dpipe.iceberg.attempt import RAW_SNAPSHOT
 from dpipe.iceberg.catalog import LEDGER
 from dpipe.iceberg.retry import with_retries
@@ -25,6 +25,15 @@ def batch_ids(catalog: Catalog, dataset: str) -> set[str]:
     """Ids of the dataset's committed batches."""
     table = tables.load(catalog, LEDGER)
     return set() if table is None else _batch_ids(table, dataset)
+
+
+def state(catalog: Catalog, dataset: str) -> tuple[set[str], str | None]:
+    """Ids of the dataset's committed batches, and the hash of the last commit, None without one."""
+    table = tables.ledger_table(catalog)
+    found = _columns(table, dataset, "batch_id", "committed_at", "previous_hash", "entry_hash")
+    found = found.sort_by("committed_at")
+    links = zip(found["previous_hash"].to_pylist(), found["entry_hash"].to_pylist(), strict=True)
+    return set(found["batch_id"].to_pylist()), chain.end(list(links))
 
 
 def rows(catalog: Catalog, dataset: str | None = None) -> list[dict[str, Any]]:
@@ -59,8 +68,11 @@ def _append(catalog: Catalog, dataset: str, record: CommitRecord) -> None:
 
 
 def _batch_ids(table: Table, dataset: str) -> set[str]:
-    scan = table.scan(row_filter=filters.equals("dataset", dataset), selected_fields=("batch_id",))
-    return set(scan.to_arrow()["batch_id"].to_pylist())
+    return set(_columns(table, dataset, "batch_id")["batch_id"].to_pylist())
+
+
+def _columns(table: Table, dataset: str, *names: str) -> pa.Table:
+    return table.scan(row_filter=filters.equals("dataset", dataset), selected_fields=names).to_arrow()
 
 
 def _rows(dataset: str, record: CommitRecord) -> list[dict[str, Any]]:
@@ -76,6 +88,8 @@ def _rows(dataset: str, record: CommitRecord) -> list[dict[str, Any]]:
             "snapshot_id": record.snapshot_id,
             "committed_at": committed_at,
             "files": files,
+            "previous_hash": record.previous_hash,
+            "entry_hash": record.entry_hash,
         }
         for entry in record.batches
     ]

@@ -188,6 +188,10 @@ def ledger_schema() -> Schema:
             required=True,
             doc="of the commit that brought the batch; files may be shared with the commit's other batches",
         ),
+        NestedField(26, "previous_hash", StringType(), required=False, doc="of the dataset's commit before"),
+        NestedField(
+            27, "entry_hash", StringType(), required=False, doc="of the commit; goes on from the one before"
+        ),
     )
 
 

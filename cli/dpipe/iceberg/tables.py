@@ -56,8 +56,13 @@ def quarantine_table(catalog: Catalog, dataset: str) -> Table:
 
 
 def ledger_table(catalog: Catalog) -> Table:
-    """The ledger of all batches, made when it isn't there."""
-    return _ensure(catalog, LEDGER, schemas.ledger_schema(), schemas.ledger_partition_spec())
+    """The ledger of all batches, made when it isn't there; columns that an older one lacks are added."""
+    schema = schemas.ledger_schema()
+    table = _ensure(catalog, LEDGER, schema, schemas.ledger_partition_spec())
+    if set(schema.column_names) - set(table.schema().column_names):
+        with table.update_schema() as update:
+            update.union_by_name(schema)
+    return table
 
 
 def load(catalog: Catalog, name: Name) -> Table | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LEDGER = "dpipe.batches"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BEGIN = """
 create schema if not exists dpipe_meta;
 create table if not exists dpipe_meta.transformed_batches (
@@ -73,6 +75,15 @@ def contents(database: Path) -> Contents:
         batches = frozenset(Batch(*row) for row in held.fetchall())
     ((candidate_id, project_hash),) = named
     return Contents(candidate_id, project_hash, batches)
+
+
+def transformed_at(database: Path, dataset: str, batch_id: str) -> datetime | None:
+    """When a build took the batch in, None when the warehouse file doesn't hold it. Raises `duckdb.Error`."""
+    with duckdb.connect(str(database), read_only=True) as connection:
+        held = connection.table("dpipe_meta.transformed_batches")
+        wanted = f"dataset = {_literal(dataset)} and batch_id = {_literal(batch_id)}"
+        found = held.filter(wanted).aggregate("epoch_us(min(transformed_at))").fetchone()
+    return None if found is None or found[0] is None else EPOCH + timedelta(microseconds=found[0])
 
 
 def begin(database: Path, batches: Iterable[Batch]) -> None:

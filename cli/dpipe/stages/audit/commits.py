@@ -1,0 +1,136 @@
+"""The ledger by itself, and against the raw table's snapshots: the chain of commits, and each batch's sum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from dpipe.iceberg.attempt import BatchEntry, WrittenFile, commit_record
+from dpipe.iceberg.chain import entry_hash
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+    from dpipe.stages.audit.findings import DatasetAudit
+
+ENTRY = tuple(field.name for field in fields(BatchEntry))
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The ledger's rows of one raw snapshot."""
+
+    snapshot_id: int
+    batches: tuple[BatchEntry, ...]
+    accepted: tuple[WrittenFile, ...]
+    quarantined: tuple[WrittenFile, ...]
+    previous_hash: str | None
+    entry_hash: str | None
+    agree: bool
+    """Whether the rows say the same of what they share."""
+
+    @property
+    def subject(self) -> str:
+        """The commit in a finding."""
+        return f"snapshot {self.snapshot_id}"
+
+
+def commits_of(rows: list[dict[str, Any]]) -> list[Commit]:
+    """The commits of a dataset's rows (`ledger.rows`), in no particular order."""
+    in_order = sorted(rows, key=lambda row: int(row["snapshot_id"]))
+    return [_commit(list(of_one)) for _, of_one in groupby(in_order, key=lambda row: int(row["snapshot_id"]))]
+
+
+def _commit(rows: list[dict[str, Any]]) -> Commit:
+    shared = [(row["files"], row.get("previous_hash"), row.get("entry_hash")) for row in rows]
+    files, previous, own = shared[0]
+    return Commit(
+        snapshot_id=rows[0]["snapshot_id"],
+        batches=tuple(_entry(row) for row in rows),
+        accepted=_written(files, "accepted"),
+        quarantined=_written(files, "quarantine"),
+        previous_hash=previous,
+        entry_hash=own,
+        agree=all(one == shared[0] for one in shared),
+    )
+
+
+def _entry(row: dict[str, Any]) -> BatchEntry:
+    values = {name: row[name] for name in ENTRY}
+    return BatchEntry(**values | {"received_at": row["received_at"].isoformat(timespec="microseconds")})
+
+
+def _written(files: list[dict[str, Any]], kind: str) -> tuple[WrittenFile, ...]:
+    of_kind = [file for file in files if file["kind"] == kind]
+    return tuple(WrittenFile(file["path"], file["rows"], file["bytes"], file["sha256"]) for file in of_kind)
+
+
+def check_balance(audit: DatasetAudit, commits: list[Commit]) -> None:
+    """Records in = accepted + rejected + duplicate, batch by batch, and no batch twice."""
+    seen: set[str] = set()
+    for commit in commits:
+        for batch in commit.batches:
+            if batch.records_in != batch.accepted + batch.rejected + batch.duplicate:
+                audit.find(
+                    "balance",
+                    batch.batch_id,
+                    f"{batch.records_in:,} records in are not {batch.accepted:,} accepted "
+                    f"+ {batch.rejected:,} rejected + {batch.duplicate:,} duplicate",
+                )
+            if batch.batch_id in seen:
+                audit.find("balance", batch.batch_id, "the ledger has the batch twice")
+            seen.add(batch.batch_id)
+
+
+def check_chain(audit: DatasetAudit, commits: list[Commit], raw: Table | None, warehouse: str) -> None:
+    """Every commit has the hash that its content gives, and goes on from the one before; snapshots say the same."""
+    for commit in commits:
+        if not commit.agree:
+            audit.find("chain", commit.subject, "its batches' rows differ in files or hashes")
+        elif commit.entry_hash is None:
+            audit.find("chain", commit.subject, "it has no hash: an older dpipe, which had no chain, made it")
+        elif commit.entry_hash != _hash_of(audit.dataset, commit):
+            audit.find("chain", commit.subject, "its rows in the ledger aren't those that were committed")
+    _check_links(audit, commits)
+    _check_snapshots(audit, {commit.snapshot_id: commit for commit in commits}, raw, warehouse)
+
+
+def _hash_of(dataset: str, commit: Commit) -> str:
+    return entry_hash(dataset, commit.previous_hash, commit.batches, commit.accepted, commit.quarantined)
+
+
+def _check_links(audit: DatasetAudit, commits: list[Commit]) -> None:
+    """One commit is the first, and every other goes on from another one, each from one of its own."""
+    linked = [commit for commit in commits if commit.entry_hash is not None]
+    by_hash = {commit.entry_hash: commit for commit in linked}
+    followers: dict[str | None, Commit] = {}
+    for commit in linked:
+        before = commit.previous_hash
+        if before is not None and before not in by_hash:
+            audit.find("chain", commit.subject, "the commit that it goes on from is not in the ledger")
+        if before in followers:
+            where = "are both the first" if before is None else f"both go on from {by_hash[before].subject}"
+            audit.find("chain", commit.subject, f"it and {followers[before].subject} {where}")
+        followers.setdefault(before, commit)
+
+
+def _check_snapshots(
+    audit: DatasetAudit, commits: dict[int, Commit], raw: Table | None, warehouse: str
+) -> None:
+    """What a snapshot that isn't expired says of its commit is what the ledger says."""
+    for snapshot in raw.snapshots() if raw else []:
+        record = commit_record(snapshot, warehouse)
+        if record is None:
+            continue
+        commit = commits.get(snapshot.snapshot_id)
+        subject = f"snapshot {snapshot.snapshot_id}"
+        if commit is None:
+            ids = ", ".join(batch.batch_id for batch in record.batches)
+            audit.find(
+                "chain",
+                subject,
+                f"the ledger doesn't have it ({ids}); `dpipe process` completes a commit that broke off",
+            )
+        elif commit.entry_hash != record.entry_hash:
+            audit.find("chain", subject, "its summary has another hash than the ledger")

@@ -1,0 +1,101 @@
+"""Landing against the ledger: the bytes are those that were committed, and give as many records again."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dpipe.errors import DpipeError
+from dpipe.landing import payload_path
+from dpipe.landing.manifest import read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dpipe.contract import Contract, Plan
+    from dpipe.iceberg.attempt import BatchEntry
+    from dpipe.landing import Manifest
+    from dpipe.settings import Project
+    from dpipe.stages.audit.findings import DatasetAudit
+    from dpipe.stages.audit.meter import Meter
+
+
+def check_landing(
+    audit: DatasetAudit,
+    project: Project,
+    batches: Sequence[BatchEntry],
+    contract: Contract | None,
+    meter: Meter,
+    *,
+    workers: int,
+) -> None:
+    """Compare every batch's landed bytes with their SHA-256 in the ledger, and count the records in them again.
+
+    Only batches that met the contract as it is now are counted: another one may take a file apart in another way.
+    """
+    landed = [(batch, manifest) for batch in batches if (manifest := _manifest(audit, project, batch))]
+
+    def digest(item: tuple[BatchEntry, Manifest]) -> str | OSError:
+        try:
+            return meter.sha256(payload_path(project, item[1]))
+        except OSError as error:
+            return error
+
+    with ThreadPoolExecutor(workers) as pool:
+        digests = list(pool.map(digest, landed))
+    plan = replace(contract.plan, key=(), partition=()) if contract else None
+    for (batch, manifest), sha256 in zip(landed, digests, strict=True):
+        if isinstance(sha256, OSError):
+            audit.find("landing", batch.batch_id, f"its landed bytes can't be read: {sha256.strerror}")
+        elif sha256 != batch.sha256:
+            audit.find(
+                "landing",
+                batch.batch_id,
+                "its landed bytes aren't those that were committed: another SHA-256",
+            )
+        elif contract and plan and batch.contract == contract.hash:
+            _recount(audit, project, plan, batch, manifest)
+            meter.add(batch.records_in, manifest.bytes)
+
+
+def _manifest(audit: DatasetAudit, project: Project, batch: BatchEntry) -> Manifest | None:
+    try:
+        return read_manifest(project, audit.dataset, batch.batch_id)
+    except DpipeError as error:
+        audit.find("landing", batch.batch_id, error.message)
+        return None
+
+
+def _recount(
+    audit: DatasetAudit, project: Project, plan: Plan, batch: BatchEntry, manifest: Manifest
+) -> None:
+    """Without a key, so that a record that was a duplicate counts among those that break no rule."""
+    from dpipe import _kernel
+
+    try:
+        answer, _, _ = _kernel.process_in_memory(
+            plan.to_json(),
+            payload_path(project, manifest),
+            batch_id=batch.batch_id,
+            format=manifest.format,
+            compression=manifest.compression,
+            batch_size=project.settings.batch_size,
+            threads=project.settings.threads,
+            profile=False,
+            keep=False,
+        )
+    except _kernel.KernelError as error:
+        audit.find("landing", batch.batch_id, f"its landed bytes can't be counted again: {error}")
+        return
+    (counted,) = answer["batches"]
+    audit.recounted += 1
+    now = counted["records_in"], counted["accepted"], counted["rejected"]
+    then = batch.records_in, batch.accepted + batch.duplicate, batch.rejected
+    if now != then:
+        audit.find(
+            "landing",
+            batch.batch_id,
+            f"its landed bytes give {now[0]:,} records of which {now[2]:,} are rejected; "
+            f"the ledger has {then[0]:,} and {then[2]:,}",
+        )

@@ -1,0 +1,92 @@
+"""The files' rows against the ledger: every record of every batch is there, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dpipe.iceberg.attempt import BatchEntry
+    from dpipe.stages.audit.findings import DatasetAudit
+
+COUNT = f"""
+select {BATCH_ID},
+    count_if(disposition = 'accepted'), count_if(disposition = 'rejected'), count_if(disposition = 'duplicate'),
+    count(*), count(distinct {RECORD_NO}), min({RECORD_NO}), max({RECORD_NO})
+from records group by all order by all
+"""  # noqa: S608 - names of columns
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What the files have of a batch; `numbers` counts its different record numbers, from `least` to `most`."""
+
+    accepted: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+    rows: int = 0
+    numbers: int = 0
+    least: int = 0
+    most: int = 0
+
+
+def check_records(
+    audit: DatasetAudit, batches: Sequence[BatchEntry], accepted: Sequence[Path], quarantined: Sequence[Path]
+) -> None:
+    """Count raw's and quarantine's rows by batch and disposition; record numbers must be 1 to records in."""
+    try:
+        counted = _count(accepted, quarantined)
+    except duckdb.Error as error:
+        audit.find(
+            "records", f"raw.{audit.dataset}", f"its files can't be counted: {str(error).splitlines()[0]}"
+        )
+        return
+    for batch in batches:
+        problem = _problem(batch, counted.pop(batch.batch_id, Counted()))
+        if problem:
+            audit.find("records", batch.batch_id, problem)
+    for batch_id, found in counted.items():
+        audit.find(
+            "records", batch_id, f"the files have {found.rows:,} rows of it, and the ledger no such batch"
+        )
+
+
+def _problem(batch: BatchEntry, found: Counted) -> str | None:
+    """What of the batch isn't as the ledger has it."""
+    for name in ("accepted", "rejected", "duplicate"):
+        there, said = getattr(found, name), getattr(batch, name)
+        if there != said:
+            return f"the files have {there:,} {name} records of it, the ledger {said:,}"
+    if found.rows and (found.numbers, found.least, found.most) != (batch.records_in, 1, batch.records_in):
+        return (
+            f"its {found.rows:,} rows have {found.numbers:,} record numbers from {found.least:,} to {found.most:,}, "
+            f"not each from 1 to {batch.records_in:,} once"
+        )
+    return None
+
+
+def _count(accepted: Sequence[Path], quarantined: Sequence[Path]) -> dict[str, Counted]:
+    parts = []
+    with duckdb.connect() as connection:
+        for name, paths, disposition in (
+            ("accepted", accepted, "'accepted' as disposition"),
+            ("quarantined", quarantined, "disposition"),
+        ):
+            if paths:
+                # The folders are named after partition values, which must not turn into columns.
+                rows = connection.read_parquet(
+                    [str(path) for path in paths], hive_partitioning=False, union_by_name=True
+                )
+                rows.select(f"{BATCH_ID}, {RECORD_NO}, {disposition}").create_view(name)
+                parts.append(f"from {name}")
+        if not parts:
+            return {}
+        connection.execute(f"create temp view records as {' union all '.join(parts)}")
+        return {row[0]: Counted(*row[1:]) for row in connection.execute(COUNT).fetchall()}

@@ -1,0 +1,106 @@
+"""Verify: the whole lake, from its files, against the ledger."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dpipe import output
+from dpipe.contract import contract_for
+from dpipe.errors import DpipeError, UsageError
+from dpipe.iceberg import ledger, open_catalog, tables
+from dpipe.iceberg.catalog import QUARANTINE, RAW
+from dpipe.stages.audit.commits import check_balance, check_chain, commits_of
+from dpipe.stages.audit.files import check_files, live_files
+from dpipe.stages.audit.findings import DatasetAudit
+from dpipe.stages.audit.landed import check_landing
+from dpipe.stages.audit.meter import Meter
+from dpipe.stages.audit.records import check_records
+from dpipe.stages.locks import held
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+
+    from dpipe.contract import Contract
+    from dpipe.settings import Project
+
+
+@dataclass(frozen=True)
+class _Lake:
+    """A dataset's tables and the ledger's rows of it, at one moment."""
+
+    rows: list[dict[str, Any]]
+    raw: Table | None
+    quarantine: Table | None
+
+
+def verify(project: Project, datasets: Sequence[str] | None = None) -> list[DatasetAudit]:
+    """Hold landing, tables and ledger of the datasets, of all by default, against each other.
+
+    Nothing is changed, and writers may go on meanwhile. Raises `UsageError` for a dataset of which there is nothing.
+    """
+    catalog = open_catalog(project)
+    known = _datasets(catalog)
+    for name in datasets or ():
+        if name not in known:
+            raise UsageError(
+                f"the lake has nothing of a dataset `{name}`",
+                hint=f"it has {', '.join(known) or 'none'}; `dpipe process` brings batches into it",
+            )
+    return [_verify(project, catalog, name) for name in datasets or known]
+
+
+def _datasets(catalog: Catalog) -> list[str]:
+    in_tables = {name for space in (RAW, QUARANTINE) for _, name in catalog.list_tables(space)}
+    return sorted(in_tables | {row["dataset"] for row in ledger.rows(catalog)})
+
+
+def _verify(project: Project, catalog: Catalog, dataset: str) -> DatasetAudit:
+    lake = _look(project, catalog, dataset)
+    audit = DatasetAudit(dataset)
+    commits = commits_of(lake.rows)
+    batches = [batch for commit in commits for batch in commit.batches]
+    audit.commits, audit.batches = len(commits), len(batches)
+    for name in ("records_in", "accepted", "rejected", "duplicate"):
+        setattr(audit, name, sum(getattr(batch, name) for batch in batches))
+    check_chain(audit, commits, lake.raw, catalog.properties["warehouse"])
+    check_balance(audit, commits)
+    contract = _contract(project, dataset)
+    workers = project.settings.threads or os.cpu_count() or 1
+    files = [file for commit in commits for file in (*commit.accepted, *commit.quarantined)]
+    # Landed bytes are read twice: for their hash, and to be counted.
+    total = 2 * sum(batch.bytes for batch in batches) + sum(file.bytes for file in files)
+    with output.progress(f"verify {dataset}", total_bytes=total) as on_progress:
+        meter = Meter(on_progress)
+        check_landing(audit, project, batches, contract, meter, workers=workers)
+        readable = []
+        for table, recorded in (
+            (lake.raw, [file for commit in commits for file in commit.accepted]),
+            (lake.quarantine, [file for commit in commits for file in commit.quarantined]),
+        ):
+            live = live_files(audit, table)
+            readable.append(check_files(audit, live, recorded, meter, workers=workers))
+    check_records(audit, batches, *readable)
+    return audit
+
+
+def _look(project: Project, catalog: Catalog, dataset: str) -> _Lake:
+    """No commit is half done while its writer's lock is held here; what was loaded stays as it was after that."""
+    with held(project, dataset):
+        return _Lake(
+            ledger.rows(catalog, dataset),
+            tables.load(catalog, (RAW, dataset)),
+            tables.load(catalog, (QUARANTINE, dataset)),
+        )
+
+
+def _contract(project: Project, dataset: str) -> Contract | None:
+    """The contract as it is now; without a sound one nothing is counted again."""
+    try:
+        return contract_for(project, dataset)
+    except DpipeError:
+        return None
