@@ -31,6 +31,9 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A source has more records than it has numbers for.
+    #[error("there are more than the {0} records that have a number")]
+    Numbers(usize),
     /// A stream of record batches, which isn't this program's, broke off or broke its own rules.
     #[error("the Arrow stream can't be read: {0}")]
     Stream(String),

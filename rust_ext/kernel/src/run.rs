@@ -176,9 +176,8 @@ pub fn run(plan: &Plan, sources: &[Source], options: &Options, host: &mut dyn Ho
     let compiled = Arc::new(Compiled::new(plan.clone())?);
     let scatter = Scatter::new(plan, options.destination.clone(), options.held_bytes, options.profile)?;
     let quarantine = QuarantineWriter::new(plan, &options.destination);
-    let batch_ids = sources.iter().map(|source| source.batch_id.as_str().into()).collect();
     let index = KeyIndex::new(options.key_bytes, options.destination.spill_folder());
-    let mut sequencer = Sequencer::new(compiled.clone(), batch_ids, index, scatter, quarantine)?;
+    let mut sequencer = Sequencer::new(compiled.clone(), sources, index, scatter, quarantine)?;
     let mut feed = Feed::new(sources, plan, options.chunk_bytes, options.batch_size);
 
     // Twice as many chunks as threads are under way, so that no thread waits for the one chunk whose turn it is.

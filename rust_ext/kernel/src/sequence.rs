@@ -20,7 +20,7 @@ use crate::{
     parse::{Compiled, Parsed, Place, Reject, count_name},
     plan::Plan,
     quarantine::{BytePlace, Entry, QuarantineWriter, Reason},
-    read::columns,
+    read::{Source, columns},
     run::Host,
     scatter::{BatchId, Scatter, named},
     schema,
@@ -47,6 +47,17 @@ struct Batch {
     outcome: BatchOutcome,
     violations: BTreeMap<(Option<usize>, &'static str), u64>,
     facts: Option<SourceFacts>,
+    /// The records' numbers, when they aren't counted from 1.
+    record_nos: Option<Arc<[u64]>>,
+}
+
+impl Batch {
+    /// The number of the record that is the source's `ordinal`th, counted from 1.
+    fn record_no(&self, ordinal: u64) -> Result<u64> {
+        let Some(record_nos) = &self.record_nos else { return Ok(ordinal) };
+        let number = usize::try_from(ordinal - 1).ok().and_then(|at| record_nos.get(at));
+        number.copied().ok_or(Error::Numbers(record_nos.len()))
+    }
 }
 
 /// A record of a chunk that isn't accepted.
@@ -65,25 +76,26 @@ impl Refused<'_> {
 }
 
 impl Sequencer {
-    /// A sequencer for batches with these ids, whose keys `index` takes.
+    /// A sequencer for the sources' batches, whose keys `index` takes.
     ///
     /// # Errors
     /// `Error::Plan` when the plan can't be compiled.
     pub fn new(
         compiled: Arc<Compiled>,
-        batch_ids: Vec<BatchId>,
+        sources: &[Source],
         index: KeyIndex,
         scatter: Scatter,
         quarantine: QuarantineWriter,
     ) -> Result<Self> {
-        let batch = |id: &BatchId| Batch {
-            outcome: BatchOutcome { batch_id: id.to_string(), ..BatchOutcome::default() },
+        let batch = |source: &Source| Batch {
+            outcome: BatchOutcome { batch_id: source.batch_id.clone(), ..BatchOutcome::default() },
+            record_nos: source.record_nos.as_deref().map(Arc::from),
             ..Batch::default()
         };
         Ok(Self {
             columns: nullable(&compiled.plan),
-            batches: batch_ids.iter().map(batch).collect(),
-            batch_ids,
+            batches: sources.iter().map(batch).collect(),
+            batch_ids: sources.iter().map(|source| source.batch_id.as_str().into()).collect(),
             existing_ids: BTreeMap::new(),
             index,
             scatter,
@@ -138,7 +150,12 @@ impl Sequencer {
         refused.sort_unstable_by_key(|refused| refused.place().record);
         self.quarantine(source, chunk, before, &parsed, &refused)?;
         self.count(source, chunk, &parsed, duplicates.len());
-        let record_nos = parsed.numbering.records(parsed.spans.len(), before.cast_signed() + 1);
+        let mut record_nos = parsed.numbering.records(parsed.spans.len(), before.cast_signed() + 1);
+        if self.batches[source].record_nos.is_some() {
+            for number in &mut record_nos {
+                *number = self.batches[source].record_no(number.cast_unsigned())?.cast_signed();
+            }
+        }
         let duplicate_rows = duplicates.iter().map(|(row, _)| *row);
         let batch_id = &self.batch_ids[source];
         for (partition, part) in
@@ -247,18 +264,22 @@ impl Sequencer {
         let mut bytes = RecordBytes::of(chunk, facts.raw_format, parsed.blank_lines.as_ref())?;
         for record in refused {
             let place = record.place();
-            let (raw, raw_format, byte_place) = bytes.of_record(place);
+            let (raw, raw_format, mut byte_place) = bytes.of_record(place);
+            if batch.record_nos.is_some() {
+                // Where it was in the batch is known since it was taken from there.
+                byte_place = BytePlace::default();
+            }
             let reason = match record {
                 Refused::Rejected(reject) => Reason::Rejected(&reject.violations),
                 Refused::Duplicate(_, winner) => Reason::Duplicate {
                     identical: winner.identical,
                     winner_batch_id: &self.batch_ids[winner.place.batch as usize],
-                    winner_record_no: winner.place.record,
+                    winner_record_no: self.winner_no(winner.place)?,
                 },
             };
             self.quarantine.push(&Entry {
                 batch_id: &batch.outcome.batch_id,
-                record_no: before + place.record as u64 + 1,
+                record_no: batch.record_no(before + place.record as u64 + 1)?,
                 place: byte_place,
                 member: facts.member.as_deref(),
                 raw_format,
@@ -268,6 +289,11 @@ impl Sequencer {
             })?;
         }
         Ok(())
+    }
+
+    /// The number of a record that has a key; existing rows have theirs already.
+    fn winner_no(&self, place: RecordPlace) -> Result<u64> {
+        self.batches.get(place.batch as usize).map_or(Ok(place.record), |batch| batch.record_no(place.record))
     }
 
     fn count(&mut self, source: usize, chunk: &Chunk, parsed: &Parsed, duplicates: usize) {

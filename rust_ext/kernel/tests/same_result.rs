@@ -11,8 +11,9 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, Int64Array, RecordBatchIterator, StringArray, StringViewArray},
+    array::{ArrayRef, AsArray, Int64Array, RecordBatchIterator, StringArray, StringViewArray},
     compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch},
+    datatypes::Int64Type,
     record_batch::RecordBatch,
     util::pretty::pretty_format_batches,
 };
@@ -87,6 +88,12 @@ fn assert_same_rows(found: &[RecordBatch], expected: &[RecordBatch]) {
     let found = concat_batches(&found[0].schema(), found).unwrap();
     assert_eq!(found.schema().fields(), first.schema().fields());
     assert_eq!(found.columns(), concat_batches(&first.schema(), expected).unwrap().columns());
+}
+
+/// A column of whole numbers; nothing where there is no such column.
+fn column(batches: &[RecordBatch], name: &str) -> Vec<Option<i64>> {
+    let arrays = batches.iter().filter_map(|batch| batch.column_by_name(name));
+    arrays.flat_map(|array| array.as_primitive::<Int64Type>().iter()).collect()
 }
 
 /// Counts, without what is said of the source itself.
@@ -189,6 +196,43 @@ proptest! {
         prop_assert_eq!(profile(&nowhere), profile(&found));
         if !partitioned {
             prop_assert_eq!(profile(&found), profile(&expected));
+        }
+    }
+
+    #[test]
+    fn records_have_the_numbers_that_their_source_gives_them(
+        records in proptest::collection::vec(record(), 0..40),
+        chunk_bytes in 1usize..400,
+        missing in 0usize..2,
+    ) {
+        let count = records.iter().filter(|record| record.iter().any(|byte| *byte != b' ')).count();
+        let numbers: Vec<u64> = (1..=count as u64).map(|ordinal| ordinal * 7 + 1000).collect();
+        let content = Content::Bytes(records.join(&b'\n').into());
+        let outcome = |record_nos: Option<Vec<u64>>| {
+            let mut options = Options::to(Destination::Memory);
+            options.chunk_bytes = chunk_bytes;
+            let source = Source { format: Some(Format::Ndjson), record_nos, ..Source::of("batch", content.clone()) };
+            run(&plan(), &[source], &options, &mut Alone)
+        };
+        let plain = outcome(None).unwrap();
+        let numbered = outcome(Some(numbers[..count - missing.min(count)].to_vec()));
+        if missing.min(count) > 0 {
+            let refused = numbered.map(drop).unwrap_err().to_string();
+            prop_assert!(refused.contains("that have a number"), "{}", refused);
+            return Ok(());
+        }
+        let numbered = numbered.unwrap();
+        prop_assert_eq!(counts(&numbered), counts(&plain));
+        for (found, expected) in [(numbered.accepted, plain.accepted), (numbered.quarantined, plain.quarantined)] {
+            for name in [schema::RECORD_NO, "winner_record_no"] {
+                let given = |number: i64| number * 7 + 1000;
+                let values = |batches: &[RecordBatch]| column(batches, name);
+                let expected: Vec<_> = values(&expected).into_iter().map(|number| number.map(given)).collect();
+                prop_assert_eq!(values(&found), expected);
+            }
+            for place in ["byte_offset", "byte_length", "line"] {
+                prop_assert!(column(&found, place).into_iter().all(|value| value.is_none()));
+            }
         }
     }
 

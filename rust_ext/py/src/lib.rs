@@ -78,6 +78,7 @@ fn process_in_memory<'py>(
         content: source::content(source)?,
         format: source::named(format)?,
         compression: source::named(compression)?,
+        record_nos: None,
     };
     let mut options = Options::to(if keep { Destination::Memory } else { Destination::Nowhere });
     options.batch_size = batch_size.max(1);

@@ -64,12 +64,21 @@ pub struct Source {
     /// Its compression; found out by its content when left out.
     #[serde(default)]
     pub compression: Option<Compression>,
+    /// What its records are numbered, in their order, when they are some of a batch's; from 1 when left out.
+    #[serde(default)]
+    pub record_nos: Option<Vec<u64>>,
 }
 
 impl Source {
     /// A source that says no more of itself.
     pub fn of(batch_id: impl Into<String>, content: impl Into<Content>) -> Self {
-        Self { batch_id: batch_id.into(), content: content.into(), format: None, compression: None }
+        Self {
+            batch_id: batch_id.into(),
+            content: content.into(),
+            format: None,
+            compression: None,
+            record_nos: None,
+        }
     }
 }
 
