@@ -118,7 +118,7 @@ def attempt_of(
     quarantined: Sequence[WrittenFile] = (),
     *,
     dataset: str = "orders",
-    has_key: bool = False,
+    depends_on_rows: bool = False,
 ) -> Attempt:
     """An attempt on top of what the table holds now."""
     table = open_catalog(project).load_table(("raw", dataset))
@@ -129,7 +129,7 @@ def attempt_of(
         accepted=list(accepted),
         quarantined=list(quarantined),
         read_snapshot_id=head.snapshot_id if head else None,
-        has_key=has_key,
+        depends_on_rows=depends_on_rows,
     )
 
 

@@ -269,13 +269,17 @@ def test_a_records_story_is_its_row_or_why_there_is_none(project: Project) -> No
     first, second = (manifest.batch_id for manifest in landing.manifests(project, "orders"))
     accepted = story(project, first, 3).record
     assert accepted is not None
-    assert (accepted.disposition, accepted.row["order_id"]) == ("accepted", 2)
+    assert (accepted.disposition, accepted.judgements) == ("accepted", ())
+    assert accepted.row is not None
+    assert accepted.row["order_id"] == 2
     rejected = story(project, first, 61).record
     assert rejected is not None
-    assert (rejected.disposition, rejected.row["raw"]) == ("rejected", b"x,2013-01-01,1")
+    assert (rejected.disposition, rejected.row) == ("rejected", None)
+    assert [row["raw"] for row in rejected.judgements] == [b"x,2013-01-01,1"]
     duplicate = story(project, second, 1).record
     assert duplicate is not None
-    assert (duplicate.disposition, duplicate.row["winner_record_no"]) == ("duplicate", 51)
+    assert duplicate.disposition == "duplicate"
+    assert [row["winner_record_no"] for row in duplicate.judgements] == [51]
     with pytest.raises(UsageError, match="has no record 62"):
         story(project, first, 62)
 

@@ -144,7 +144,9 @@ def test_a_batch_that_only_a_summary_names_is_not_committed_again(project: Proje
 
 
 def test_keys_read_from_an_older_snapshot_make_the_attempt_stale(project: Project, catalog: Catalog) -> None:
-    late = attempt_of(project, [batch_entry("file-b", 3)], [accepted_file(catalog, "file-b")], has_key=True)
+    late = attempt_of(
+        project, [batch_entry("file-b", 3)], [accepted_file(catalog, "file-b")], depends_on_rows=True
+    )
     committed(catalog, project, "file-a")
     assert commit(catalog, late) == Stale()
     assert {row["_dpipe_batch_id"] for row in rows_of(project, "raw", "orders")} == {"file-a"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -62,7 +62,8 @@ def verify(
 
 
 def _print(audits: Sequence[DatasetAudit]) -> None:
-    counted = ("commits", "batches", "records_in", "accepted", "rejected", "duplicate", "recounted", "files")
+    sums = ("records_in", "accepted", "rejected", "duplicate", "replayed")
+    counted = ("commits", "batches", *sums, "recounted", "files")
     output.table(
         ["dataset", *(name.replace("_", " ") for name in counted), "MB", "holds"],
         [
@@ -100,7 +101,20 @@ def show(
         output.emit(f"  {at}  {event.what}: {event.detail}")
     if told.record is not None:
         output.emit(f"record {told.record.record_no}: {told.record.disposition}")
-        for name, value in told.record.row.items():
-            if value is not None:
-                shown = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
-                output.emit(f"  {name}: {shown}")
+        for namespace, row in (
+            *(("quarantine", row) for row in told.record.judgements),
+            ("raw", told.record.row),
+        ):
+            _print_row(namespace, row or {})
+        if told.record.dismissed:
+            at = told.record.dismissed["dismissed_at"].isoformat(sep=" ", timespec="seconds")
+            output.emit(f"  dismissed {at}: {told.record.dismissed['reason']}")
+
+
+def _print_row(namespace: str, row: dict[str, Any]) -> None:
+    if row:
+        output.emit(f"  in {namespace}:")
+    for name, value in row.items():
+        if value is not None:
+            shown = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+            output.emit(f"    {name}: {shown}")

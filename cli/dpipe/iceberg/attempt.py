@@ -24,7 +24,11 @@ PREVIOUS_HASH, ENTRY_HASH = "dpipe.previous-hash", "dpipe.hash"
 
 @dataclass(frozen=True)
 class BatchEntry:
-    """A batch as the ledger will know it; `violations` are records by column and rule."""
+    """A batch as the ledger will know it.
+
+    `violations` are records by column and rule. `origin` is the batch whose records a replay holds: its rows are that
+    batch's.
+    """
 
     batch_id: str
     kind: str
@@ -40,6 +44,7 @@ class BatchEntry:
     duplicate: int
     run_id: str
     violations: list[dict[str, Any]]
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,8 @@ class WrittenFile:
 class Attempt:
     """One try to publish batches.
 
-    `read_snapshot_id` is the snapshot whose keys the kernel has seen, None for an empty table; with
-    `has_key`, a commit on top of any other snapshot could publish a key twice.
+    `read_snapshot_id` is the snapshot whose rows were looked at, None for an empty table. When it `depends_on_rows`
+    (keys, or the records that replays bring), a commit on top of any other could publish one of them twice.
     """
 
     dataset: str
@@ -66,7 +71,7 @@ class Attempt:
     accepted: list[WrittenFile]
     quarantined: list[WrittenFile]
     read_snapshot_id: int | None
-    has_key: bool
+    depends_on_rows: bool
     attempt_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def summary(self, warehouse: str, previous_hash: str | None) -> dict[str, str]:

@@ -21,6 +21,7 @@ CATALOG_NAME = "dpipe"
 RAW = "raw"
 QUARANTINE = "quarantine"
 LEDGER = ("dpipe", "batches")
+DISMISSED = ("dpipe", "dismissed")
 NAMESPACES = (RAW, QUARANTINE, LEDGER[0])
 BUSY_TIMEOUT_SECONDS = 30
 

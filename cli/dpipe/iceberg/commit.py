@@ -69,7 +69,7 @@ def _try(catalog: Catalog, attempt: Attempt) -> Outcome:
     if taken:
         return AlreadyCommitted(frozenset(taken))
     head = table.current_snapshot()
-    if attempt.has_key and attempt.read_snapshot_id != (head.snapshot_id if head else None):
+    if attempt.depends_on_rows and attempt.read_snapshot_id != (head.snapshot_id if head else None):
         return Stale()
     files = data_files(table, attempt.accepted)
     properties = attempt.summary(catalog.properties["warehouse"], last_hash)

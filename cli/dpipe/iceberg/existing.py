@@ -61,6 +61,14 @@ def existing_rows(table: Table, plan: Plan) -> Callable[[dict[str, Any]], pa.Rec
     return read
 
 
+def accepted_numbers(table: Table, batch_id: str) -> set[int]:
+    """Numbers of a batch's records that are in the table's snapshot as loaded."""
+    if table.current_snapshot() is None:
+        return set()
+    scan = table.scan(row_filter=filters.equals(BATCH_ID, batch_id), selected_fields=(RECORD_NO,))
+    return set(scan.to_arrow()[RECORD_NO].to_pylist())
+
+
 def _scan(table: Table, tasks: list[FileScanTask], names: list[str]) -> pa.Table:
     scan = ArrowScan(table.metadata, table.io, table.schema().select(*names), filters.everything())
     return scan.to_table(tasks)

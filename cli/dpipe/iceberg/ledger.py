@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 def batch_ids(catalog: Catalog, dataset: str) -> set[str]:
     """Ids of the dataset's committed batches."""
-    table = tables.load(catalog, LEDGER)
-    return set() if table is None else _batch_ids(table, dataset)
+    return _batch_ids(tables.ledger_table(catalog), dataset)
 
 
 def state(catalog: Catalog, dataset: str) -> tuple[set[str], str | None]:

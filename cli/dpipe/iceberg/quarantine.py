@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from dpipe.iceberg import filters, tables
-from dpipe.iceberg.catalog import QUARANTINE
+from dpipe.iceberg import dismissed, filters, ledger, tables
+from dpipe.iceberg.catalog import QUARANTINE, RAW
+from dpipe.iceberg.existing import accepted_numbers
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 
 if TYPE_CHECKING:
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
     from pyiceberg.catalog import Catalog
 
-REASONS = ("disposition", "duplicate_kind", "violations")
+    from dpipe.iceberg.dismissed import RecordId
+
+REASONS = (BATCH_ID, RECORD_NO, "disposition", "duplicate_kind", "violations")
 
 
 def datasets(catalog: Catalog) -> list[str]:
@@ -25,18 +28,31 @@ def datasets(catalog: Catalog) -> list[str]:
 def reasons(catalog: Catalog, dataset: str) -> list[dict[str, Any]]:
     """Records by `disposition`, `column` and `rule`; a record that broke several rules counts under each.
 
-    A duplicate's rule is its kind, `identical` or `conflicting`.
+    A duplicate's rule is its kind, `identical` or `conflicting`. `open` are those rejected records that nothing has
+    become of yet.
     """
+    done = settled(catalog, dataset)
     counts: Counter[tuple[str, str | None, str]] = Counter()
+    still: Counter[tuple[str, str | None, str]] = Counter()
     for row in _rows(catalog, dataset, REASONS):
         if row["disposition"] == "duplicate":
             counts["duplicate", None, row["duplicate_kind"]] += 1
-        else:
-            broken = {(violation["column"], violation["rule"]) for violation in row["violations"]}
-            counts.update((row["disposition"], column, rule) for column, rule in broken)
+            continue
+        broken = {(violation["column"], violation["rule"]) for violation in row["violations"]}
+        reasons = [(row["disposition"], column, rule) for column, rule in broken]
+        counts.update(reasons)
+        if (row[BATCH_ID], row[RECORD_NO]) not in done:
+            still.update(reasons)
     return [
-        {"dataset": dataset, "disposition": disposition, "column": column, "rule": rule, "records": records}
-        for (disposition, column, rule), records in counts.most_common()
+        {
+            "dataset": dataset,
+            "disposition": reason[0],
+            "column": reason[1],
+            "rule": reason[2],
+            "records": records,
+            "open": still[reason],
+        }
+        for reason, records in counts.most_common()
     ]
 
 
@@ -55,6 +71,40 @@ def records(
         if len(found) == limit:
             break
     return sorted(found, key=lambda row: (row[BATCH_ID], row[RECORD_NO]))
+
+
+def settled(catalog: Catalog, dataset: str) -> set[RecordId]:
+    """Records that are no longer open: dismissed, replayed into raw, or then a duplicate of what is there."""
+    done = set(dismissed.reasons(catalog, dataset))
+    origins = {row["origin"] for row in ledger.rows(catalog, dataset) if row.get("origin")}
+    raw = tables.load(catalog, (RAW, dataset))
+    if not origins or raw is None:
+        return done
+    done.update((origin, number) for origin in origins for number in accepted_numbers(raw, origin))
+    ids = _rows(catalog, dataset, (BATCH_ID, RECORD_NO, "disposition"))
+    done.update(
+        (row[BATCH_ID], row[RECORD_NO])
+        for row in ids
+        if row["disposition"] == "duplicate" and row[BATCH_ID] in origins
+    )
+    return done
+
+
+def open_records(
+    catalog: Catalog, dataset: str, *, batch: str | None = None, rule: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Rejected records that nothing has become of yet, as rows of the quarantine table; each once.
+
+    `batch` is the beginning of a batch id; `rule` a rule that the record broke.
+    """
+    seen = settled(catalog, dataset)
+    for row in _rows(catalog, dataset, ("*",), batch):
+        identity = row[BATCH_ID], row[RECORD_NO]
+        if row["disposition"] != "rejected" or identity in seen:
+            continue
+        if rule is None or rule in _rules(row):
+            seen.add(identity)
+            yield row
 
 
 def _rules(row: dict[str, Any]) -> set[str]:

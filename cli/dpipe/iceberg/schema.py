@@ -166,7 +166,7 @@ def ledger_schema() -> Schema:
     return Schema(
         NestedField(1, "batch_id", StringType(), required=True),
         NestedField(2, "dataset", StringType(), required=True),
-        NestedField(3, "kind", StringType(), required=True, doc="file or job"),
+        NestedField(3, "kind", StringType(), required=True, doc="file, job or replay"),
         NestedField(4, "source", StringType(), required=True, doc="where it came from"),
         NestedField(5, "sha256", StringType(), required=True, doc="of the landed bytes"),
         NestedField(6, "bytes", LongType(), required=True, doc="of the landed file"),
@@ -192,9 +192,24 @@ def ledger_schema() -> Schema:
         NestedField(
             27, "entry_hash", StringType(), required=False, doc="of the commit; goes on from the one before"
         ),
+        NestedField(28, "origin", StringType(), required=False, doc="batch whose records a replay holds"),
     )
 
 
-def ledger_partition_spec() -> PartitionSpec:
-    """By dataset, so that one dataset's batches are found without reading the others'."""
+def dismissed_schema() -> Schema:
+    """One row a quarantined record that somebody decided to leave alone."""
+    return Schema(
+        NestedField(1, "batch_id", StringType(), required=True, doc="batch that the record came in"),
+        NestedField(2, "dataset", StringType(), required=True),
+        NestedField(
+            3, "record_no", LongType(), required=True, doc="number of the record in its batch, from 1"
+        ),
+        NestedField(4, "reason", StringType(), required=True, doc="as it was given"),
+        NestedField(5, "dismissed_at", TimestamptzType(), required=True),
+        NestedField(6, "run_id", StringType(), required=True),
+    )
+
+
+def by_dataset() -> PartitionSpec:
+    """By dataset, the second field, so that one dataset's rows are found without reading the others'."""
     return PartitionSpec(PartitionField(2, FIRST_PARTITION_FIELD_ID, IdentityTransform(), "dataset"))

@@ -15,7 +15,7 @@ from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 
 from dpipe.errors import ConfigError
 from dpipe.iceberg import schema as schemas
-from dpipe.iceberg.catalog import LEDGER, QUARANTINE, RAW, TABLE_PROPERTIES
+from dpipe.iceberg.catalog import DISMISSED, LEDGER, QUARANTINE, RAW, TABLE_PROPERTIES
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -58,11 +58,16 @@ def quarantine_table(catalog: Catalog, dataset: str) -> Table:
 def ledger_table(catalog: Catalog) -> Table:
     """The ledger of all batches, made when it isn't there; columns that an older one lacks are added."""
     schema = schemas.ledger_schema()
-    table = _ensure(catalog, LEDGER, schema, schemas.ledger_partition_spec())
+    table = _ensure(catalog, LEDGER, schema, schemas.by_dataset())
     if set(schema.column_names) - set(table.schema().column_names):
         with table.update_schema() as update:
             update.union_by_name(schema)
     return table
+
+
+def dismissed_table(catalog: Catalog) -> Table:
+    """The dismissed records of all datasets, made when it isn't there."""
+    return _ensure(catalog, DISMISSED, schemas.dismissed_schema(), schemas.by_dataset())
 
 
 def load(catalog: Catalog, name: Name) -> Table | None:

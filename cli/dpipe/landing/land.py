@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -85,6 +86,28 @@ def land_stream(
     return _land(project, replace(draft, batch_id=f"job-{job_id}"), chunks)
 
 
+def land_replay(
+    project: Project,
+    dataset: str,
+    payload: bytes,
+    *,
+    origin: str,
+    record_nos: tuple[int, ...],
+    format: str,  # noqa: A002 - the manifest's word
+    contract: str,
+) -> Landed:
+    """Land records out of the quarantine under the identity of what they are: the same ones land once a contract.
+
+    `record_nos` are their numbers in the batch `origin`, in the order of the payload; `contract` is the hash of the
+    one that they meet.
+    """
+    identity = [dataset, origin, list(record_nos), contract, hashlib.sha256(payload).hexdigest()]
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    draft = _draft(dataset, "replay", f"records.{format}", f"quarantine of {origin}")
+    draft = replace(draft, batch_id=f"replay-{digest[:32]}", origin=origin, record_nos=record_nos)
+    return _land(project, replace(draft, format=format, compression="none"), [payload])
+
+
 def _read(read: Callable[[int], bytes], path: Path) -> Iterator[bytes]:
     try:
         while block := read(BLOCK_BYTES):
@@ -95,7 +118,7 @@ def _read(read: Callable[[int], bytes], path: Path) -> Iterator[bytes]:
         ) from error
 
 
-def _draft(dataset: str, kind: Literal["file", "job"], name: str, source: str) -> Manifest:
+def _draft(dataset: str, kind: Literal["file", "job", "replay"], name: str, source: str) -> Manifest:
     """A manifest without what only the bytes can tell."""
     received_at = datetime.now(UTC).isoformat(timespec="microseconds")
     return Manifest("", dataset, kind, sanitised(name), 0, "", received_at, source)

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from dpipe.settings import Project
 
 MANIFEST_NAME = "manifest.json"
-BATCH_ID = re.compile(r"(file|job)-[0-9a-f]{32}")
+BATCH_ID = re.compile(r"(file|job|replay)-[0-9a-f]{32}")
 HIDDEN = "."
+# The kernel looks for what these leave open.
+LOOKED_FOR = ("format", "compression")
+OF_REPLAYS = ("origin", "record_nos")
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,13 @@ class Manifest:
 
     `name` is the payload's file name in the batch's folder, `source` where it came from; `bytes` and `sha256`
     are the payload's; `received_at` is ISO 8601 in UTC; `format` and `compression` are None when the kernel
-    is to look.
+    is to look. A replay holds records out of the quarantine: `origin` is the batch that they came in, `record_nos`
+    are their numbers there, in the order of the payload.
     """
 
     batch_id: str
     dataset: str
-    kind: Literal["file", "job"]
+    kind: Literal["file", "job", "replay"]
     name: str
     bytes: int
     sha256: str
@@ -40,10 +44,15 @@ class Manifest:
     source: str
     format: str | None = None
     compression: str | None = None
+    origin: str | None = None
+    record_nos: tuple[int, ...] | None = None
 
     def to_json(self) -> str:
         """The text of `manifest.json`."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        known = {
+            name: value for name, value in asdict(self).items() if value is not None or name in LOOKED_FOR
+        }
+        return json.dumps(known, indent=2) + "\n"
 
 
 def batch_ids(project: Project, dataset: str) -> set[str]:
@@ -109,7 +118,17 @@ def read_manifest(project: Project, dataset: str, batch_id: str) -> Manifest:
 def _parse(document: Any) -> Manifest:  # noqa: ANN401 - whatever JSON holds
     if not isinstance(document, dict):
         raise TypeError("its manifest is not a JSON object")
-    manifest = Manifest(**{field.name: document[field.name] for field in fields(Manifest)})
+    numbers = document.get("record_nos")
+    known = {field.name: document[field.name] for field in fields(Manifest) if field.name not in OF_REPLAYS}
+    manifest = Manifest(
+        **known, origin=document.get("origin"), record_nos=None if numbers is None else tuple(numbers)
+    )
+    if (manifest.kind == "replay") != (manifest.origin is not None) or (numbers is None) != (
+        manifest.origin is None
+    ):
+        raise ValueError("a replay, and nothing else, has an origin and the numbers of its records")
+    if not all(type(number) is int and number > 0 for number in manifest.record_nos or ()):
+        raise TypeError("its manifest holds a record number that is none")
     texts = (
         manifest.batch_id,
         manifest.dataset,

@@ -39,6 +39,8 @@ class Batch:
     reasons: tuple[str, ...] = ()
     violations: tuple[dict[str, Any], ...] = ()
     files: tuple[dict[str, Any], ...] = ()
+    origin: str | None = None
+    """Of a replay: the batch whose records it holds."""
 
 
 def batches(project: Project, dataset: str | None = None) -> list[Batch]:
@@ -89,6 +91,7 @@ def _committed(row: dict[str, Any]) -> Batch:
         committed_at=row["committed_at"].isoformat(timespec="milliseconds"),
         violations=tuple(row["violations"]),
         files=tuple(row["files"]),
+        origin=row.get("origin"),
     )
 
 
@@ -104,6 +107,7 @@ def _landed(manifest: Manifest, refusal: RefusedBatch | None) -> Batch:
         sha256=manifest.sha256,
         received_at=manifest.received_at,
         reasons=refusal.reasons if refusal else (),
+        origin=manifest.origin,
         records_in=counts.get("records_in"),
         accepted=counts.get("accepted"),
         rejected=counts.get("rejected"),

@@ -11,7 +11,7 @@ from dpipe.iceberg import ledger, tables
 from dpipe.iceberg.attempt import Attempt, BatchEntry
 from dpipe.iceberg.catalog import local_path
 from dpipe.iceberg.commit import Committed, commit
-from dpipe.iceberg.existing import existing_rows
+from dpipe.iceberg.existing import accepted_numbers, existing_rows
 from dpipe.iceberg.recovery import complete, recover
 from dpipe.landing import payload_path
 from dpipe.stages.gate import Verdict, judge
@@ -83,10 +83,13 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
     """Take a group through kernel, gate and commit; again without what is refused or committed meanwhile."""
     while group:
         table = tables.raw_table(work.catalog, work.contract.plan)
+        group = _without_replayed(work, table, group)
+        if not group:
+            return
         result = _run_kernel(work, table, group)
         failpoints.reach("after-kernel")
         try:
-            verdicts = _judge(work, result)
+            verdicts = _judge(work, group, result)
         except BaseException:
             result.discard()
             raise
@@ -136,9 +139,32 @@ def _run_kernel(
     )
 
 
-def _judge(work: Work, result: KernelResult) -> list[Verdict]:
+def _without_replayed(work: Work, table: Table, group: list[Manifest]) -> list[Manifest]:
+    """The group without replays of records that are in raw already, which another process brought there."""
+    kept: list[Manifest] = []
+    bringing: set[tuple[str | None, int]] = set()
+    for manifest in group:
+        records = {(manifest.origin, number) for number in manifest.record_nos or ()}
+        there = {number for origin, number in records & bringing}
+        if manifest.origin is not None:
+            there |= accepted_numbers(table, manifest.origin) & set(manifest.record_nos or ())
+        if there:
+            of_all = f"{len(there):,} of {len(records):,}"
+            reason = f"record {min(there)} of `{manifest.origin}` is in raw, or in another replay, already ({of_all})"
+            landed = payload_path(work.project, manifest).parent
+            _remember(work, Refusal(manifest.batch_id, manifest.source, (reason,), landed), {})
+        else:
+            bringing |= records
+            kept.append(manifest)
+    return kept
+
+
+def _judge(work: Work, group: Sequence[Manifest], result: KernelResult) -> list[Verdict]:
+    """Rules on whole batches are for batches as they were delivered, not for records that are replayed."""
+    delivered = {manifest.batch_id for manifest in group if manifest.origin is None}
+    batches = [batch for batch in result.batches if batch.batch_id in delivered]
     accepted = [local_path(file.path) for file in result.accepted]
-    return judge(work.contract, result.batches, accepted, work.project.settings.max_rejected_share)
+    return judge(work.contract, batches, accepted, work.project.settings.max_rejected_share)
 
 
 def _warn_of_lost_ends(batches: Sequence[BatchEntry], dataset: str) -> None:
@@ -187,7 +213,7 @@ def _attempt(work: Work, table: Table, group: Sequence[Manifest], result: Kernel
         accepted=result.accepted,
         quarantined=result.quarantined,
         read_snapshot_id=head.snapshot_id if head else None,
-        has_key=bool(work.contract.plan.key),
+        depends_on_rows=bool(work.contract.plan.key) or any(manifest.origin for manifest in group),
     )
 
 
@@ -203,5 +229,6 @@ def _entry(work: Work, manifest: Manifest, counts: BatchCounts) -> BatchEntry:
         contract_version=work.contract.version,
         run_id=work.run.run_id,
         violations=counts.violations,
+        origin=manifest.origin,
         **counts.to_dict(),
     )

@@ -86,7 +86,8 @@ def run_kernel(
 
     sources = [
         {
-            "batch_id": manifest.batch_id,
+            "batch_id": manifest.origin or manifest.batch_id,
+            "record_nos": manifest.record_nos,
             "path": str(payload_path(project, manifest)),
             "format": manifest.format,
             "compression": manifest.compression,
@@ -114,7 +115,7 @@ def run_kernel(
             f"`{manifests[0].dataset}` can't be processed: {error}",
             hint="the landed files are as they were; `dpipe batches list` shows them",
         ) from error
-    return _checked(answer)
+    return _checked(answer, manifests)
 
 
 def remove_folder(folder: Path) -> None:
@@ -128,9 +129,13 @@ def _is_of_the_data(error: Exception) -> bool:
     return not (isinstance(error, getattr(_kernel, "KernelIoError", ())) or NOT_THE_DATA.search(str(error)))
 
 
-def _checked(answer: dict[str, Any]) -> KernelResult:
+def _checked(answer: dict[str, Any], manifests: Sequence[Manifest]) -> KernelResult:
     fields = BatchCounts.__dataclass_fields__
-    batches = [BatchCounts(**{name: batch[name] for name in fields}) for batch in answer["batches"]]
+    # The kernel calls a replay by its origin.
+    batches = [
+        BatchCounts(**{name: batch[name] for name in fields} | {"batch_id": manifest.batch_id})
+        for batch, manifest in zip(answer["batches"], manifests, strict=True)
+    ]
     files: dict[str, list[WrittenFile]] = {"accepted": [], "quarantine": []}
     for file in answer["files"]:
         files[file["kind"]].append(
@@ -143,6 +148,14 @@ def _checked(answer: dict[str, Any]) -> KernelResult:
     if problem is not None:
         result.discard()
         raise DpipeError(f"internal: the kernel's counts don't balance: {problem}", hint="please report it")
+    for batch, manifest in zip(batches, manifests, strict=True):
+        numbers = manifest.record_nos
+        if numbers is not None and batch.records_in != len(numbers):
+            result.discard()
+            raise UnprocessableError(
+                f"`{manifest.batch_id}` can't be processed",
+                hint="the contract reads its bytes otherwise than when it was made: replay the records again",
+            ) from ValueError(f"it has {batch.records_in:,} records, and numbers for {len(numbers):,}")
     return result
 
 

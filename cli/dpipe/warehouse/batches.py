@@ -7,7 +7,7 @@ longer than all that is done here.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -27,13 +27,14 @@ create table if not exists dpipe_meta.transformed_batches (
     dataset varchar, batch_id varchar, snapshot_id bigint, transformed_at timestamptz
 );
 create or replace table dpipe_meta.batches_to_transform (dataset varchar, batch_id varchar, snapshot_id bigint);
+create or replace table dpipe_meta.batches_begun as from dpipe_meta.batches_to_transform;
 """
-INSERT = "insert into dpipe_meta.batches_to_transform values "
 FINISH = """
 begin;
-insert into dpipe_meta.transformed_batches select *, now() from dpipe_meta.batches_to_transform;
+insert into dpipe_meta.transformed_batches select *, now() from dpipe_meta.batches_begun;
 create or replace table dpipe_meta.candidate as
 select {candidate_id} as candidate_id, {project_hash} as project_hash, {run_id} as run_id, now() as built_at;
+drop table dpipe_meta.batches_begun;
 commit;
 checkpoint;
 """
@@ -46,6 +47,8 @@ class Batch:
     dataset: str
     batch_id: str
     snapshot_id: int
+    origin: str | None = field(default=None, compare=False)
+    """Of a replay: the batch that its rows belong to."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ def ledger(locations: Mapping[str, str]) -> frozenset[Batch]:
         return frozenset()
     with duckdb.connect() as connection:
         attach_lake(connection, {LEDGER: locations[LEDGER]})
-        found = connection.execute("select dataset, batch_id, snapshot_id from lake.dpipe.batches").fetchall()
+        found = connection.execute(
+            "select dataset, batch_id, snapshot_id, origin from lake.dpipe.batches"
+        ).fetchall()
     return frozenset(Batch(*row) for row in found)
 
 
@@ -87,15 +92,18 @@ def transformed_at(database: Path, dataset: str, batch_id: str) -> datetime | No
 
 
 def begin(database: Path, batches: Iterable[Batch]) -> None:
-    """Write down the batches that the build is to take in, for the incremental models to select by."""
-    rows = [
-        f"({_literal(batch.dataset)}, {_literal(batch.batch_id)}, {int(batch.snapshot_id)})"
-        for batch in batches
-    ]
+    """Write down the batches that the build is to take in, and for the incremental models those whose rows to select.
+
+    A replay adds rows to the batch that it came from, so that one is to be selected again.
+    """
+    begun = list(batches)
+    rows_of = {replace(batch, batch_id=batch.origin or batch.batch_id) for batch in begun}
     with duckdb.connect(str(database)) as connection:
         connection.execute(BEGIN)
-        if rows:
-            connection.execute(INSERT + ", ".join(rows))
+        for table, held in (("batches_begun", begun), ("batches_to_transform", rows_of)):
+            if held:
+                rows = ", ".join(_row(batch) for batch in held)
+                connection.execute(f"insert into dpipe_meta.{table} values {rows}")  # noqa: S608 - literals
 
 
 def finish(database: Path, project_hash: str, run_id: str) -> str:
@@ -119,6 +127,10 @@ def mart_rows(database: Path) -> dict[str, int]:
             counted = connection.execute(f'select count(*) from marts."{quoted}"').fetchall()  # noqa: S608 - quoted
             counts[f"marts.{name}"] = int(counted[0][0])
     return counts
+
+
+def _row(batch: Batch) -> str:
+    return f"({_literal(batch.dataset)}, {_literal(batch.batch_id)}, {int(batch.snapshot_id)})"
 
 
 def _literal(text: str) -> str:

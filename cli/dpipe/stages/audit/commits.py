@@ -57,7 +57,7 @@ def _commit(rows: list[dict[str, Any]]) -> Commit:
 
 
 def _entry(row: dict[str, Any]) -> BatchEntry:
-    values = {name: row[name] for name in ENTRY}
+    values: dict[str, Any] = {name: row.get(name) for name in ENTRY}
     return BatchEntry(**values | {"received_at": row["received_at"].isoformat(timespec="microseconds")})
 
 

@@ -22,6 +22,7 @@ class Finding:
 class DatasetAudit:
     """What was looked at of a dataset, by the ledger's counts, and what doesn't hold.
 
+    Replays count apart: `replayed` are the records that they brought into raw, out of those that were rejected.
     `recounted` batches were counted again from their landed bytes; the others met an earlier version of the contract.
     `files` and `bytes` are those of the lake's live files, which were read to their ends.
     """
@@ -33,6 +34,7 @@ class DatasetAudit:
     accepted: int = 0
     rejected: int = 0
     duplicate: int = 0
+    replayed: int = 0
     recounted: int = 0
     files: int = 0
     bytes: int = 0

@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 COUNT = f"""
 select {BATCH_ID},
     count_if(disposition = 'accepted'), count_if(disposition = 'rejected'), count_if(disposition = 'duplicate'),
-    count(*), count(distinct {RECORD_NO}), min({RECORD_NO}), max({RECORD_NO})
+    count(*), count(distinct {RECORD_NO}), min({RECORD_NO}), max({RECORD_NO}),
+    count(distinct {RECORD_NO}) filter (disposition = 'accepted')
 from records group by all order by all
 """  # noqa: S608 - names of columns
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What the files have of a batch; `numbers` counts its different record numbers, from `least` to `most`."""
+    """What the files have of a batch; `numbers` counts its different record numbers, from `least` to `most`.
+
+    `accepted_numbers` counts those of accepted rows.
+    """
 
     accepted: int = 0
     rejected: int = 0
@@ -35,12 +39,16 @@ class Counted:
     numbers: int = 0
     least: int = 0
     most: int = 0
+    accepted_numbers: int = 0
 
 
 def check_records(
     audit: DatasetAudit, batches: Sequence[BatchEntry], accepted: Sequence[Path], quarantined: Sequence[Path]
 ) -> None:
-    """Count raw's and quarantine's rows by batch and disposition; record numbers must be 1 to records in."""
+    """Count raw's and quarantine's rows by batch and disposition; record numbers must be 1 to records in.
+
+    The rows of a replay are the batch's that its records came in.
+    """
     try:
         counted = _count(accepted, quarantined)
     except duckdb.Error as error:
@@ -48,27 +56,41 @@ def check_records(
             "records", f"raw.{audit.dataset}", f"its files can't be counted: {str(error).splitlines()[0]}"
         )
         return
+    replays: dict[str, list[BatchEntry]] = {}
     for batch in batches:
-        problem = _problem(batch, counted.pop(batch.batch_id, Counted()))
-        if problem:
-            audit.find("records", batch.batch_id, problem)
+        if batch.origin is not None:
+            replays.setdefault(batch.origin, []).append(batch)
+    for batch in batches:
+        if batch.origin is None:
+            found = counted.pop(batch.batch_id, Counted())
+            problem = _problem(batch, replays.pop(batch.batch_id, []), found)
+            if problem:
+                audit.find("records", batch.batch_id, problem)
+    for origin, of_origin in replays.items():
+        audit.find(
+            "records",
+            of_origin[0].batch_id,
+            f"it replays records of `{origin}`, which the ledger doesn't have",
+        )
     for batch_id, found in counted.items():
         audit.find(
             "records", batch_id, f"the files have {found.rows:,} rows of it, and the ledger no such batch"
         )
 
 
-def _problem(batch: BatchEntry, found: Counted) -> str | None:
+def _problem(batch: BatchEntry, replays: Sequence[BatchEntry], found: Counted) -> str | None:
     """What of the batch isn't as the ledger has it."""
     for name in ("accepted", "rejected", "duplicate"):
-        there, said = getattr(found, name), getattr(batch, name)
+        there, said = getattr(found, name), sum(getattr(one, name) for one in (batch, *replays))
         if there != said:
             return f"the files have {there:,} {name} records of it, the ledger {said:,}"
     if found.rows and (found.numbers, found.least, found.most) != (batch.records_in, 1, batch.records_in):
         return (
             f"its {found.rows:,} rows have {found.numbers:,} record numbers from {found.least:,} to {found.most:,}, "
-            f"not each from 1 to {batch.records_in:,} once"
+            f"not each from 1 to {batch.records_in:,}"
         )
+    if found.accepted != found.accepted_numbers:
+        return f"{found.accepted - found.accepted_numbers:,} of its records are in raw more than once"
     return None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from dpipe.errors import UsageError
-from dpipe.iceberg import filters, ledger, open_catalog, tables
+from dpipe.iceberg import dismissed, filters, ledger, open_catalog, tables
 from dpipe.iceberg.catalog import QUARANTINE, RAW
 from dpipe.stages.batches import Batch, find_batch
 from dpipe.state import refused, runs
@@ -17,6 +17,7 @@ from dpipe.warehouse import batches as warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from dpipe.settings import Project
 
@@ -32,11 +33,13 @@ class Event:
 
 @dataclass(frozen=True)
 class Record:
-    """One record: its row in raw when it was accepted, or its row in quarantine with bytes and reasons."""
+    """One record: its row in raw when it is there, and its rows in quarantine, one each time that it was kept out."""
 
     record_no: int
     disposition: str
-    row: dict[str, Any]
+    row: dict[str, Any] | None
+    judgements: tuple[dict[str, Any], ...]
+    dismissed: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,12 @@ def _events(project: Project, batch: Batch) -> Iterator[Event]:
             yield Event(refusal.refused_at, "refused", "; ".join(refusal.reasons))
     if batch.committed_at is None:
         return
+    rows = ledger.rows(open_catalog(project), batch.dataset)
     yield _processed(project, batch)
-    yield _committed(project, batch)
+    yield from (_committed(batch, row) for row in rows if row["batch_id"] == batch.batch_id)
+    yield from (_replayed(row) for row in rows if row.get("origin") == batch.batch_id)
     for path, what in ((project.candidate, "transformed"), (project.marts, "in the published marts")):
-        at = _taken_in(project, path, batch)
+        at = _taken_in(path, batch)
         if at is not None:
             yield Event(at, what, f"by a build into `{path.name}`")
 
@@ -88,10 +93,7 @@ def _processed(project: Project, batch: Batch) -> Event:
     return Event(run["started_at"], "processed", f"run {run['run_id']} (`{run['command']}`): {counts}")
 
 
-def _committed(project: Project, batch: Batch) -> Event:
-    (row,) = [
-        row for row in ledger.rows(open_catalog(project), batch.dataset) if row["batch_id"] == batch.batch_id
-    ]
+def _committed(batch: Batch, row: dict[str, Any]) -> Event:
     own, previous = row.get("entry_hash"), row.get("previous_hash")
     detail = (
         f"snapshot {batch.snapshot_id} under contract {batch.contract_version} ({row['contract'][:12]}), "
@@ -100,7 +102,15 @@ def _committed(project: Project, batch: Batch) -> Event:
     return Event(row["committed_at"], "committed", detail)
 
 
-def _taken_in(project: Project, path: Any, batch: Batch) -> datetime | None:  # noqa: ANN401, ARG001
+def _replayed(row: dict[str, Any]) -> Event:
+    detail = (
+        f"{row['accepted']:,} of its rejected records accepted by {row['batch_id']} under contract "
+        f"{row['contract_version']} ({row['contract'][:12]})"
+    )
+    return Event(row["committed_at"], "replayed", detail)
+
+
+def _taken_in(path: Path, batch: Batch) -> datetime | None:
     if not path.is_file():
         return None
     try:
@@ -110,6 +120,11 @@ def _taken_in(project: Project, path: Any, batch: Batch) -> datetime | None:  # 
 
 
 def _record(project: Project, batch: Batch, record_no: int) -> Record:
+    if batch.origin is not None:
+        raise UsageError(
+            f"the records of `{batch.batch_id}` are those of the batch that it replays",
+            hint=f"`dpipe audit show {batch.origin} --record {record_no}`",
+        )
     if batch.committed_at is None:
         raise UsageError(
             f"batch `{batch.batch_id}` is not committed, so its records are not known",
@@ -117,16 +132,17 @@ def _record(project: Project, batch: Batch, record_no: int) -> Record:
         )
     catalog = open_catalog(project)
     wanted = filters.is_record(batch.batch_id, record_no)
+    found: dict[str, list[dict[str, Any]]] = {}
     for namespace in (RAW, QUARANTINE):
         table = tables.load(catalog, (namespace, batch.dataset))
-        rows = table.scan(row_filter=wanted).to_arrow().to_pylist() if table else []
-        if rows:
-            return Record(
-                record_no,
-                rows[0].get("disposition", "accepted") if namespace == QUARANTINE else "accepted",
-                rows[0],
-            )
-    raise UsageError(
-        f"batch `{batch.batch_id}` has no record {record_no:,}",
-        hint=f"its records are numbered from 1 to {batch.records_in or 0:,}",
-    )
+        found[namespace] = table.scan(row_filter=wanted).to_arrow().to_pylist() if table else []
+    rows, judgements = found[RAW], tuple(found[QUARANTINE])
+    if not rows and not judgements:
+        raise UsageError(
+            f"batch `{batch.batch_id}` has no record {record_no:,}",
+            hint=f"its records are numbered from 1 to {batch.records_in or 0:,}",
+        )
+    dispositions = {row["disposition"] for row in judgements}
+    disposition = "accepted" if rows else "duplicate" if "duplicate" in dispositions else "rejected"
+    left_alone = dismissed.reasons(catalog, batch.dataset).get((batch.batch_id, record_no))
+    return Record(record_no, disposition, rows[0] if rows else None, judgements, left_alone)

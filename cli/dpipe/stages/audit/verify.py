@@ -65,8 +65,10 @@ def _verify(project: Project, catalog: Catalog, dataset: str) -> DatasetAudit:
     commits = commits_of(lake.rows)
     batches = [batch for commit in commits for batch in commit.batches]
     audit.commits, audit.batches = len(commits), len(batches)
+    delivered = [batch for batch in batches if batch.origin is None]
     for name in ("records_in", "accepted", "rejected", "duplicate"):
-        setattr(audit, name, sum(getattr(batch, name) for batch in batches))
+        setattr(audit, name, sum(getattr(batch, name) for batch in delivered))
+    audit.replayed = sum(batch.accepted for batch in batches if batch.origin is not None)
     check_chain(audit, commits, lake.raw, catalog.properties["warehouse"])
     check_balance(audit, commits)
     contract = _contract(project, dataset)
