@@ -190,9 +190,24 @@ def test_a_commit_that_broke_off_is_found_and_mended_by_the_next_run(tmp_path: P
     assert audited(project).holds
 
 
-def test_under_another_contract_nothing_is_counted_again(project: Project) -> None:
+def test_each_batch_is_counted_by_the_contract_that_it_met(project: Project) -> None:
     contract = project.contracts / "orders.odcs.yaml"
     contract.write_text(ORDERS.replace("minimum: 0", "minimum: 5"))
+    ingest(project, "c.csv", HEADER + "900,2013-01-01,6\n")
+    audit = audited(project)
+    assert audit.holds
+    assert audit.recounted == 3
+
+
+def test_a_kept_contract_that_changed_is_found_and_one_that_is_gone_counts_nothing(project: Project) -> None:
+    (path,) = project.kept_contracts.glob("orders/*.json")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'"minimum":0', b'"minimum":1'))
+    (finding,) = audited(project).findings
+    assert str(path) in finding.message
+    path.write_bytes(content[:-5])
+    assert len(audited(project).findings) == 1
+    path.unlink()
     audit = audited(project)
     assert audit.holds
     assert audit.recounted == 0

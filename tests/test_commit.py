@@ -323,7 +323,7 @@ def test_an_empty_table_follows_a_changed_contract(catalog: Catalog) -> None:
 def test_a_table_with_data_refuses_a_changed_contract(project: Project, catalog: Catalog) -> None:
     committed(catalog, project, "file-a")
     changed = Plan("orders", "d" * 64, (*PLAN.columns, Column("colour", "string")), PLAN.key)
-    with pytest.raises(ConfigError, match="column `colour` is not there in the table"):
+    with pytest.raises(ConfigError, match="column `colour` of type string is new"):
         tables.raw_table(catalog, changed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from typing import TYPE_CHECKING
 
 from dpipe.errors import DpipeError
@@ -27,6 +28,27 @@ def make_private(folder: Path) -> Path:
             hint="check its parent's permissions and that the disk isn't full, or set `data_dir` elsewhere",
         ) from error
     return folder
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Make a file with this content, durably and all at once; one that is there stays as it is. Raises `DpipeError`."""
+    if path.exists():
+        return
+    make_private(path.parent)
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DpipeError(
+            f"`{path}` can't be written: {error.strerror}",
+            hint="check its folder's permissions and that the disk isn't full",
+        ) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -82,6 +82,11 @@ class Project:
         return self.data_dir / "lake"
 
     @property
+    def kept_contracts(self) -> Path:
+        """Every contract that a batch was committed under, by its hash."""
+        return self.data_dir / "contracts"
+
+    @property
     def refused(self) -> Path:
         """Files of batches that the gate refused."""
         return self.data_dir / "refused"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dpipe.contract import Contract
+    from dpipe.stages.evolve import Evolution
 
 app = typer.Typer(help="Check and read the data contracts.", no_args_is_help=True)
 
@@ -80,6 +81,63 @@ def show(
         )
     else:
         _print(contract)
+
+
+@app.command()
+def plan(
+    ctx: typer.Context,
+    dataset: Annotated[str, typer.Argument(help="The dataset.", autocompletion=dataset_names)],
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what a contract asks of the table that is there already: columns to be added, renamed, widened, dropped.
+
+    Example: `dpipe contract plan flights`
+    """
+    from dpipe.stages.evolve import planned
+
+    evolution = planned(open_project(ctx), dataset)
+    if as_json:
+        output.emit_json(evolution)
+    else:
+        _print_changes(evolution)
+
+
+@app.command()
+def apply(
+    ctx: typer.Context,
+    dataset: Annotated[str, typer.Argument(help="The dataset.", autocompletion=dataset_names)],
+    allow_drop: Annotated[
+        list[str] | None, typer.Option(help="A column that may be dropped, more by repeating it.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Bring a table up to its contract, in one commit. Files and old snapshots stay as they are.
+
+    Nothing is dropped that --allow-drop doesn't name. Doing it again changes nothing.
+
+    Example: `dpipe contract apply flights --allow-drop tailnum`
+    """
+    from dpipe.stages.evolve import evolve
+    from dpipe.state import runs
+
+    project = open_project(ctx)
+    with runs.recorded(project, "contract apply") as run:
+        done = evolve(project, dataset, run=run, may_drop=allow_drop or ())
+    if as_json:
+        output.emit_json(done)
+    else:
+        _print_changes(done)
+
+
+def _print_changes(evolution: Evolution) -> None:
+    for change in evolution.changes:
+        output.emit(f"{change.kind}: {change.text}")
+    if not evolution.changes:
+        output.emit(
+            f"`raw.{evolution.dataset}` fits its contract"
+            if evolution.table
+            else f"`raw.{evolution.dataset}` has no rows yet and is made as the contract asks"
+        )
 
 
 def _paths(ctx: typer.Context, targets: Sequence[str]) -> list[Path]:

@@ -56,6 +56,7 @@ def compile_column(report: Report, definition: SchemaProperty, at: DocumentPath)
     if typed is None:
         return None
     column = _column(report, definition, typed, name, extra.get("dpipe.formats"), at)
+    column = replace(column, renamed_from=extra.get("dpipe.renamedFrom"))
     return Compiled(column, typed, extra, definition, at)
 
 

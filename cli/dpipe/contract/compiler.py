@@ -33,6 +33,7 @@ class Compilation:
     model: OpenDataContractStandard | None = None
     plan: Plan | None = None
     quality: tuple[QualityRule, ...] = ()
+    canonical: str = ""
 
 
 def compile_file(path: Path, content: bytes | None = None, *, loose: bool = False) -> Compilation:
@@ -49,13 +50,17 @@ def compile_file(path: Path, content: bytes | None = None, *, loose: bool = Fals
     ordered = sorted(report.findings, key=lambda finding: (finding.line, finding.column))
     if report.failed:
         return Compilation(ordered)
-    return Compilation(ordered, model, plan, quality)
+    return Compilation(ordered, model, plan, quality, canonical(source.document))
+
+
+def canonical(document: object) -> str:
+    """The document as canonical JSON: comments, key order and layout don't change it."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def content_hash(document: object) -> str:
-    """SHA-256 in hex of the document as canonical JSON: comments, key order and layout don't change it."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """SHA-256 in hex of the document as canonical JSON."""
+    return hashlib.sha256(canonical(document).encode()).hexdigest()
 
 
 def _contract(report: Report, model: OpenDataContractStandard) -> tuple[Plan | None, tuple[QualityRule, ...]]:
@@ -148,7 +153,23 @@ def _columns(report: Report, definition: SchemaObject) -> list[Compiled]:
         compiled = compile_column(report, item, here)
         if compiled:
             columns.append(compiled)
+    _renames(report, columns)
     return columns
+
+
+def _renames(report: Report, columns: list[Compiled]) -> None:
+    """An earlier name is of one column, and of none that is there."""
+    names = {item.column.name for item in columns}
+    earlier: set[str] = set()
+    for item in columns:
+        before = item.column.renamed_from
+        if before is None:
+            continue
+        if before in names or before in earlier:
+            where = custom.place(report, item.at, "dpipe.renamedFrom")
+            whose = "is the name of a column" if before in names else "was another column's name"
+            report.error(where, f"`{before}` {whose}", "name what this column was called, or leave it out")
+        earlier.add(before)
 
 
 def _with_row_rules(report: Report, item: Compiled, rules: BatchRules) -> Column:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,8 @@ class Contract:
     """One dataset's contract, which dpipe can carry out.
 
     `hash` is the SHA-256 (hex) of its content, whatever its layout; `plan` has the columns with their types and
-    rules, `quality` the whole-batch rules, `document` is the contract as the Open Data Contract Standard has it.
+    rules, `quality` the whole-batch rules, `document` is the contract as the Open Data Contract Standard has it, and
+    `canonical` the JSON text that the hash is of.
     """
 
     dataset: str
@@ -41,6 +42,7 @@ class Contract:
     plan: Plan
     quality: tuple[QualityRule, ...]
     document: OpenDataContractStandard
+    canonical: str = field(repr=False)
 
     @staticmethod
     def load(path: str | PathLike[str]) -> Contract:
@@ -94,6 +96,7 @@ def _contract(compiled: Compilation, *, hint: str = _MEND_FILE, in_text: bool = 
         plan=compiled.plan,
         quality=compiled.quality,
         document=compiled.model,
+        canonical=compiled.canonical,
     )
 
 

@@ -104,6 +104,12 @@ KNOWN: dict[str, Known] = {
         _one_of("identity", "year", "month", "day", "hour"),
         "how a partition's value is made from this partitioned column's; default `identity`",
     ),
+    "dpipe.renamedFrom": Known(
+        ("column",),
+        "the column's earlier name",
+        lambda value: isinstance(value, str) and bool(value),
+        "what the column was called: `dpipe contract apply` renames it in its table",
+    ),
     "dpipe.formats": Known(
         ("column", "part"),
         "a list of different texts",

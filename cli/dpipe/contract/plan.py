@@ -98,7 +98,8 @@ class Column:
 
     `formats` are `strftime` spellings, none means ISO 8601. Decimals have a `precision`, their digits in all,
     and a `scale`, those after the point. `default_offset` is the zone of timestamps that don't say theirs.
-    `fields` are an object's, or the one item of an array, which is called `element`.
+    `fields` are an object's, or the one item of an array, which is called `element`. `renamed_from` is what the
+    column was called in its table.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Column:
     scale: int = 0
     default_offset: DefaultOffset | None = None
     fields: tuple[Column, ...] = ()
+    renamed_from: str | None = None
 
     @property
     def type_name(self) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyiceberg.io.pyarrow import ArrowScan
+from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
 
 from dpipe.contract.arrow import arrow_type
 from dpipe.errors import DpipeError
@@ -16,14 +16,16 @@ from dpipe.iceberg import filters
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
+    from pyiceberg.partitioning import PartitionField
     from pyiceberg.table import FileScanTask, Table
 
     from dpipe.contract import Plan
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-Partition = frozenset[tuple[str, "Hashable"]]
+FIELD_ID = b"PARQUET:field_id"
+Partition = frozenset[tuple[int, str, "Hashable"]]
 
 
 def existing_rows(table: Table, plan: Plan) -> Callable[[dict[str, Any]], pa.RecordBatchReader | None]:
@@ -48,7 +50,8 @@ def existing_rows(table: Table, plan: Plan) -> Callable[[dict[str, Any]], pa.Rec
     def read(partition: dict[str, Any]) -> pa.RecordBatchReader | None:
         if snapshot is None:
             return None
-        tasks = files().get(_partition(partition), [])
+        values = ((field, partition[field.name]) for field in table.spec().fields)
+        tasks = files().get(_partition(values), [])
         try:
             rows = _read(table, tasks, names) if is_nested else _scan(table, tasks, names)
         except (OSError, pa.ArrowException) as error:
@@ -75,12 +78,24 @@ def _scan(table: Table, tasks: list[FileScanTask], names: list[str]) -> pa.Table
 
 
 def _read(table: Table, tasks: list[FileScanTask], names: list[str]) -> pa.Table:
-    """The files as they are: pyiceberg 0.12 reads an array that is null as an empty one."""
+    """The files as they are, by field id: pyiceberg 0.12 reads an array that is null as an empty one."""
+    fields = [table.schema().find_field(name) for name in names]
     parts = []
     for task in tasks:
         with table.io.new_input(task.file.file_path).open() as stream:
-            parts.append(pq.read_table(stream, columns=names))
-    return pa.concat_tables(parts) if parts else table.schema().select(*names).as_arrow().empty_table()
+            file = pq.ParquetFile(stream)
+            in_file = {int(field.metadata[FIELD_ID]): field.name for field in file.schema_arrow}
+            found = file.read([in_file[field.field_id] for field in fields if field.field_id in in_file])
+            # A column is by its id what it is now called; one that was added later has no values.
+            columns = [
+                found[in_file[field.field_id]]
+                if field.field_id in in_file
+                else pa.nulls(found.num_rows, schema_to_pyarrow(field.field_type))
+                for field in fields
+            ]
+            parts.append(pa.table(columns, names))
+    empty = table.schema().select(*names).as_arrow().empty_table()
+    return pa.concat_tables(parts, promote_options="permissive") if parts else empty
 
 
 def _files_by_partition(table: Table, snapshot_id: int | None) -> dict[Partition, list[FileScanTask]]:
@@ -92,13 +107,14 @@ def _files_by_partition(table: Table, snapshot_id: int | None) -> dict[Partition
                 hint="dpipe doesn't read delete files; rewrite the table's files without them",
             )
         fields = table.specs()[task.file.spec_id].fields
-        values = {field.name: task.file.partition[index] for index, field in enumerate(fields)}
+        values = zip(fields, (task.file.partition[index] for index in range(len(fields))), strict=True)
         found.setdefault(_partition(values), []).append(task)
     return found
 
 
-def _partition(values: dict[str, Any]) -> Partition:
-    return frozenset((name, _as_stored(value)) for name, value in values.items())
+def _partition(values: Iterable[tuple[PartitionField, Any]]) -> Partition:
+    """What stands for a partition, whatever its fields are called: a renamed column's has another name."""
+    return frozenset((field.source_id, str(field.transform), _as_stored(value)) for field, value in values)
 
 
 def _as_stored(value: Any) -> Hashable:  # noqa: ANN401 - any partition value

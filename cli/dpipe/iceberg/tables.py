@@ -16,12 +16,12 @@ from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 from dpipe.errors import ConfigError
 from dpipe.iceberg import schema as schemas
 from dpipe.iceberg.catalog import DISMISSED, LEDGER, QUARANTINE, RAW, TABLE_PROPERTIES
+from dpipe.iceberg.evolution import changes
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
-    from pyiceberg.types import NestedField
 
     from dpipe.contract import Plan
 
@@ -38,13 +38,14 @@ def raw_table(catalog: Catalog, plan: Plan) -> Table:
     schema = schemas.raw_schema(plan)
     spec = schemas.raw_partition_spec(plan, schema)
     table = _ensure(catalog, name, schema, spec)
-    difference = _difference(table, schema, spec)
-    if difference is None:
+    needed = [change for change in changes(table, plan) if change.kind != "describe"]
+    if not needed:
         return table
     if table.current_snapshot() is not None:
         raise ConfigError(
-            f"the contract of `{plan.dataset}` no longer fits its table `raw.{plan.dataset}`: {difference}",
-            hint="take the change back; changing the columns of a table that has data is not supported yet",
+            f"the contract of `{plan.dataset}` no longer fits its table `raw.{plan.dataset}`: "
+            + "; ".join(change.text for change in needed),
+            hint=f"`dpipe contract plan {plan.dataset}` shows what `dpipe contract apply` would do to the table",
         )
     catalog.drop_table(name)
     return _ensure(catalog, name, schema, spec)
@@ -114,29 +115,3 @@ def _create(catalog: Catalog, name: Name, schema: Schema, spec: PartitionSpec) -
     path = f"{location}/metadata/00000-{uuid.uuid4()}.metadata.json"
     ToOutputFile.table_metadata(metadata, load_file_io(catalog.properties, path).new_output(path))
     return catalog.register_table(name, path)
-
-
-def _difference(table: Table, schema: Schema, spec: PartitionSpec) -> str | None:
-    """What distinguishes the table from what the contract asks for; descriptions don't count."""
-    there = {field.name: _shape(field) for field in table.schema().fields}
-    wanted = {field.name: _shape(field) for field in schema.fields}
-    for name in [*wanted, *there]:
-        if wanted.get(name) != there.get(name):
-            in_table, in_contract = there.get(name, "not there"), wanted.get(name, "not there")
-            return f"column `{name}` is {in_table} in the table and {in_contract} in the contract"
-    if list(there) != list(wanted):
-        return f"the table has its columns in the order {', '.join(there)}"
-    if _partitions(table.spec(), table.schema()) != _partitions(spec, schema):
-        return "it is partitioned in another way"
-    return None
-
-
-def _shape(field: NestedField) -> str:
-    return f"{'required' if field.required else 'optional'} {field.field_type}"
-
-
-def _partitions(spec: PartitionSpec, schema: Schema) -> list[tuple[str, str, str]]:
-    return [
-        (field.name, str(field.transform), schema.find_column_name(field.source_id) or "")
-        for field in spec.fields
-    ]

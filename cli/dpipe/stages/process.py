@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from dpipe.contract import contract_for
+from dpipe.contract import archive, contract_for
 from dpipe.iceberg import ledger, open_catalog
 from dpipe.iceberg.recovery import recover
 from dpipe.landing import Manifest, batch_ids, manifests
@@ -77,6 +77,7 @@ def _process(work: Work, *, retry_refused: bool) -> ProcessResult:
         out = {batch.batch_id for batch in refused.listed(project, work.dataset)}
         pending = batch_ids(project, work.dataset) - ledger.batch_ids(work.catalog, work.dataset)
         for group in grouped(manifests(project, work.dataset, pending - out)):
+            archive.keep(project, work.contract)
             commit_group(work, group)
         result = _result(work, still_refused=len(pending & out), seconds=time.perf_counter() - start)
     if result.batches or result.refused:

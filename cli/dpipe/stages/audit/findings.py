@@ -23,7 +23,7 @@ class DatasetAudit:
     """What was looked at of a dataset, by the ledger's counts, and what doesn't hold.
 
     Replays count apart: `replayed` are the records that they brought into raw, out of those that were rejected.
-    `recounted` batches were counted again from their landed bytes; the others met an earlier version of the contract.
+    `recounted` batches were counted again from their landed bytes; of the others the contract isn't kept.
     `files` and `bytes` are those of the lake's live files, which were read to their ends.
     """
 

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dpipe.errors import DpipeError
+from dpipe.contract import archive
+from dpipe.errors import ConfigError, DpipeError
 from dpipe.landing import payload_path
 from dpipe.landing.manifest import read_manifest
 
@@ -25,14 +26,13 @@ def check_landing(
     audit: DatasetAudit,
     project: Project,
     batches: Sequence[BatchEntry],
-    contract: Contract | None,
     meter: Meter,
     *,
     workers: int,
 ) -> None:
     """Compare every batch's landed bytes with their SHA-256 in the ledger, and count the records in them again.
 
-    Only batches that met the contract as it is now are counted: another one may take a file apart in another way.
+    Each is counted by the contract that it met; another one may take a file apart in another way.
     """
     landed = [(batch, manifest) for batch in batches if (manifest := _manifest(audit, project, batch))]
 
@@ -44,7 +44,8 @@ def check_landing(
 
     with ThreadPoolExecutor(workers) as pool:
         digests = list(pool.map(digest, landed))
-    plan = replace(contract.plan, key=(), partition=()) if contract else None
+    met = dict.fromkeys(batch.contract for batch, _ in landed)
+    contracts = {digest: _contract(audit, project, digest) for digest in met}
     for (batch, manifest), sha256 in zip(landed, digests, strict=True):
         if isinstance(sha256, OSError):
             audit.find("landing", batch.batch_id, f"its landed bytes can't be read: {sha256.strerror}")
@@ -54,8 +55,8 @@ def check_landing(
                 batch.batch_id,
                 "its landed bytes aren't those that were committed: another SHA-256",
             )
-        elif contract and plan and batch.contract == contract.hash:
-            _recount(audit, project, plan, batch, manifest)
+        elif contract := contracts[batch.contract]:
+            _recount(audit, project, replace(contract.plan, key=(), partition=()), batch, manifest)
             meter.add(batch.records_in, manifest.bytes)
 
 
@@ -64,6 +65,14 @@ def _manifest(audit: DatasetAudit, project: Project, batch: BatchEntry) -> Manif
         return read_manifest(project, audit.dataset, batch.batch_id)
     except DpipeError as error:
         audit.find("landing", batch.batch_id, error.message)
+        return None
+
+
+def _contract(audit: DatasetAudit, project: Project, digest: str) -> Contract | None:
+    try:
+        return archive.kept(project, audit.dataset, digest)
+    except ConfigError as error:
+        audit.find("landing", f"contract {digest[:12]}", error.message)
         return None
 
 

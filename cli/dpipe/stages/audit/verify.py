@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dpipe import output
-from dpipe.contract import contract_for
-from dpipe.errors import DpipeError, UsageError
+from dpipe.errors import UsageError
 from dpipe.iceberg import ledger, open_catalog, tables
 from dpipe.iceberg.catalog import QUARANTINE, RAW
 from dpipe.stages.audit.commits import check_balance, check_chain, commits_of
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
-    from dpipe.contract import Contract
     from dpipe.settings import Project
 
 
@@ -71,14 +69,13 @@ def _verify(project: Project, catalog: Catalog, dataset: str) -> DatasetAudit:
     audit.replayed = sum(batch.accepted for batch in batches if batch.origin is not None)
     check_chain(audit, commits, lake.raw, catalog.properties["warehouse"])
     check_balance(audit, commits)
-    contract = _contract(project, dataset)
     workers = project.settings.threads or os.cpu_count() or 1
     files = [file for commit in commits for file in (*commit.accepted, *commit.quarantined)]
     # Landed bytes are read twice: for their hash, and to be counted.
     total = 2 * sum(batch.bytes for batch in batches) + sum(file.bytes for file in files)
     with output.progress(f"verify {dataset}", total_bytes=total) as on_progress:
         meter = Meter(on_progress)
-        check_landing(audit, project, batches, contract, meter, workers=workers)
+        check_landing(audit, project, batches, meter, workers=workers)
         readable = []
         for table, recorded in (
             (lake.raw, [file for commit in commits for file in commit.accepted]),
@@ -98,11 +95,3 @@ def _look(project: Project, catalog: Catalog, dataset: str) -> _Lake:
             tables.load(catalog, (RAW, dataset)),
             tables.load(catalog, (QUARANTINE, dataset)),
         )
-
-
-def _contract(project: Project, dataset: str) -> Contract | None:
-    """The contract as it is now; without a sound one nothing is counted again."""
-    try:
-        return contract_for(project, dataset)
-    except DpipeError:
-        return None

@@ -1,0 +1,161 @@
+"""What a contract asks of a raw table that is there already, and doing it.
+
+Columns keep their field ids, so that files stay as they are and old snapshots can be read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pyiceberg.types import DecimalType, IcebergType, IntegerType, LongType, NestedField
+
+from dpipe.contract.plan import PROVENANCE
+from dpipe.iceberg import schema as schemas
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyiceberg.partitioning import PartitionSpec
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+    from pyiceberg.table.update.schema import UpdateSchema
+
+    from dpipe.contract import Plan
+
+Kind = Literal["rename", "add", "widen", "make optional", "describe", "drop", "impossible"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference between a table and its contract.
+
+    `column` is the contract's, of a `drop` the table's; `text` is a sentence. After a `drop` only old snapshots have
+    the values; what is `impossible` needs another column or another dataset.
+    """
+
+    kind: Kind
+    column: str
+    text: str
+
+
+def changes(table: Table, plan: Plan) -> list[Change]:
+    """What has to be done to a table so that it fits the plan, renames first; nothing when it does.
+
+    A column that the table lets be null fits a required one: the kernel sees to it.
+    """
+    there = {field.name: field for field in table.schema().fields}
+    wanted = {field.name: field for field in schemas.raw_schema(plan).fields}
+    renames = _renames(plan, there)
+    found = [Change("rename", new, f"column `{old}` becomes `{new}`") for new, old in renames.items()]
+    gone = [name for name in there if name not in wanted and name not in renames.values()]
+    for name, field in wanted.items():
+        before = there.get(renames.get(name, name))
+        if before is None:
+            found.append(_added(name, field, gone))
+        else:
+            found += _altered(name, before, field)
+    found += [Change("drop", name, f"column `{name}` is not in the contract any more") for name in gone]
+    if not _same_partitions(table, plan, renames):
+        text = "it is partitioned in another way, which can't be changed: make another dataset"
+        found.append(Change("impossible", "", text))
+    return found
+
+
+def apply(table: Table, plan: Plan, wanted: Sequence[Change]) -> None:
+    """Make the changes in one commit; those that are `impossible` are the caller's to refuse.
+
+    Raises `CommitFailedException` when another writer was quicker.
+    """
+    schema = schemas.raw_schema(plan)
+    renames = _renames(plan, {field.name: field for field in table.schema().fields})
+    with table.transaction() as transaction:
+        with transaction.update_schema(allow_incompatible_changes=True) as update:
+            for change in wanted:
+                _apply(update, change, schema, renames)
+        pairs = zip(table.spec().fields, plan.partition, strict=True)
+        moved = [(field.name, part.name) for field, part in pairs if field.name != part.name]
+        if moved:
+            with transaction.update_spec() as spec:
+                for before, after in moved:
+                    spec.rename_field(before, after)
+
+
+def _apply(update: UpdateSchema, change: Change, schema: Schema, renames: dict[str, str]) -> None:
+    name = change.column
+    if change.kind == "drop":
+        update.delete_column(name)
+        return
+    field = schema.find_field(name)
+    match change.kind:
+        case "rename":
+            update.rename_column(renames[name], name)
+        case "add":
+            # Rows that are there have no value, whatever the contract asks of those to come.
+            update.add_column(name, field.field_type, doc=field.doc)
+        case "widen":
+            update.update_column(renames.get(name, name), field_type=field.field_type)
+        case "make optional":
+            update.make_column_optional(renames.get(name, name))
+        case "describe":
+            update.update_column(renames.get(name, name), doc=field.doc or "")
+
+
+def _renames(plan: Plan, there: dict[str, NestedField]) -> dict[str, str]:
+    """Earlier names by those of the contract, of columns that the table has under the earlier one only."""
+    return {
+        column.name: column.renamed_from
+        for column in plan.columns
+        if column.renamed_from in there and column.renamed_from not in PROVENANCE and column.name not in there
+    }
+
+
+def _added(name: str, field: NestedField, gone: Sequence[str]) -> Change:
+    text = f"column `{name}` of type {field.field_type} is new"
+    if gone:
+        text += f"; if it is `{gone[0]}` by another name, say so: `dpipe.renamedFrom: {gone[0]}`"
+    return Change("add", name, text)
+
+
+def _altered(name: str, before: NestedField, after: NestedField) -> list[Change]:
+    found = []
+    if str(before.field_type) != str(after.field_type):
+        types = f"{before.field_type} becomes {after.field_type}"
+        if _is_wider(after.field_type, before.field_type):
+            found.append(Change("widen", name, f"column `{name}`: {types}"))
+        else:
+            text = (
+                f"column `{name}`: {types}, which no value can be turned into: add a column of another name"
+            )
+            found.append(Change("impossible", name, text))
+    if before.required and not after.required:
+        found.append(Change("make optional", name, f"column `{name}` may be null from now on"))
+    if (before.doc or "") != (after.doc or ""):
+        found.append(Change("describe", name, f"column `{name}` is described otherwise"))
+    return found
+
+
+def _is_wider(after: IcebergType, before: IcebergType) -> bool:
+    """Whether Iceberg reads every value of the one type as the other."""
+    if isinstance(after, LongType) and isinstance(before, IntegerType):
+        return True
+    return (
+        isinstance(after, DecimalType)
+        and isinstance(before, DecimalType)
+        and after.scale == before.scale
+        and after.precision > before.precision
+    )
+
+
+def _same_partitions(table: Table, plan: Plan, renames: dict[str, str]) -> bool:
+    schema = table.schema()
+    there = _partitions(table.spec(), schema)
+    wanted = [
+        (str(schemas.TRANSFORMS[field.transform]), renames.get(field.column, field.column))
+        for field in plan.partition
+    ]
+    return there == wanted
+
+
+def _partitions(spec: PartitionSpec, schema: Schema) -> list[tuple[str, str]]:
+    return [(str(field.transform), schema.find_column_name(field.source_id) or "") for field in spec.fields]
