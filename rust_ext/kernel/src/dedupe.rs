@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Where a record is: the batch's index and its number in the batch, from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RecordPlace {
     /// Index into the run's batches, or past them into the batches of existing rows.
     pub batch: u32,
@@ -23,7 +23,7 @@ pub struct RecordPlace {
     pub record: u64,
 }
 
-/// The record that was there first.
+/// The record that has the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Winner {
     /// Where it is.
@@ -108,11 +108,19 @@ impl KeyIndex {
         }
     }
 
-    /// Claim the keys of rows for the records at `places`; `taken` is told of those that another record has already.
+    /// Claim the keys of rows for the records at `places`, but for those that are `left_out`.
+    ///
+    /// `taken` is told of the keys that another record has already, and says whether the newcomer gets it.
     ///
     /// # Errors
     /// `Error::Io` when keys can't be moved to the file or read from it, `Error::Plan` when there are 2³² of them.
-    pub fn claim(&mut self, keys: Keys, places: Places, mut taken: impl FnMut(usize, Winner)) -> Result<()> {
+    pub fn claim(
+        &mut self,
+        keys: Keys,
+        places: Places,
+        left_out: impl Fn(usize) -> bool,
+        mut taken: impl FnMut(usize, Winner) -> bool,
+    ) -> Result<()> {
         const AHEAD: usize = 32;
         let Keys { columns, hashes, fingerprints } = keys;
         let first = self.rows;
@@ -130,16 +138,22 @@ impl KeyIndex {
             let touched = rows.clone().fold(0, |all, row| all ^ self.slots[self.slot(hashes[row])]);
             std::hint::black_box(touched);
             for row in rows {
-                if let Some(winner) = self.claim_row(row, hashes[row], &newcomer)? {
-                    taken(row, winner);
+                if left_out(row) {
+                    continue;
+                }
+                if let Some((at, winner)) = self.claim_row(row, hashes[row], &newcomer)?
+                    && taken(row, winner)
+                {
+                    self.slots[at] = slot_of(hashes[row], newcomer.first + row);
                 }
             }
         }
         self.keep(Block { first, places, rows: BlockRows::Held { columns, fingerprints } })
     }
 
+    /// The slot and the record that has the key; none when nothing had it, and then the row does.
     #[inline]
-    fn claim_row(&mut self, row: usize, hash: u64, newcomer: &Newcomer) -> Result<Option<Winner>> {
+    fn claim_row(&mut self, row: usize, hash: u64, newcomer: &Newcomer) -> Result<Option<(usize, Winner)>> {
         let mut at = self.slot(hash);
         loop {
             let slot = self.slots[at];
@@ -149,12 +163,12 @@ impl KeyIndex {
             if slot >> HALF == hash >> HALF {
                 let number = (slot & u64::from(u32::MAX)) as usize - 1;
                 if let Some(winner) = self.same(number, row, newcomer)? {
-                    return Ok(Some(winner));
+                    return Ok(Some((at, winner)));
                 }
             }
             at = (at + 1) & (self.slots.len() - 1);
         }
-        self.slots[at] = hash >> HALF << HALF | (newcomer.first + row + 1) as u64;
+        self.slots[at] = slot_of(hash, newcomer.first + row);
         self.claimed += 1;
         Ok(None)
     }
@@ -229,6 +243,12 @@ impl KeyIndex {
     }
 }
 
+/// What a slot holds for row number `number`.
+#[inline]
+fn slot_of(hash: u64, number: usize) -> u64 {
+    hash >> HALF << HALF | (number + 1) as u64
+}
+
 /// The rows whose keys are being claimed.
 struct Newcomer<'a> {
     first: usize,
@@ -265,7 +285,12 @@ mod tests {
     use super::*;
 
     /// Claims `chunks` of values and payloads, all under one hash or under good ones; what each row was told.
-    fn claim(chunks: &[Vec<(i64, u64)>], collide: bool, most_held_bytes: usize) -> Vec<Option<Winner>> {
+    fn claim(
+        chunks: &[Vec<(i64, u64)>],
+        collide: bool,
+        most_held_bytes: usize,
+        last_wins: bool,
+    ) -> Vec<Option<Winner>> {
         let folder = tempfile::tempdir().unwrap();
         let mut index = KeyIndex::new(most_held_bytes, folder.path().into());
         let mut all = Vec::new();
@@ -283,7 +308,11 @@ mod tests {
             all.resize(all.len() + chunk.len(), None);
             let told = &mut all[usize::try_from(before).unwrap()..];
             let places = Places::Chunk { batch: 0, before, numbering: Numbering::default() };
-            index.claim(keys, places, |row, winner| told[row] = Some(winner)).unwrap();
+            let taken = |row: usize, winner: Winner| {
+                told[row] = Some(winner);
+                last_wins && !winner.identical
+            };
+            index.claim(keys, places, |_| false, taken).unwrap();
         }
         all
     }
@@ -291,20 +320,24 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
         #[test]
-        fn the_first_record_with_a_key_wins_whatever_collides_or_is_spilled(
+        fn the_first_or_the_last_record_with_a_key_wins_whatever_collides_or_is_spilled(
             chunks in prop::collection::vec(prop::collection::vec((0..60_i64, 0..3_u64), 0..40), 1..8),
             collide: bool,
+            last_wins: bool,
             most_held_bytes in prop::sample::select(vec![0, 700, usize::MAX]),
         ) {
-            let mut first = HashMap::new();
+            let mut held = HashMap::new();
             let mut expected = Vec::new();
             for (record, (value, payload)) in (1..).zip(chunks.iter().flatten()) {
-                let (winner, of_winner) = *first.entry(*value).or_insert((record, *payload));
+                let (winner, of_winner) = *held.entry(*value).or_insert((record, *payload));
                 let place = RecordPlace { batch: 0, record: winner };
                 let told = Winner { place, identical: of_winner == *payload };
                 expected.push((winner != record).then_some(told));
+                if last_wins && !told.identical {
+                    held.insert(*value, (record, *payload));
+                }
             }
-            prop_assert_eq!(claim(&chunks, collide, most_held_bytes), expected);
+            prop_assert_eq!(claim(&chunks, collide, most_held_bytes, last_wins), expected);
         }
     }
 }

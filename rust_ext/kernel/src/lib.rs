@@ -40,5 +40,6 @@ mod split;
 mod swar;
 pub mod template;
 pub mod text;
+pub mod upsert;
 mod whole;
 pub mod write;

@@ -14,6 +14,8 @@ pub struct Outcome {
     pub batches: Vec<BatchOutcome>,
     /// The files that were written, durable but not yet known to anybody.
     pub files: Vec<FileOutcome>,
+    /// Rows of the table that accepted records take the place of: numbers of records by their batch.
+    pub superseded: BTreeMap<String, Vec<u64>>,
     /// What the accepted values of each column are like; empty when that wasn't asked for, or nothing was accepted.
     pub profile: Vec<NamedProfile>,
     /// Accepted rows in the order of their records, of the schema [`accepted`](crate::schema::accepted), when they stay in

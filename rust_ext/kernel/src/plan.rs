@@ -23,7 +23,7 @@ pub struct Plan {
     pub contract: String,
     /// The columns in order.
     pub columns: Vec<Column>,
-    /// Names of the primary key's columns; empty when records have no key. Of two records with one key the first is kept.
+    /// Names of the primary key's columns; empty when records have no key.
     #[serde(default)]
     pub key: Vec<String>,
     /// How accepted rows are spread over files.
@@ -32,6 +32,9 @@ pub struct Plan {
     /// What to do with fields that the plan doesn't know.
     #[serde(default)]
     pub unknown_fields: UnknownFields,
+    /// Which of two records with one key is kept.
+    #[serde(default)]
+    pub write_mode: WriteMode,
     /// How CSV text reads.
     #[serde(default)]
     pub csv: CsvOptions,
@@ -340,6 +343,17 @@ pub enum UnknownFields {
     Ignore,
     /// Reject the record.
     Reject,
+}
+
+/// Which of two records with one key, whose other values differ, is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WriteMode {
+    /// The first.
+    #[default]
+    Append,
+    /// The last. A row that the table holds is superseded.
+    Upsert,
 }
 
 /// One field of the partition key.

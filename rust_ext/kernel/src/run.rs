@@ -20,15 +20,16 @@ use crate::{
     dedupe::KeyIndex,
     error::{Error, Result},
     feed::{Feed, SourceFacts},
-    outcome::{BatchOutcome, FileKind, Outcome},
+    outcome::{FileKind, Outcome},
     parse::{Compiled, Dialect, Parsed, parse},
     partition::PartitionValue,
     plan::Plan,
     profile::NamedProfile,
     quarantine::QuarantineWriter,
-    read::Source,
+    read::{Content, Source},
     scatter::{self, Scatter},
-    sequence::Sequencer,
+    sequence::{Finished, Sequencer},
+    upsert::Losers,
 };
 
 /// Where accepted rows and quarantined records go.
@@ -172,12 +173,38 @@ pub fn run(plan: &Plan, sources: &[Source], options: &Options, host: &mut dyn Ho
     if !matches!(options.destination, Destination::Folders { .. }) {
         plan.partition.clear();
     }
-    let plan = &plan;
     let compiled = Arc::new(Compiled::new(plan.clone())?);
+    let mut losers = Arc::new(Losers::new());
+    loop {
+        match pass(&compiled, sources, options, host, &pool, losers.clone())? {
+            Ok(outcome) => return Ok(outcome),
+            Err(_) if !losers.is_empty() => {
+                return Err(Error::Internal("losers of a second pass".into()));
+            }
+            Err(found) => losers = Arc::new(found),
+        }
+        if sources.iter().any(|source| matches!(source.content, Content::Stream(_))) {
+            let again =
+                "records replace others of the same stream, which can't be read again: hand over a table";
+            return Err(Error::Stream(again.into()));
+        }
+    }
+}
+
+/// The outcome; or the records that lose their key to later ones, which were kept, so that what was written is gone again.
+fn pass(
+    compiled: &Arc<Compiled>,
+    sources: &[Source],
+    options: &Options,
+    host: &mut dyn Host,
+    pool: &rayon::ThreadPool,
+    losers: Arc<Losers>,
+) -> Result<std::result::Result<Outcome, Losers>> {
+    let plan = &compiled.plan;
     let scatter = Scatter::new(plan, options.destination.clone(), options.held_bytes, options.profile)?;
     let quarantine = QuarantineWriter::new(plan, &options.destination);
     let index = KeyIndex::new(options.key_bytes, options.destination.spill_folder());
-    let mut sequencer = Sequencer::new(compiled.clone(), sources, index, scatter, quarantine)?;
+    let mut sequencer = Sequencer::new(compiled.clone(), sources, losers, index, scatter, quarantine)?;
     let mut feed = Feed::new(sources, plan, options.chunk_bytes, options.batch_size);
 
     // Twice as many chunks as threads are under way, so that no thread waits for the one chunk whose turn it is.
@@ -191,7 +218,7 @@ pub fn run(plan: &Plan, sources: &[Source], options: &Options, host: &mut dyn Ho
             let unknown_columns = facts.unknown_columns.clone();
             let task = Task { source, chunk, dialect: dialect(facts), unknown_columns };
             sequencer.source(source, facts);
-            spawn(&pool, fed, task, compiled.clone(), sender.clone());
+            spawn(pool, fed, task, compiled.clone(), sender.clone());
             fed += 1;
         }
         if taken == fed {
@@ -203,20 +230,23 @@ pub fn run(plan: &Plan, sources: &[Source], options: &Options, host: &mut dyn Ho
         }
         let done = waiting.remove(&taken).expect("the chunk whose turn it is was waited for");
         taken += 1;
-        sequencer.take(done.task.source, &done.task.chunk, done.parsed?, &pool, host)?;
+        sequencer.take(done.task.source, &done.task.chunk, done.parsed?, pool, host)?;
         let (records, bytes) = sequencer.done();
         host.progress(records, bytes)?;
     }
     for (source, facts) in feed.facts() {
         sequencer.source(source, facts);
     }
-    complete(plan, sequencer, &pool)
+    match sequencer.finish() {
+        Ok(finished) => complete(plan, finished, pool).map(Ok),
+        Err(losers) => Ok(Err(losers)),
+    }
 }
 
-fn complete(plan: &Plan, sequencer: Sequencer, pool: &rayon::ThreadPool) -> Result<Outcome> {
-    let (batches, scatter, quarantine, names): (Vec<BatchOutcome>, _, _, _) = sequencer.finish();
-    let accepted = scatter.finish(pool)?;
-    let quarantined = quarantine.finish()?;
+fn complete(plan: &Plan, finished: Finished, pool: &rayon::ThreadPool) -> Result<Outcome> {
+    let names = finished.partition_names;
+    let accepted = finished.scatter.finish(pool)?;
+    let quarantined = finished.quarantine.finish()?;
     let (accepted_batches, quarantined_batches) = (accepted.batches, quarantined.batches);
     // Every file is complete; from here on nothing fails, and none of them is removed again.
     let mut files: Vec<_> = accepted
@@ -229,8 +259,9 @@ fn complete(plan: &Plan, sequencer: Sequencer, pool: &rayon::ThreadPool) -> Resu
     let profiles =
         profiled.filter_map(|(column, profile)| Some(NamedProfile::new(&column.name, column.kind, profile?)));
     Ok(Outcome {
-        batches,
+        batches: finished.batches,
         files,
+        superseded: finished.superseded,
         profile: profiles.collect(),
         accepted: accepted_batches,
         quarantined: quarantined_batches,

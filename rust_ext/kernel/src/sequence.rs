@@ -18,13 +18,14 @@ use crate::{
     numbering::Numbering,
     outcome::{BatchOutcome, ViolationCount},
     parse::{Compiled, Parsed, Place, Reject, count_name},
-    plan::Plan,
+    plan::{Plan, WriteMode},
     quarantine::{BytePlace, Entry, QuarantineWriter, Reason},
     read::{Source, columns},
     run::Host,
     scatter::{BatchId, Scatter, named},
     schema,
     split::split,
+    upsert::{Contest, Losers},
 };
 
 /// Takes up chunks in the order of the sources.
@@ -40,6 +41,25 @@ pub struct Sequencer {
     scatter: Scatter,
     quarantine: QuarantineWriter,
     partition_names: Vec<String>,
+    /// Records of which it is known that others have their key.
+    losers: Arc<Losers>,
+    contest: Contest,
+    /// Rows of the table that newcomers take the place of.
+    superseded: Vec<RecordPlace>,
+}
+
+/// What a run comes to.
+pub struct Finished {
+    /// The counts of each batch.
+    pub batches: Vec<BatchOutcome>,
+    /// The writer of rows.
+    pub scatter: Scatter,
+    /// The writer of other records.
+    pub quarantine: QuarantineWriter,
+    /// Names of the partition's fields.
+    pub partition_names: Vec<String>,
+    /// Rows of the table that accepted records take the place of: numbers of records by their batch.
+    pub superseded: BTreeMap<String, Vec<u64>>,
 }
 
 #[derive(Default)]
@@ -76,13 +96,14 @@ impl Refused<'_> {
 }
 
 impl Sequencer {
-    /// A sequencer for the sources' batches, whose keys `index` takes.
+    /// A sequencer for the sources' batches, whose keys `index` takes but for those of `losers`.
     ///
     /// # Errors
     /// `Error::Plan` when the plan can't be compiled.
     pub fn new(
         compiled: Arc<Compiled>,
         sources: &[Source],
+        losers: Arc<Losers>,
         index: KeyIndex,
         scatter: Scatter,
         quarantine: QuarantineWriter,
@@ -101,6 +122,9 @@ impl Sequencer {
             scatter,
             quarantine,
             partition_names: compiled.plan.partition.iter().map(|field| field.name.clone()).collect(),
+            losers,
+            contest: Contest::default(),
+            superseded: Vec::new(),
             compiled,
         })
     }
@@ -148,8 +172,11 @@ impl Sequencer {
             duplicates.iter().map(|(row, winner)| Refused::Duplicate(parsed.place(*row), *winner));
         let mut refused: Vec<Refused> = rejected.chain(duplicate).collect();
         refused.sort_unstable_by_key(|refused| refused.place().record);
-        self.quarantine(source, chunk, before, &parsed, &refused)?;
         self.count(source, chunk, &parsed, duplicates.len());
+        if self.contest.is_again() {
+            return Ok(()); // what is written now is thrown away
+        }
+        self.quarantine(source, chunk, before, &parsed, &refused)?;
         let mut record_nos = parsed.numbering.records(parsed.spans.len(), before.cast_signed() + 1);
         if self.batches[source].record_nos.is_some() {
             for number in &mut record_nos {
@@ -184,12 +211,46 @@ impl Sequencer {
         before: u64,
         parsed: &mut Parsed,
     ) -> Result<Vec<(usize, Winner)>> {
+        let Some(keys) = parsed.keys.take() else { return Ok(Vec::new()) };
+        let batch = u32_index(source);
+        let places = Places::Chunk { batch, before, numbering: parsed.numbering.clone() };
         let mut duplicates = Vec::new();
-        if let Some(keys) = parsed.keys.take() {
-            let places =
-                Places::Chunk { batch: u32_index(source), before, numbering: parsed.numbering.clone() };
-            self.index.claim(keys, places, |row, winner| duplicates.push((row, winner)))?;
+        // Records out of the quarantine are older than what came since.
+        if self.compiled.plan.write_mode == WriteMode::Append || self.batches[source].record_nos.is_some() {
+            self.index.claim(
+                keys,
+                places,
+                |_| false,
+                |row, winner| {
+                    duplicates.push((row, winner));
+                    false
+                },
+            )?;
+            return Ok(duplicates);
         }
+        let place =
+            |row: usize| RecordPlace { batch, record: before + parsed.numbering.record(row) as u64 + 1 };
+        let Self { index, losers, contest, superseded, batches, .. } = self;
+        if !losers.is_empty() {
+            let known = (0..keys.hashes.len()).filter_map(|row| Some((row, *losers.get(&place(row))?)));
+            duplicates.extend(known);
+        }
+        let left_out = |row: usize| !losers.is_empty() && losers.contains_key(&place(row));
+        index.claim(keys, places, left_out, |row, winner| {
+            let is_of_run = (winner.place.batch as usize) < batches.len();
+            if winner.identical {
+                duplicates.push((row, winner));
+                if is_of_run {
+                    contest.kept_out(place(row), winner);
+                }
+            } else if is_of_run {
+                contest.replaced(winner.place, place(row));
+            } else {
+                superseded.push(winner.place);
+            }
+            !winner.identical
+        })?;
+        duplicates.sort_unstable_by_key(|(row, _)| *row);
         Ok(duplicates)
     }
 
@@ -245,7 +306,7 @@ impl Sequencer {
             places.push(RecordPlace { batch, record: record_nos.value(at).cast_unsigned() });
         }
         // Two rows of the table with one key: an older state of affairs that isn't this run's to judge.
-        self.index.claim(keys.unshared()?, Places::Listed(places), |_, _| ())
+        self.index.claim(keys.unshared()?, Places::Listed(places), |_| false, |_, _| false)
     }
 
     fn quarantine(
@@ -324,8 +385,11 @@ impl Sequencer {
         }
     }
 
-    /// The counts, and the writers to be completed.
-    pub fn finish(self) -> (Vec<BatchOutcome>, Scatter, QuarantineWriter, Vec<String>) {
+    /// The counts, and the writers to be completed; or the losers, when the run is to be carried out again with them known.
+    pub fn finish(self) -> std::result::Result<Finished, Losers> {
+        if self.contest.is_again() {
+            return Err(self.contest.losers());
+        }
         let paths = self.compiled.plan.paths();
         let outcome = |batch: Batch| {
             let count = |((column, rule), records): ((Option<usize>, _), _)| ViolationCount {
@@ -335,8 +399,18 @@ impl Sequencer {
             };
             BatchOutcome { violations: batch.violations.into_iter().map(count).collect(), ..batch.outcome }
         };
-        let batches = self.batches.into_iter().map(outcome).collect();
-        (batches, self.scatter, self.quarantine, self.partition_names)
+        let mut superseded: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for place in self.superseded {
+            let batch_id = self.batch_ids[place.batch as usize].to_string();
+            superseded.entry(batch_id).or_default().push(place.record);
+        }
+        Ok(Finished {
+            batches: self.batches.into_iter().map(outcome).collect(),
+            scatter: self.scatter,
+            quarantine: self.quarantine,
+            partition_names: self.partition_names,
+            superseded,
+        })
     }
 }
 

@@ -4,24 +4,26 @@
 #![allow(clippy::unwrap_used)] // a test that unwraps fails where it should
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
     sync::{Arc, Mutex},
 };
 
 use arrow::{
-    array::{ArrayRef, AsArray, Int64Array, RecordBatchIterator, StringArray, StringViewArray},
+    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatchIterator, StringArray, StringViewArray},
     compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch},
-    datatypes::Int64Type,
+    datatypes::{Int32Type, Int64Type},
     record_batch::RecordBatch,
     util::pretty::pretty_format_batches,
 };
 use dpipe_kernel::{
+    error,
     outcome::{FileKind, Outcome},
-    plan::Plan,
+    partition::PartitionValue,
+    plan::{Plan, WriteMode},
     read::{Content, Format, Source},
-    run::{Alone, Destination, Options, run},
+    run::{Alone, Destination, Host, Options, run},
     schema,
 };
 use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
@@ -88,6 +90,38 @@ fn assert_same_rows(found: &[RecordBatch], expected: &[RecordBatch]) {
     let found = concat_batches(&found[0].schema(), found).unwrap();
     assert_eq!(found.schema().fields(), first.schema().fields());
     assert_eq!(found.columns(), concat_batches(&first.schema(), expected).unwrap().columns());
+}
+
+/// Key, note and number of each row.
+fn keyed(rows: &[RecordBatch]) -> Vec<((i32, String), Option<String>, i64)> {
+    let mut found = Vec::new();
+    for batch in rows {
+        let ids = batch.column(0).as_primitive::<Int32Type>();
+        let (parts, notes) = (batch.column(1).as_string::<i32>(), batch.column(2).as_string::<i32>());
+        let numbers = batch.column_by_name(schema::RECORD_NO).unwrap().as_primitive::<Int64Type>();
+        for row in 0..batch.num_rows() {
+            let note = notes.is_valid(row).then(|| notes.value(row).to_owned());
+            found.push(((ids.value(row), parts.value(row).to_owned()), note, numbers.value(row)));
+        }
+    }
+    found
+}
+
+/// A host whose table holds these rows.
+struct Holding(Vec<RecordBatch>);
+
+impl Host for Holding {
+    fn existing(
+        &mut self,
+        _partition: &BTreeMap<String, PartitionValue>,
+        rows: &mut dyn FnMut(&RecordBatch) -> error::Result<()>,
+    ) -> error::Result<()> {
+        self.0.iter().try_for_each(rows)
+    }
+
+    fn progress(&mut self, _records: u64, _bytes: u64) -> error::Result<()> {
+        Ok(())
+    }
 }
 
 /// A column of whole numbers; nothing where there is no such column.
@@ -233,6 +267,59 @@ proptest! {
             for place in ["byte_offset", "byte_length", "line"] {
                 prop_assert!(column(&found, place).into_iter().all(|value| value.is_none()));
             }
+        }
+    }
+
+    #[test]
+    fn of_records_with_one_key_an_upsert_keeps_the_last(
+        batches in proptest::collection::vec(proptest::collection::vec(record(), 0..60), 2..3),
+        batch_size in 1usize..50,
+        threads in 1usize..4,
+        chunk_bytes in 1usize..400,
+        key_bytes in prop_oneof![Just(0usize), Just(1 << 20)],
+    ) {
+        let source = |index: usize| {
+            let content = Content::Bytes(batches[index].join(&b'\n').into());
+            Source { format: Some(Format::Ndjson), ..Source::of(format!("batch-{index}"), content) }
+        };
+        let mut options = Options::to(Destination::Memory);
+        (options.batch_size, options.threads, options.chunk_bytes) = (batch_size, threads, chunk_bytes);
+        options.key_bytes = key_bytes;
+        let table = run(&plan(), &[source(0)], &options, &mut Alone).unwrap().accepted;
+        let mut upsert = plan();
+        upsert.write_mode = WriteMode::Upsert;
+        let found = run(&upsert, &[source(1)], &options, &mut Holding(table.clone())).unwrap();
+
+        // Said again: the records that break no rule, one after the other.
+        let mut keyless = plan();
+        keyless.key.clear();
+        let sound = run(&keyless, &[source(1)], &options, &mut Alone).unwrap().accepted;
+        let held: BTreeMap<_, _> = keyed(&table).into_iter().map(|(key, note, number)| (key, (note, number))).collect();
+        let mut last: BTreeMap<_, (_, i64)> = BTreeMap::new();
+        for (key, note, number) in keyed(&sound) {
+            if last.get(&key).is_none_or(|(before, _)| *before != note) {
+                last.insert(key, (note, number));
+            }
+        }
+        last.retain(|key, (note, _)| held.get(key).is_none_or(|(before, _)| before != note));
+        let accepted: BTreeSet<i64> = last.values().map(|(_, number)| *number).collect();
+        let superseded: BTreeSet<i64> = last.keys().filter_map(|key| Some(held.get(key)?.1)).collect();
+        prop_assert_eq!(keyed(&found.accepted).into_iter().map(|row| row.2).collect::<BTreeSet<_>>(), accepted.clone());
+        let told = found.superseded.get("batch-0").into_iter().flatten().map(|number| number.cast_signed());
+        prop_assert_eq!(told.collect::<BTreeSet<_>>(), superseded);
+        prop_assert!(found.superseded.keys().all(|batch_id| batch_id == "batch-0"));
+        let counted = &found.batches[0];
+        prop_assert_eq!(counted.accepted as usize, accepted.len());
+        prop_assert_eq!(counted.records_in, counted.accepted + counted.rejected + counted.duplicate);
+        prop_assert_eq!(counted.rejected as usize + sound.iter().map(RecordBatch::num_rows).sum::<usize>(), counted.records_in as usize);
+        // A duplicate's winner has its key.
+        let of_key: BTreeMap<_, _> = keyed(&sound).into_iter().map(|(key, _, number)| (number, key)).collect();
+        let winners = column(&found.quarantined, "winner_record_no");
+        for (number, winner) in column(&found.quarantined, schema::RECORD_NO).into_iter().zip(winners) {
+            let (Some(number), Some(winner)) = (number, winner) else { continue };
+            let key = &of_key[&number];
+            let is_held = held.get(key).is_some_and(|(_, held)| *held == winner);
+            prop_assert!(is_held || of_key.get(&winner) == Some(key));
         }
     }
 
