@@ -161,11 +161,19 @@ def _write(
             if kind == len(broken):
                 put(good(record), "duplicate", {(None, "duplicate")}, duplicate_kind="identical", **winner)
             else:
-                put(
-                    conflicting(record),
-                    "duplicate",
-                    {(None, "duplicate")},
+                # The last one with a key is kept: what was good a line before is not.
+                good_no, raw = number, good(record)
+                put(conflicting(record))
+                injected.faulty[good_no] = Faulty(
+                    record_no=good_no,
+                    line=good_no + lines,
+                    byte_offset=out.tell() - len(raw) - len(conflicting(record)) - 2,
+                    raw=raw,
+                    disposition="duplicate",
+                    reasons=frozenset({(None, "duplicate")}),
                     duplicate_kind="conflicting",
-                    **winner,
+                    winner_record_no=number,
                 )
+                kept = injected.good.pop(good_no)
+                injected.good[number] = kept | {"hour": (kept["hour"] + 1) % 24}
     return injected

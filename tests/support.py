@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from dpipe.iceberg import open_catalog, tables
-from dpipe.iceberg.attempt import Attempt, BatchEntry, WrittenFile
+from dpipe.iceberg.attempt import Attempt, BatchEntry, Files, WrittenFile
 from dpipe.iceberg.catalog import local_path
 from dpipe.settings import Project, load_project
 
@@ -126,8 +126,7 @@ def attempt_of(
     return Attempt(
         dataset=dataset,
         batches=list(batches),
-        accepted=list(accepted),
-        quarantined=list(quarantined),
+        files=Files(list(accepted), list(quarantined)),
         read_snapshot_id=head.snapshot_id if head else None,
         depends_on_rows=depends_on_rows,
     )

@@ -12,7 +12,7 @@ from dpipe.errors import ConfigError, DpipeError, UnavailableError
 from dpipe.iceberg import ledger, metadata_locations, open_catalog, tables
 from dpipe.iceberg.attempt import WrittenFile
 from dpipe.iceberg.commit import AlreadyCommitted, Committed, Stale, commit
-from dpipe.iceberg.existing import existing_rows
+from dpipe.iceberg.existing import ExistingRows
 from dpipe.iceberg.recovery import complete, recover
 from pyiceberg.table import DataScan, FileScanTask
 from support import attempt_of, batch_entry, make_project, rows_of, write_parquet
@@ -339,7 +339,7 @@ def test_existing_rows_are_those_of_the_partition(project: Project) -> None:
         write_parquet(catalog, ("raw", "orders"), [february], {"day_month": month + 1, "kind": None}),
     ]
     commit(catalog, attempt_of(project, [batch_entry("file-a", 2)], files))
-    read = existing_rows(catalog.load_table(("raw", "orders")), BY_MONTH)
+    read = ExistingRows(catalog.load_table(("raw", "orders")), BY_MONTH)
     found = []
     for values in ((month, "x"), (month + 1, None), (month, "y")):
         reader = read({"day_month": values[0], "kind": values[1]})
@@ -376,7 +376,7 @@ def test_existing_rows_are_found_by_the_value_that_iceberg_stores(
     del row["note"], row["amount"]
     file = write_parquet(catalog, ("raw", "orders"), [row], {"part": stored})
     commit(catalog, attempt_of(project, [batch_entry("file-a", 1)], [file]))
-    reader = existing_rows(catalog.load_table(("raw", "orders")), plan)({"part": stored})
+    reader = ExistingRows(catalog.load_table(("raw", "orders")), plan)({"part": stored})
     assert reader is not None
     assert reader.read_all()["part"].to_pylist() == [value]
 
@@ -397,7 +397,7 @@ def test_look_ups_of_many_partitions_plan_the_files_once(
     file = write_parquet(catalog, ("raw", "orders"), [row], {"day_month": 516, "kind": "x"})
     commit(catalog, attempt_of(project, [batch_entry("file-a", 1)], [file]))
     monkeypatch.setattr(DataScan, "plan_files", counted)
-    read = existing_rows(catalog.load_table(("raw", "orders")), BY_MONTH)
+    read = ExistingRows(catalog.load_table(("raw", "orders")), BY_MONTH)
     assert calls == []
     for month in range(500, 530):
         reader = read({"day_month": month, "kind": "x"})
@@ -415,12 +415,12 @@ def test_rows_that_a_delete_file_deleted_are_not_taken_for_existing_ones(
     deleting = FileScanTask(task.file, delete_files={task.file})
     monkeypatch.setattr(DataScan, "plan_files", lambda _: [deleting])
     with pytest.raises(DpipeError, match="deleted by a delete file"):
-        existing_rows(table, PLAN)({})
+        ExistingRows(table, PLAN)({})
 
 
 def test_existing_rows_are_those_of_the_snapshot_that_was_loaded(project: Project, catalog: Catalog) -> None:
     committed(catalog, project, "file-a")
-    read = existing_rows(catalog.load_table(("raw", "orders")), PLAN)
+    read = ExistingRows(catalog.load_table(("raw", "orders")), PLAN)
     committed(catalog, project, "file-b", range(10, 12))
     reader = read({})
     assert reader is not None
@@ -428,7 +428,7 @@ def test_existing_rows_are_those_of_the_snapshot_that_was_loaded(project: Projec
 
 
 def test_an_empty_table_has_no_existing_rows(catalog: Catalog) -> None:
-    assert existing_rows(catalog.load_table(("raw", "orders")), PLAN)({}) is None
+    assert ExistingRows(catalog.load_table(("raw", "orders")), PLAN)({}) is None
 
 
 def test_metadata_locations_name_every_table(project: Project, catalog: Catalog) -> None:

@@ -172,6 +172,7 @@ def test_the_plan_of_flights_is_the_one_we_know() -> None:
             {"column": "month", "transform": "identity", "name": "month"},
         ],
         "unknown_fields": "ignore",
+        "write_mode": "upsert",
         "csv": {
             "delimiter": ",",
             "quote": '"',

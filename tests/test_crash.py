@@ -18,7 +18,7 @@ from dpipe.failpoints import ENVIRONMENT_VARIABLE, NAMES
 from dpipe.stages.audit.verify import verify
 from dpipe.stages.process import process
 from dpipe.state import runs
-from support import lake_content, make_project, run_dpipe
+from support import ORDERS, lake_content, make_project, run_dpipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,11 +137,14 @@ def kill(children: list[subprocess.Popen[bytes]], undisturbed: Undisturbed, mome
 
 
 @pytest.mark.long
-def test_two_hundred_kills_of_writers_at_once_give_the_same_tables(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+def test_two_hundred_kills_of_writers_at_once_give_the_same_tables(tmp_path: Path, mode: str) -> None:
     """Two to four at a time that know nothing of each other."""
     moments = random.Random(20_130_102)
-    project = make_project(tmp_path / "disturbed")
-    calm = make_project(tmp_path / "calm")
+    written = f"    customProperties: [{{property: dpipe.writeMode, value: {mode}}}]\n    properties:\n"
+    contract = ORDERS.replace("    properties:\n", written)
+    project = make_project(tmp_path / "disturbed", {"orders": contract})
+    calm = make_project(tmp_path / "calm", {"orders": contract})
     killed = rounds = 0
     undisturbed = Undisturbed({}, 1.5)
     while killed < KILLS:

@@ -11,9 +11,11 @@ import pytest
 from dpipe import landing
 from dpipe.app import app, main
 from dpipe.errors import DpipeError, UnavailableError
-from dpipe.iceberg import open_catalog
+from dpipe.iceberg import ledger, open_catalog
 from dpipe.stages import gate, group
 from dpipe.stages import process as stage
+from dpipe.stages.audit.story import story
+from dpipe.stages.audit.verify import verify
 from dpipe.stages.batches import batches, find_batch
 from dpipe.stages.process import ProcessResult, process
 from dpipe.state import quality, runs
@@ -175,6 +177,45 @@ def test_a_refused_batch_stays_out_until_it_is_asked_for(project: Project) -> No
     assert processed(allowing, retry_refused=True).batches == 1
     assert batches(project)[0].state == "committed"
     assert not list(project.refused.rglob("*.parquet"))
+
+
+def test_a_released_batch_is_committed_as_it_is_and_the_ledger_says_why(project: Project) -> None:
+    batch = land(project, "bad.csv", ALL_BAD)
+    assert len(processed(project).refused) == 1
+    said = run_dpipe(project, "batches", "release", batch, "--reason", " so be it ", "--json")
+    assert said.returncode == 0
+    assert json.loads(said.stdout)["rejected"] == 3
+    found = find_batch(project, batch)
+    assert (found.state, found.reasons) == ("committed", ("so be it",))
+    assert [row["released"] for row in ledger.rows(open_catalog(project))] == ["so be it"]
+    assert run_dpipe(project, "batches", "release", batch, "--reason", "again").returncode == 2
+    assert not (project.refused / "orders" / batch).exists()
+    (audit,) = verify(project)
+    assert audit.findings == []
+
+
+def test_a_dropped_batch_stays_out_for_good_and_is_told_of(project: Project) -> None:
+    batch = land(project, "bad.csv", ALL_BAD)
+    assert len(processed(project).refused) == 1
+    said = run_dpipe(project, "batches", "drop", batch, "--reason", "a mistake", "--json")
+    assert json.loads(said.stdout)["state"] == "dropped"
+    assert processed(project, retry_refused=True).batches == 0
+    for path in project.data_dir.glob("state*"):
+        path.unlink()  # the decision is the lake's, not the state's
+    assert processed(project).refused == ()
+    found = find_batch(project, batch)
+    assert (found.state, found.reasons) == ("dropped", ("a mistake",))
+    assert [event.what for event in story(project, batch).events] == ["landed", "dropped"]
+
+
+@pytest.mark.parametrize("command", ["release", "drop"])
+def test_only_a_refused_batch_is_decided_about_and_with_a_reason(project: Project, command: str) -> None:
+    bad = land(project, "bad.csv", ALL_BAD)
+    good = land(project, "a.csv", GOOD)
+    processed(project)
+    assert run_dpipe(project, "batches", command, good, "--reason", "why").returncode == 2
+    assert run_dpipe(project, "batches", command, bad, "--reason", " ").returncode == 2
+    assert find_batch(project, bad).state == "refused"
 
 
 def test_a_rule_on_the_whole_batch_refuses_it(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def verify(
 
 
 def _print(audits: Sequence[DatasetAudit]) -> None:
-    sums = ("records_in", "accepted", "rejected", "duplicate", "replayed")
+    sums = ("records_in", "accepted", "rejected", "duplicate", "replayed", "superseded")
     counted = ("commits", "batches", *sums, "recounted", "files")
     output.table(
         ["dataset", *(name.replace("_", " ") for name in counted), "MB", "holds"],

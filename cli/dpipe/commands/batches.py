@@ -9,8 +9,9 @@ import typer
 
 from dpipe import output
 from dpipe.context import JsonFlag, dataset_names, open_project
+from dpipe.errors import UsageError
 
-app = typer.Typer(help="Batches: landed, committed or refused.", no_args_is_help=True)
+app = typer.Typer(help="Batches: landed, committed, refused or dropped.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -52,6 +53,71 @@ def list_batches(
             for batch in found
         ],
     )
+
+
+ReasonOption = Annotated[str, typer.Option(help="Why; kept in the lake.")]
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise UsageError("the reason is empty", hint="say why, for whoever looks at the batch later")
+    return text.strip()
+
+
+@app.command()
+def release(
+    ctx: typer.Context,
+    batch: Annotated[str, typer.Argument(help="Id of the batch, or its beginning")],
+    reason: ReasonOption,
+    as_json: JsonFlag = False,
+) -> None:
+    """Commit a refused batch as it is, whatever the gate says. The reason is in the ledger for good.
+
+    Example: `dpipe batches release file-3fa9 --reason "a holiday: so few flights are right"`
+    """
+    from dpipe.errors import DataError
+    from dpipe.stages.refusals import release as stage
+    from dpipe.state import runs
+
+    project, why = open_project(ctx), _reason(reason)
+    with runs.recorded(project, "batches release") as run:
+        result = stage(project, batch, reason=why, run=run)
+        if as_json:
+            output.emit_json(result)
+        else:
+            output.emit(
+                f"committed: {result.batches:,} batch(es), {result.records_in:,} records in = {result.accepted:,} "
+                f"accepted + {result.rejected:,} rejected + {result.duplicate:,} duplicate"
+            )
+        if result.refused:
+            first = result.refused[0]
+            raise DataError(
+                f"refused {len(result.refused)} batch(es): `{first.batch_id}`: {', '.join(first.reasons)}",
+                hint=f"look into `{first.files}`",
+            )
+
+
+@app.command()
+def drop(
+    ctx: typer.Context,
+    batch: Annotated[str, typer.Argument(help="Id of the batch, or its beginning")],
+    reason: ReasonOption,
+    as_json: JsonFlag = False,
+) -> None:
+    """Leave a refused batch alone for good: no later run takes it. Its landed bytes stay.
+
+    Example: `dpipe batches drop file-3fa9 --reason "delivered by mistake"`
+    """
+    from dpipe.stages.refusals import drop as stage
+    from dpipe.state import runs
+
+    project, why = open_project(ctx), _reason(reason)
+    with runs.recorded(project, "batches drop") as run:
+        dropped = stage(project, batch, reason=why, run=run)
+    if as_json:
+        output.emit_json(dropped)
+    else:
+        output.emit(f"`{dropped.batch_id}` of `{dropped.dataset}` is dropped")
 
 
 @app.command()

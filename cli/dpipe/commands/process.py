@@ -63,6 +63,7 @@ def _print(results: Sequence[ProcessResult]) -> None:
             "accepted",
             "rejected",
             "duplicate",
+            "superseded",
             "refused batches",
             "seconds",
         ],
@@ -74,6 +75,7 @@ def _print(results: Sequence[ProcessResult]) -> None:
                 result.accepted,
                 result.rejected,
                 result.duplicate,
+                result.superseded,
                 len(result.refused),
                 result.seconds,
             )

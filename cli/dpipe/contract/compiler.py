@@ -116,6 +116,9 @@ def _dataset(report: Report, definition: SchemaObject) -> tuple[Plan, tuple[Qual
         for index, rule in enumerate(item.definition.quality or []):
             rules.add(rule, (*item.at, "quality", index), item)
     key = keys.primary_key(report, columns)
+    if extra.get("dpipe.writeMode") == "upsert" and not key:
+        where = custom.place(report, at, "dpipe.writeMode")
+        report.error(where, "an upsert of records without a key", "say which columns are the `primaryKey`")
     plan = Plan(
         dataset=name,
         contract=content_hash(report.source.document),
@@ -123,6 +126,7 @@ def _dataset(report: Report, definition: SchemaObject) -> tuple[Plan, tuple[Qual
         key=key,
         partition=keys.partition(report, columns, key),
         unknown_fields=extra.get("dpipe.unknownFields", "ignore"),
+        write_mode=extra.get("dpipe.writeMode", "append"),
         csv=_csv(report, extra),
         max_record_bytes=extra.get("dpipe.maxRecordBytes", MAX_RECORD_BYTES),
     )

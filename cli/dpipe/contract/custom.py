@@ -62,6 +62,12 @@ KNOWN: dict[str, Known] = {
         _one_of("ignore", "reject"),
         "a field that the contract doesn't know is left out, or its record rejected; default `ignore`",
     ),
+    "dpipe.writeMode": Known(
+        ("dataset",),
+        "`append` or `upsert`",
+        _one_of("append", "upsert"),
+        "of two records with one key the first is kept, or the last; default `append`",
+    ),
     "dpipe.csv.delimiter": Known(
         ("dataset",), "one ASCII character", _is_byte, "between the fields of CSV; default `,`"
     ),

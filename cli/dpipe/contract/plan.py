@@ -41,6 +41,7 @@ RuleName = Literal[
 ]
 Transform = Literal["identity", "year", "month", "day", "hour"]
 UnknownFields = Literal["ignore", "reject"]
+WriteMode = Literal["append", "upsert"]
 
 LIMITS: tuple[RuleName, ...] = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 MAX_RECORD_BYTES = 16 << 20
@@ -186,6 +187,7 @@ class Plan:
     key: tuple[str, ...] = ()
     partition: tuple[PartitionField, ...] = ()
     unknown_fields: UnknownFields = "ignore"
+    write_mode: WriteMode = "append"
     csv: CsvOptions = field(default_factory=CsvOptions)
     max_record_bytes: int = MAX_RECORD_BYTES
 
@@ -212,6 +214,7 @@ class Plan:
                 for part in self.partition
             ],
             "unknown_fields": self.unknown_fields,
+            "write_mode": self.write_mode,
             "csv": {
                 "delimiter": self.csv.delimiter,
                 "quote": self.csv.quote,

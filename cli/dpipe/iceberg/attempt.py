@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from dpipe.iceberg import chain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyiceberg.table.snapshots import Snapshot
 
 ATTEMPT, BATCHES = "dpipe.attempt", "dpipe.batches"
-ACCEPTED_FILES, QUARANTINE_FILES = "dpipe.files", "dpipe.quarantine-files"
+KINDS = ("accepted", "quarantine", "rewritten", "removed")
 RAW_SNAPSHOT = "dpipe.raw-snapshot-id"
 PREVIOUS_HASH, ENTRY_HASH = "dpipe.previous-hash", "dpipe.hash"
 
@@ -27,7 +29,8 @@ class BatchEntry:
     """A batch as the ledger will know it.
 
     `violations` are records by column and rule. `origin` is the batch whose records a replay holds: its rows are that
-    batch's.
+    batch's. `superseded` are rows of the table that the batch's records took the place of, by their own batch.
+    `released` is why it was committed although the gate refused it.
     """
 
     batch_id: str
@@ -45,17 +48,46 @@ class BatchEntry:
     run_id: str
     violations: list[dict[str, Any]]
     origin: str | None = None
+    superseded: dict[str, int] = field(default_factory=dict)
+    released: str | None = None
 
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A Parquet file that the kernel wrote: its location, and its partition values by field name."""
+    """A Parquet file: its location, and its partition values by field name; of one that is removed no hash is known."""
 
     path: str
     rows: int
     bytes: int
     sha256: str
     partition: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a commit: of accepted rows, of quarantined records, and those of the table that are replaced.
+
+    `rewritten` hold the rows of `removed` ones that were not superseded.
+    """
+
+    accepted: list[WrittenFile] = field(default_factory=list)
+    quarantined: list[WrittenFile] = field(default_factory=list)
+    rewritten: list[WrittenFile] = field(default_factory=list)
+    removed: list[WrittenFile] = field(default_factory=list)
+
+    def by_kind(self) -> dict[str, list[WrittenFile]]:
+        """The files by what the ledger calls their kind."""
+        return {
+            "accepted": self.accepted,
+            "quarantine": self.quarantined,
+            "rewritten": self.rewritten,
+            "removed": self.removed,
+        }
+
+    @staticmethod
+    def of_kinds(files: Mapping[str, list[WrittenFile]]) -> Files:
+        """The inverse of `by_kind`; kinds may be left out."""
+        return Files(*(files.get(kind, []) for kind in KINDS))
 
 
 @dataclass(frozen=True)
@@ -68,8 +100,7 @@ class Attempt:
 
     dataset: str
     batches: list[BatchEntry]
-    accepted: list[WrittenFile]
-    quarantined: list[WrittenFile]
+    files: Files
     read_snapshot_id: int | None
     depends_on_rows: bool
     attempt_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -79,13 +110,13 @@ class Attempt:
 
         `previous_hash` is that of the dataset's commit before, None for the first.
         """
-        own = chain.entry_hash(self.dataset, previous_hash, self.batches, self.accepted, self.quarantined)
+        own = chain.entry_hash(self.dataset, previous_hash, self.batches, self.files)
         link = {ENTRY_HASH: own} | ({PREVIOUS_HASH: previous_hash} if previous_hash else {})
+        named = self.files.by_kind().items()
         return link | {
             ATTEMPT: self.attempt_id,
             BATCHES: _compact([asdict(entry) for entry in self.batches]),
-            ACCEPTED_FILES: _compact(_shortened(self.accepted, warehouse)),
-            QUARANTINE_FILES: _compact(_shortened(self.quarantined, warehouse)),
+            **{_of_files(kind): _compact(_shortened(files, warehouse)) for kind, files in named if files},
         }
 
 
@@ -96,8 +127,7 @@ class CommitRecord:
     snapshot_id: int
     committed_at_ms: int
     batches: list[BatchEntry]
-    accepted: list[WrittenFile]
-    quarantined: list[WrittenFile]
+    files: Files
     previous_hash: str | None
     entry_hash: str | None
 
@@ -111,8 +141,9 @@ def commit_record(snapshot: Snapshot, warehouse: str) -> CommitRecord | None:
         snapshot_id=snapshot.snapshot_id,
         committed_at_ms=snapshot.timestamp_ms,
         batches=[BatchEntry(**entry) for entry in json.loads(batches)],
-        accepted=_restored(summary_value(snapshot, ACCEPTED_FILES), warehouse),
-        quarantined=_restored(summary_value(snapshot, QUARANTINE_FILES), warehouse),
+        files=Files.of_kinds(
+            {kind: _restored(summary_value(snapshot, _of_files(kind)), warehouse) for kind in KINDS}
+        ),
         previous_hash=summary_value(snapshot, PREVIOUS_HASH),
         entry_hash=summary_value(snapshot, ENTRY_HASH),
     )
@@ -121,6 +152,11 @@ def commit_record(snapshot: Snapshot, warehouse: str) -> CommitRecord | None:
 def summary_value(snapshot: Snapshot, key: str) -> str | None:
     """A property of a snapshot's summary."""
     return None if snapshot.summary is None else snapshot.summary[key]
+
+
+def _of_files(kind: str) -> str:
+    """The summary's name for the files of a kind."""
+    return f"dpipe.{kind}-files"
 
 
 def _shortened(files: list[WrittenFile], warehouse: str) -> list[dict[str, Any]]:

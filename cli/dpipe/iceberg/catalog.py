@@ -29,6 +29,8 @@ BUSY_TIMEOUT_SECONDS = 30
 TABLE_PROPERTIES = {
     "commit.retry.num-retries": "0",
     "commit.manifest-merge.enabled": "true",
+    # A commit reads every manifest, so that a hundred of them, as is usual, would be a second.
+    "commit.manifest.min-count-to-merge": "8",
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
 }

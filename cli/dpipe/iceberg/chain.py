@@ -15,23 +15,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dpipe.iceberg.attempt import BatchEntry, WrittenFile
+    from dpipe.iceberg.attempt import BatchEntry, Files, WrittenFile
 
 
 def entry_hash(
     dataset: str,
     previous: str | None,
     batches: Iterable[BatchEntry],
-    accepted: Iterable[WrittenFile],
-    quarantined: Iterable[WrittenFile],
+    files: Files,
 ) -> str:
     """SHA-256, hex, of a commit and the hash before it; the order of batches and files doesn't count."""
     content = {
         "dataset": dataset,
         "previous": previous,
         "batches": sorted((asdict(_in_utc(batch)) for batch in batches), key=_batch_id),
-        "accepted": sorted(_file(file) for file in accepted),
-        "quarantined": sorted(_file(file) for file in quarantined),
+        "files": {kind: sorted(map(_file, of_kind)) for kind, of_kind in files.by_kind().items()},
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

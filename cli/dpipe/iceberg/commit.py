@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table.snapshots import ancestors_of
 
 from dpipe.errors import UnavailableError
 from dpipe.iceberg import ledger
-from dpipe.iceberg.attempt import ATTEMPT, Attempt, commit_record, summary_value
+from dpipe.iceberg.attempt import ATTEMPT, BATCHES, ENTRY_HASH, Attempt, commit_record, summary_value
 from dpipe.iceberg.catalog import RAW
-from dpipe.iceberg.datafiles import data_files
+from dpipe.iceberg.datafiles import data_files, live_files
+from dpipe.iceberg.overwrite import producer
 from dpipe.iceberg.recovery import complete, unrecorded
 from dpipe.iceberg.retry import is_transient, with_retries
 
@@ -64,21 +66,25 @@ def _try(catalog: Catalog, attempt: Attempt) -> Outcome:
     done = _find(catalog, table, attempt)
     if done is not None:
         return done
-    batch_ids, last_hash = _completed(catalog, table, attempt.dataset)
-    taken = batch_ids & {entry.batch_id for entry in attempt.batches}
+    for record in unrecorded(catalog, table, attempt.dataset):
+        complete(catalog, attempt.dataset, record)
+    taken = ledger.known(catalog, attempt.dataset, {entry.batch_id for entry in attempt.batches})
     if taken:
         return AlreadyCommitted(frozenset(taken))
     head = table.current_snapshot()
     if attempt.depends_on_rows and attempt.read_snapshot_id != (head.snapshot_id if head else None):
         return Stale()
-    files = data_files(table, attempt.accepted)
-    properties = attempt.summary(catalog.properties["warehouse"], last_hash)
+    added = data_files(table, [*attempt.files.accepted, *attempt.files.rewritten])
+    removed = live_files(table, {file.path for file in attempt.files.removed})
+    properties = attempt.summary(catalog.properties["warehouse"], _last_hash(catalog, table, attempt.dataset))
     try:
         with (
             table.transaction() as transaction,
-            transaction.update_snapshot(snapshot_properties=properties).merge_append() as snapshot,
+            producer(transaction, properties, replaces=bool(removed)) as snapshot,
         ):
-            for file in files:
+            for file in removed:
+                snapshot.delete_data_file(file)
+            for file in added:
                 snapshot.append_data_file(file)
     except CommitFailedException:
         raise
@@ -115,11 +121,9 @@ def _find(catalog: Catalog, table: Table, attempt: Attempt) -> Committed | None:
     return None
 
 
-def _completed(catalog: Catalog, table: Table, dataset: str) -> tuple[set[str], str | None]:
-    """Ids of the batches that the table has, once the ledger has them all, and the hash of the last commit."""
-    ids, last_hash = ledger.state(catalog, dataset)
-    for record in unrecorded(table, ids, catalog.properties["warehouse"]):
-        complete(catalog, dataset, record)
-        ids.update(entry.batch_id for entry in record.batches)
-        last_hash = record.entry_hash
-    return ids, last_hash
+def _last_hash(catalog: Catalog, table: Table, dataset: str) -> str | None:
+    """The hash of the commit that the next one goes on from."""
+    for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
+        if summary_value(snapshot, BATCHES) is not None:
+            return summary_value(snapshot, ENTRY_HASH)
+    return ledger.last_hash(catalog, dataset)

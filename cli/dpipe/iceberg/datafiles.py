@@ -17,7 +17,7 @@ from dpipe.errors import DpipeError
 from dpipe.iceberg.catalog import local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pyiceberg.table import Table
 
@@ -31,6 +31,18 @@ def data_files(table: Table, written: Sequence[WrittenFile]) -> list[DataFile]:
     `DpipeError` when a file's fields, rows or size aren't what the table and the kernel say.
     """
     return [_data_file(table, file) for file in written]
+
+
+def live_files(table: Table, paths: Collection[str]) -> list[DataFile]:
+    """The table's data files at these locations. Raises `DpipeError` when one isn't there."""
+    if not paths:
+        return []
+    found = [task.file for task in table.scan().plan_files() if task.file.file_path in paths]
+    if len(found) != len(paths):
+        raise DpipeError(
+            f"internal: {len(paths)} files are to be replaced, and the table has {len(found)} of them"
+        )
+    return found
 
 
 def _data_file(table: Table, file: WrittenFile) -> DataFile:

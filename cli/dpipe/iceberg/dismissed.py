@@ -1,4 +1,4 @@
-"""The table `dpipe.dismissed`: quarantined records that somebody decided to leave alone, and why."""
+"""The table `dpipe.dismissed`: records in quarantine and refused batches that somebody left alone, and why."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 RecordId = tuple[str, int]
-"""Batch and number of a record."""
+"""Batch and number of a record; number 0 is the batch as a whole."""
+
+WHOLE_BATCH = 0
 
 
 def reasons(catalog: Catalog, dataset: str) -> dict[RecordId, dict[str, Any]]:
@@ -27,8 +29,14 @@ def reasons(catalog: Catalog, dataset: str) -> dict[RecordId, dict[str, Any]]:
     return {} if table is None else _rows(table, dataset)
 
 
+def batches(catalog: Catalog, dataset: str) -> dict[str, dict[str, Any]]:
+    """The rows of a dataset's batches that were dropped."""
+    rows = reasons(catalog, dataset)
+    return {batch_id: row for (batch_id, record_no), row in rows.items() if record_no == WHOLE_BATCH}
+
+
 def add(catalog: Catalog, dataset: str, records: Collection[RecordId], *, reason: str, run_id: str) -> int:
-    """Dismiss records; how many weren't yet."""
+    """Dismiss records or batches; how many weren't yet."""
     tables.dismissed_table(catalog)
     now = datetime.now(UTC)
 

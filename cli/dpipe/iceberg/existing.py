@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from dpipe.iceberg import filters
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Hashable, Iterable
 
     from pyiceberg.partitioning import PartitionField
     from pyiceberg.table import FileScanTask, Table
@@ -28,7 +28,7 @@ FIELD_ID = b"PARQUET:field_id"
 Partition = frozenset[tuple[int, str, "Hashable"]]
 
 
-def existing_rows(table: Table, plan: Plan) -> Callable[[dict[str, Any]], pa.RecordBatchReader | None]:
+class ExistingRows:
     """The kernel's `existing` callback for the table's snapshot as loaded, whatever is committed meanwhile.
 
     It takes partition values by field name and returns the plan's columns, `_dpipe_batch_id` and
@@ -36,32 +36,41 @@ def existing_rows(table: Table, plan: Plan) -> Callable[[dict[str, Any]], pa.Rec
     call, and found by the partition values that their manifests name. Rows are read before they are handed
     on, so that what can't be read raises `DpipeError` in the callback, as a delete file does.
     """
-    snapshot = table.current_snapshot()
-    names = [column.name for column in plan.columns] + [BATCH_ID, RECORD_NO]
-    types = [arrow_type(column) for column in plan.columns] + [pa.string(), pa.int64()]
-    schema = pa.schema([pa.field(name, kind) for name, kind in zip(names, types, strict=True)])
 
-    is_nested = any(column.fields for column in plan.columns)
+    def __init__(self, table: Table, plan: Plan) -> None:
+        self._table = table
+        self._names = [column.name for column in plan.columns] + [BATCH_ID, RECORD_NO]
+        types = [arrow_type(column) for column in plan.columns] + [pa.string(), pa.int64()]
+        self._schema = pa.schema(
+            [pa.field(name, kind) for name, kind in zip(self._names, types, strict=True)]
+        )
+        self._read = _read if any(column.fields for column in plan.columns) else _scan
+        self._touched: dict[str, FileScanTask] = {}
 
-    @cache
-    def files() -> dict[Partition, list[FileScanTask]]:
-        return _files_by_partition(table, snapshot.snapshot_id if snapshot else None)
+    @property
+    def touched(self) -> list[FileScanTask]:
+        """The files of the partitions that were asked for so far."""
+        return list(self._touched.values())
 
-    def read(partition: dict[str, Any]) -> pa.RecordBatchReader | None:
-        if snapshot is None:
+    def __call__(self, partition: dict[str, Any]) -> pa.RecordBatchReader | None:
+        """The rows of a partition."""
+        if self._table.current_snapshot() is None:
             return None
-        values = ((field, partition[field.name]) for field in table.spec().fields)
-        tasks = files().get(_partition(values), [])
+        values = ((field, partition[field.name]) for field in self._table.spec().fields)
+        tasks = self._files.get(_partition(values), [])
+        self._touched.update((task.file.file_path, task) for task in tasks)
         try:
-            rows = _read(table, tasks, names) if is_nested else _scan(table, tasks, names)
+            rows = self._read(self._table, tasks, self._names)
         except (OSError, pa.ArrowException) as error:
             raise DpipeError(
-                f"rows of `{'.'.join(table.name())}` can't be read: {error}",
+                f"rows of `{'.'.join(self._table.name())}` can't be read: {error}",
                 hint="restore the table's files, then run `dpipe process` again",
             ) from error
-        return rows.select(names).cast(schema).to_reader()
+        return rows.select(self._names).cast(self._schema).to_reader()
 
-    return read
+    @cached_property
+    def _files(self) -> dict[Partition, list[FileScanTask]]:
+        return _files_by_partition(self._table)
 
 
 def accepted_numbers(table: Table, batch_id: str) -> set[int]:
@@ -70,6 +79,12 @@ def accepted_numbers(table: Table, batch_id: str) -> set[int]:
         return set()
     scan = table.scan(row_filter=filters.equals(BATCH_ID, batch_id), selected_fields=(RECORD_NO,))
     return set(scan.to_arrow()[RECORD_NO].to_pylist())
+
+
+def whole_rows(table: Table, task: FileScanTask) -> pa.Table:
+    """A file's rows with all of the table's columns as they are now, and the table's field ids."""
+    names = table.schema().column_names
+    return _read(table, [task], names).cast(table.schema().as_arrow())
 
 
 def _scan(table: Table, tasks: list[FileScanTask], names: list[str]) -> pa.Table:
@@ -98,9 +113,9 @@ def _read(table: Table, tasks: list[FileScanTask], names: list[str]) -> pa.Table
     return pa.concat_tables(parts, promote_options="permissive") if parts else empty
 
 
-def _files_by_partition(table: Table, snapshot_id: int | None) -> dict[Partition, list[FileScanTask]]:
+def _files_by_partition(table: Table) -> dict[Partition, list[FileScanTask]]:
     found: dict[Partition, list[FileScanTask]] = {}
-    for task in table.scan(snapshot_id=snapshot_id).plan_files():
+    for task in table.scan().plan_files():
         if task.delete_files:
             raise DpipeError(
                 f"the file `{task.file.file_path}` has rows that were deleted by a delete file",

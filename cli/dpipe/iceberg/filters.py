@@ -9,6 +9,8 @@ from pyiceberg import expressions
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pyiceberg.expressions import BooleanExpression
 
 
@@ -17,11 +19,19 @@ def equals(column: str, value: str) -> BooleanExpression:
     return _build(expressions.EqualTo, column, value)
 
 
+def one_of(column: str, values: Collection[str]) -> BooleanExpression:
+    """Rows whose column has one of the values."""
+    return _build(expressions.In, column, tuple(values))
+
+
+def all_of(one: BooleanExpression, other: BooleanExpression) -> BooleanExpression:
+    """Rows that pass both."""
+    return _build(expressions.And, one, other)
+
+
 def is_record(batch_id: str, record_no: int) -> BooleanExpression:
     """The rows that stand for one record of a batch."""
-    return _build(
-        expressions.And, equals(BATCH_ID, batch_id), _build(expressions.EqualTo, RECORD_NO, record_no)
-    )
+    return all_of(equals(BATCH_ID, batch_id), _build(expressions.EqualTo, RECORD_NO, record_no))
 
 
 def starts_with(column: str, prefix: str) -> BooleanExpression:

@@ -15,6 +15,8 @@ from dpipe.iceberg.catalog import LEDGER
 from dpipe.iceberg.retry import with_retries
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
@@ -23,27 +25,32 @@ if TYPE_CHECKING:
 
 def batch_ids(catalog: Catalog, dataset: str) -> set[str]:
     """Ids of the dataset's committed batches."""
-    return _batch_ids(tables.ledger_table(catalog), dataset)
+    return set(_columns(tables.ledger_table(catalog), dataset, "batch_id")["batch_id"].to_pylist())
 
 
-def state(catalog: Catalog, dataset: str) -> tuple[set[str], str | None]:
-    """Ids of the dataset's committed batches, and the hash of the last commit, None without one."""
-    table = tables.ledger_table(catalog)
-    found = _columns(table, dataset, "batch_id", "committed_at", "previous_hash", "entry_hash")
+def known(catalog: Catalog, dataset: str, batch_ids: Collection[str]) -> set[str]:
+    """Which of these batches the ledger has; only files that can name one of them are read."""
+    return _known(tables.ledger_table(catalog), dataset, batch_ids)
+
+
+def last_hash(catalog: Catalog, dataset: str) -> str | None:
+    """The hash of the dataset's last commit, None without one."""
+    found = _columns(tables.ledger_table(catalog), dataset, "committed_at", "previous_hash", "entry_hash")
     found = found.sort_by("committed_at")
     links = zip(found["previous_hash"].to_pylist(), found["entry_hash"].to_pylist(), strict=True)
-    return set(found["batch_id"].to_pylist()), chain.end(list(links))
+    return chain.end(list(links))
 
 
 def rows(catalog: Catalog, dataset: str | None = None) -> list[dict[str, Any]]:
-    """The ledger's rows in the order of their commits; `violations` is parsed."""
+    """The ledger's rows in the order of their commits; `violations` and `superseded` are parsed."""
     table = tables.load(catalog, LEDGER)
     if table is None:
         return []
     of_dataset = filters.everything() if dataset is None else filters.equals("dataset", dataset)
     found: list[dict[str, Any]] = table.scan(row_filter=of_dataset).to_arrow().to_pylist()
     found.sort(key=lambda row: (row["committed_at"], row["dataset"], row["received_at"], row["batch_id"]))
-    return [{**row, "violations": json.loads(row["violations"])} for row in found]
+    parsed = ("violations", "superseded")
+    return [row | {name: json.loads(row.get(name) or "{}") for name in parsed} for row in found]
 
 
 def append(catalog: Catalog, dataset: str, record: CommitRecord) -> None:
@@ -57,7 +64,7 @@ def append(catalog: Catalog, dataset: str, record: CommitRecord) -> None:
 
 def _append(catalog: Catalog, dataset: str, record: CommitRecord) -> None:
     table = catalog.load_table(LEDGER)
-    there = _batch_ids(table, dataset)
+    there = _known(table, dataset, [entry.batch_id for entry in record.batches])
     missing = [row for row in _rows(dataset, record) if row["batch_id"] not in there]
     if missing:
         arrow = pa.Table.from_pylist(missing, schema=table.schema().as_arrow())
@@ -66,8 +73,10 @@ def _append(catalog: Catalog, dataset: str, record: CommitRecord) -> None:
         )
 
 
-def _batch_ids(table: Table, dataset: str) -> set[str]:
-    return set(_columns(table, dataset, "batch_id")["batch_id"].to_pylist())
+def _known(table: Table, dataset: str, batch_ids: Collection[str]) -> set[str]:
+    wanted = filters.all_of(filters.equals("dataset", dataset), filters.one_of("batch_id", batch_ids))
+    found = table.scan(row_filter=wanted, selected_fields=("batch_id",)).to_arrow()
+    return set(found["batch_id"].to_pylist())
 
 
 def _columns(table: Table, dataset: str, *names: str) -> pa.Table:
@@ -76,13 +85,13 @@ def _columns(table: Table, dataset: str, *names: str) -> pa.Table:
 
 def _rows(dataset: str, record: CommitRecord) -> list[dict[str, Any]]:
     committed_at = datetime.fromtimestamp(record.committed_at_ms / 1000, UTC)
-    files = [_file(file, "accepted") for file in record.accepted]
-    files += [_file(file, "quarantine") for file in record.quarantined]
+    files = [_file(file, kind) for kind, of_kind in record.files.by_kind().items() for file in of_kind]
     return [
         {
             **asdict(entry),
             "received_at": datetime.fromisoformat(entry.received_at),
             "violations": json.dumps(entry.violations),
+            "superseded": json.dumps(entry.superseded),
             "dataset": dataset,
             "snapshot_id": record.snapshot_id,
             "committed_at": committed_at,

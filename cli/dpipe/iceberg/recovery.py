@@ -29,7 +29,7 @@ def recover(catalog: Catalog, dataset: str) -> list[CommitRecord]:
     table = tables.load(catalog, (RAW, dataset))
     if table is None or table.current_snapshot() is None:
         return []
-    records = unrecorded(table, ledger.batch_ids(catalog, dataset), catalog.properties["warehouse"])
+    records = unrecorded(catalog, table, dataset)
     for record in records:
         complete(catalog, dataset, record)
     return records
@@ -37,7 +37,7 @@ def recover(catalog: Catalog, dataset: str) -> list[CommitRecord]:
 
 def complete(catalog: Catalog, dataset: str, record: CommitRecord) -> None:
     """Do what follows a raw commit; doing it again changes nothing."""
-    if record.quarantined:
+    if record.files.quarantined:
         tables.quarantine_table(catalog, dataset)
         with_retries(lambda: _append_quarantine(catalog, dataset, record), f"{QUARANTINE}.{dataset}")
     failpoints.reach("after-quarantine-commit")
@@ -45,17 +45,18 @@ def complete(catalog: Catalog, dataset: str, record: CommitRecord) -> None:
     failpoints.reach("after-ledger")
 
 
-def unrecorded(table: Table, ledger_ids: set[str], warehouse: str) -> list[CommitRecord]:
+def unrecorded(catalog: Catalog, table: Table, dataset: str) -> list[CommitRecord]:
     """Commits newer than the ledger, oldest first: from the table's head back to one that it has whole.
 
     None can be older than that one, since `commit` completes what is beneath before it appends.
     """
     found = []
     for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
-        record = commit_record(snapshot, warehouse)
+        record = commit_record(snapshot, catalog.properties["warehouse"])
         if record is None:
             continue
-        if all(entry.batch_id in ledger_ids for entry in record.batches):
+        batch_ids = {entry.batch_id for entry in record.batches}
+        if batch_ids == ledger.known(catalog, dataset, batch_ids):
             break
         found.append(record)
     return found[::-1]
@@ -70,5 +71,5 @@ def _append_quarantine(catalog: Catalog, dataset: str, record: CommitRecord) -> 
         table.transaction() as transaction,
         transaction.update_snapshot(snapshot_properties={RAW_SNAPSHOT: done}).merge_append() as snapshot,
     ):
-        for file in data_files(table, record.quarantined):
+        for file in data_files(table, record.files.quarantined):
             snapshot.append_data_file(file)

@@ -158,7 +158,9 @@ def ledger_schema() -> Schema:
     """One row a batch."""
     file = StructType(
         NestedField(21, "path", StringType(), required=True),
-        NestedField(22, "kind", StringType(), required=True, doc="accepted or quarantine"),
+        NestedField(
+            22, "kind", StringType(), required=True, doc="accepted, quarantine, rewritten or removed"
+        ),
         NestedField(23, "rows", LongType(), required=True),
         NestedField(24, "bytes", LongType(), required=True),
         NestedField(25, "sha256", StringType(), required=True),
@@ -192,17 +194,31 @@ def ledger_schema() -> Schema:
         NestedField(
             27, "entry_hash", StringType(), required=False, doc="of the commit; goes on from the one before"
         ),
+        NestedField(
+            29,
+            "superseded",
+            StringType(),
+            required=False,
+            doc="JSON: rows that it took the place of, by batch",
+        ),
+        NestedField(
+            30,
+            "released",
+            StringType(),
+            required=False,
+            doc="why it was committed though the gate refused it",
+        ),
         NestedField(28, "origin", StringType(), required=False, doc="batch whose records a replay holds"),
     )
 
 
 def dismissed_schema() -> Schema:
-    """One row a quarantined record that somebody decided to leave alone."""
+    """One row a quarantined record, or a refused batch, that somebody decided to leave alone."""
     return Schema(
         NestedField(1, "batch_id", StringType(), required=True, doc="batch that the record came in"),
         NestedField(2, "dataset", StringType(), required=True),
         NestedField(
-            3, "record_no", LongType(), required=True, doc="number of the record in its batch, from 1"
+            3, "record_no", LongType(), required=True, doc="of the record, from 1; 0 is the whole batch"
         ),
         NestedField(4, "reason", StringType(), required=True, doc="as it was given"),
         NestedField(5, "dismissed_at", TimestamptzType(), required=True),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from dpipe.errors import UsageError
-from dpipe.iceberg import ledger, open_catalog
+from dpipe.iceberg import dismissed, ledger, open_catalog
 from dpipe.landing import manifests
 from dpipe.state import refused
 
@@ -22,7 +22,7 @@ class Batch:
 
     dataset: str
     batch_id: str
-    state: Literal["landed", "committed", "refused"]
+    state: Literal["landed", "committed", "refused", "dropped"]
     name: str
     source: str
     bytes: int
@@ -37,23 +37,27 @@ class Batch:
     contract_version: str | None = None
     run_id: str | None = None
     reasons: tuple[str, ...] = ()
+    """Why it was refused, dropped, or committed although it had been refused."""
     violations: tuple[dict[str, Any], ...] = ()
     files: tuple[dict[str, Any], ...] = ()
+    superseded: int | None = None
     origin: str | None = None
     """Of a replay: the batch whose records it holds."""
 
 
 def batches(project: Project, dataset: str | None = None) -> list[Batch]:
     """Every batch of a dataset, or of all, in the order of arrival; the ledger's even without landing."""
-    committed = {
-        (row["dataset"], row["batch_id"]): row for row in ledger.rows(open_catalog(project), dataset)
-    }
+    catalog = open_catalog(project)
+    committed = {(row["dataset"], row["batch_id"]): row for row in ledger.rows(catalog, dataset)}
     kept_out = {(batch.dataset, batch.batch_id): batch for batch in refused.listed(project, dataset)}
     names = [dataset] if dataset else sorted(path.name for path in project.landing.glob("*/"))
     landed = {(name, manifest.batch_id): manifest for name in names for manifest in manifests(project, name)}
+    dropped = {name: dismissed.batches(catalog, name) for name in names}
     found = [_committed(row) for row in committed.values()]
     found += [
-        _landed(manifest, kept_out.get(key)) for key, manifest in landed.items() if key not in committed
+        _landed(manifest, kept_out.get(key), dropped[key[0]].get(key[1]))
+        for key, manifest in landed.items()
+        if key not in committed
     ]
     return sorted(found, key=lambda batch: (batch.dataset, batch.received_at, batch.batch_id))
 
@@ -91,22 +95,24 @@ def _committed(row: dict[str, Any]) -> Batch:
         committed_at=row["committed_at"].isoformat(timespec="milliseconds"),
         violations=tuple(row["violations"]),
         files=tuple(row["files"]),
+        superseded=sum(row["superseded"].values()),
+        reasons=(row["released"],) if row.get("released") else (),
         origin=row.get("origin"),
     )
 
 
-def _landed(manifest: Manifest, refusal: RefusedBatch | None) -> Batch:
+def _landed(manifest: Manifest, refusal: RefusedBatch | None, dropped: dict[str, Any] | None) -> Batch:
     counts = refusal.counts if refusal else {}
     return Batch(
         dataset=manifest.dataset,
         batch_id=manifest.batch_id,
-        state="refused" if refusal else "landed",
+        state="dropped" if dropped else "refused" if refusal else "landed",
         name=manifest.name,
         source=manifest.source,
         bytes=manifest.bytes,
         sha256=manifest.sha256,
         received_at=manifest.received_at,
-        reasons=refusal.reasons if refusal else (),
+        reasons=(dropped["reason"],) if dropped else refusal.reasons if refusal else (),
         origin=manifest.origin,
         records_in=counts.get("records_in"),
         accepted=counts.get("accepted"),

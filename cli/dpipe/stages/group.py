@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +11,16 @@ from dpipe.iceberg import ledger, tables
 from dpipe.iceberg.attempt import Attempt, BatchEntry
 from dpipe.iceberg.catalog import local_path
 from dpipe.iceberg.commit import Committed, commit
-from dpipe.iceberg.existing import accepted_numbers, existing_rows
+from dpipe.iceberg.existing import ExistingRows, accepted_numbers
 from dpipe.iceberg.recovery import complete, recover
+from dpipe.iceberg.rewrite import rewrite
 from dpipe.landing import payload_path
 from dpipe.stages.gate import Verdict, judge
 from dpipe.stages.kernel import BatchCounts, KernelResult, UnprocessableError, remove_folder, run_kernel
 from dpipe.state import quality, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
@@ -55,6 +56,8 @@ class Work:
     refused: list[Refusal] = field(default_factory=list)
     profiles: list[list[dict[str, Any]]] = field(default_factory=list)
     snapshot_id: int | None = None
+    released: Mapping[str, str] = field(default_factory=dict)
+    """Batches that are committed whatever the gate says, and why."""
 
     @property
     def dataset(self) -> str:
@@ -86,10 +89,12 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
         group = _without_replayed(work, table, group)
         if not group:
             return
-        result = _run_kernel(work, table, group)
+        existing = _existing(work, table)
+        result = _run_kernel(work, table, group, existing)
         failpoints.reach("after-kernel")
         try:
             verdicts = _judge(work, group, result)
+            result = _replaced(table, existing, result)
         except BaseException:
             result.discard()
             raise
@@ -122,7 +127,11 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
 
 
 def _run_kernel(
-    work: Work, table: Table, group: Sequence[Manifest], folder: Path | None = None
+    work: Work,
+    table: Table,
+    group: Sequence[Manifest],
+    existing: ExistingRows | None,
+    folder: Path | None = None,
 ) -> KernelResult:
     """Run the kernel into the tables' folders, or into `folder` for files that are only to be looked at."""
     quarantine = tables.quarantine_table(work.catalog, work.dataset)
@@ -134,9 +143,21 @@ def _run_kernel(
         group,
         data_dir=data_dir,
         quarantine_dir=quarantine_dir,
-        existing=existing_rows(table, work.contract.plan) if work.contract.plan.key else None,
+        existing=existing,
         label=f"process {work.dataset}",
     )
+
+
+def _existing(work: Work, table: Table) -> ExistingRows | None:
+    return ExistingRows(table, work.contract.plan) if work.contract.plan.key else None
+
+
+def _replaced(table: Table, existing: ExistingRows | None, result: KernelResult) -> KernelResult:
+    """The result with those of the table's files written anew that hold superseded rows."""
+    if existing is None or not result.superseded:
+        return result
+    rewritten, removed = rewrite(table, existing.touched, result.superseded)
+    return replace(result, files=replace(result.files, rewritten=rewritten, removed=removed))
 
 
 def _without_replayed(work: Work, table: Table, group: list[Manifest]) -> list[Manifest]:
@@ -162,8 +183,9 @@ def _without_replayed(work: Work, table: Table, group: list[Manifest]) -> list[M
 def _judge(work: Work, group: Sequence[Manifest], result: KernelResult) -> list[Verdict]:
     """Rules on whole batches are for batches as they were delivered, not for records that are replayed."""
     delivered = {manifest.batch_id for manifest in group if manifest.origin is None}
-    batches = [batch for batch in result.batches if batch.batch_id in delivered]
-    accepted = [local_path(file.path) for file in result.accepted]
+    judged = delivered - work.released.keys()
+    batches = [batch for batch in result.batches if batch.batch_id in judged]
+    accepted = [local_path(file.path) for file in result.files.accepted]
     return judge(work.contract, batches, accepted, work.project.settings.max_rejected_share)
 
 
@@ -182,7 +204,7 @@ def _refuse(work: Work, table: Table, manifest: Manifest, verdict: Verdict, coun
     """Keep the files of a refused batch for a look, and remember that it stays out."""
     folder = _refused_folder(work, manifest)
     remove_folder(folder)
-    _run_kernel(work, table, [manifest], folder)
+    _run_kernel(work, table, [manifest], _existing(work, table), folder)
     quality.add_results(work.run, verdict.results)
     _remember(work, Refusal(manifest.batch_id, manifest.source, verdict.reasons, folder), counts.to_dict())
 
@@ -209,15 +231,17 @@ def _attempt(work: Work, table: Table, group: Sequence[Manifest], result: Kernel
     head = table.current_snapshot()
     return Attempt(
         dataset=work.dataset,
-        batches=[_entry(work, manifest, counts[manifest.batch_id]) for manifest in group],
-        accepted=result.accepted,
-        quarantined=result.quarantined,
+        batches=[_entry(work, manifest, counts[manifest.batch_id], result.superseded) for manifest in group],
+        files=result.files,
         read_snapshot_id=head.snapshot_id if head else None,
         depends_on_rows=bool(work.contract.plan.key) or any(manifest.origin for manifest in group),
     )
 
 
-def _entry(work: Work, manifest: Manifest, counts: BatchCounts) -> BatchEntry:
+def _entry(
+    work: Work, manifest: Manifest, counts: BatchCounts, superseded: Mapping[str, list[int]]
+) -> BatchEntry:
+    """A batch for the ledger. Where rows are superseded, it is the commit's only one."""
     return BatchEntry(
         batch_id=manifest.batch_id,
         kind=manifest.kind,
@@ -228,7 +252,12 @@ def _entry(work: Work, manifest: Manifest, counts: BatchCounts) -> BatchEntry:
         contract=work.contract.hash,
         contract_version=work.contract.version,
         run_id=work.run.run_id,
+        records_in=counts.records_in,
+        accepted=counts.accepted,
+        rejected=counts.rejected,
+        duplicate=counts.duplicate,
         violations=counts.violations,
         origin=manifest.origin,
-        **counts.to_dict(),
+        released=work.released.get(manifest.batch_id),
+        superseded={batch_id: len(numbers) for batch_id, numbers in superseded.items()},
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dpipe import output
 from dpipe.errors import DpipeError
-from dpipe.iceberg.attempt import WrittenFile
+from dpipe.iceberg.attempt import Files, WrittenFile
 from dpipe.landing import payload_path
 
 if TYPE_CHECKING:
@@ -54,16 +54,19 @@ class BatchCounts:
 
 @dataclass(frozen=True)
 class KernelResult:
-    """Counts a batch, the files written for all of them, and the accepted rows' profile; nothing is visible yet."""
+    """Counts a batch, the files written for all of them, and the accepted rows' profile; nothing is visible yet.
+
+    `superseded` are the rows of the table that accepted ones take the place of: numbers of records by their batch.
+    """
 
     batches: list[BatchCounts]
-    accepted: list[WrittenFile]
-    quarantined: list[WrittenFile]
+    files: Files
     profile: list[dict[str, Any]]
+    superseded: dict[str, list[int]]
 
     def discard(self) -> None:
         """Delete the files. Only for files that no snapshot can be referring to."""
-        for file in (*self.accepted, *self.quarantined):
+        for file in (*self.files.accepted, *self.files.quarantined, *self.files.rewritten):
             Path(file.path.removeprefix("file://")).unlink(missing_ok=True)
 
 
@@ -136,14 +139,14 @@ def _checked(answer: dict[str, Any], manifests: Sequence[Manifest]) -> KernelRes
         BatchCounts(**{name: batch[name] for name in fields} | {"batch_id": manifest.batch_id})
         for batch, manifest in zip(answer["batches"], manifests, strict=True)
     ]
-    files: dict[str, list[WrittenFile]] = {"accepted": [], "quarantine": []}
+    files: dict[str, list[WrittenFile]] = {}
     for file in answer["files"]:
-        files[file["kind"]].append(
+        files.setdefault(file["kind"], []).append(
             WrittenFile(
                 f"file://{file['path']}", file["rows"], file["bytes"], file["sha256"], file["partition"]
             )
         )
-    result = KernelResult(batches, files["accepted"], files["quarantine"], answer["profile"])
+    result = KernelResult(batches, Files.of_kinds(files), answer["profile"], answer["superseded"])
     problem = _imbalance(result)
     if problem is not None:
         result.discard()
@@ -166,7 +169,10 @@ def _imbalance(result: KernelResult) -> str | None:
             return f"batch `{batch.batch_id}` has {batch.to_dict()}"
     accepted = sum(batch.accepted for batch in result.batches)
     kept = sum(batch.rejected + batch.duplicate for batch in result.batches)
-    written = sum(file.rows for file in result.accepted), sum(file.rows for file in result.quarantined)
+    written = (
+        sum(file.rows for file in result.files.accepted),
+        sum(file.rows for file in result.files.quarantined),
+    )
     if written != (accepted, kept):
         return f"{accepted} accepted and {kept} kept records, but {written[0]} and {written[1]} rows written"
     return None

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dpipe.contract import archive, contract_for
-from dpipe.iceberg import ledger, open_catalog
+from dpipe.iceberg import dismissed, ledger, open_catalog
 from dpipe.iceberg.recovery import recover
 from dpipe.landing import Manifest, batch_ids, manifests
 from dpipe.stages.group import Refusal, Work, commit_group
@@ -20,7 +20,7 @@ from dpipe.stages.locks import held
 from dpipe.state import refused, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dpipe.settings import Project
     from dpipe.state import Run
@@ -35,6 +35,7 @@ MOST_BYTES_A_COMMIT = 4 << 30
 class ProcessResult:
     """What was committed of a dataset in this run, and what was refused.
 
+    `superseded` are rows that were in raw before and that accepted records took the place of.
     `snapshot_id` is that of the last commit to raw, None without one; `still_refused` counts batches that an
     earlier run refused and this one left alone.
     """
@@ -45,6 +46,7 @@ class ProcessResult:
     accepted: int
     rejected: int
     duplicate: int
+    superseded: int
     refused: tuple[Refusal, ...]
     still_refused: int
     snapshot_id: int | None
@@ -53,17 +55,22 @@ class ProcessResult:
 
 
 def process(
-    project: Project, datasets: Sequence[str] | None = None, *, run: Run, retry_refused: bool = False
+    project: Project,
+    datasets: Sequence[str] | None = None,
+    *,
+    run: Run,
+    retry_refused: bool = False,
+    released: Mapping[str, str] | None = None,
 ) -> list[ProcessResult]:
     """Commit the pending batches of the datasets, of all that have a contract by default.
 
-    A refused batch holds up no other: it is in the result, and left alone by later runs unless
-    `retry_refused`. Raises `UsageError` for an unknown dataset, `ConfigError` for a contract that can't be
-    carried out.
+    A refused batch holds up no other: it is in the result, and left alone by later runs unless `retry_refused`. The
+    gate lets `released` ones pass, for the reasons that are given. Raises `UsageError` for an unknown dataset,
+    `ConfigError` for a contract that can't be carried out.
     """
     contracts = [contract_for(project, name) for name in datasets or project.datasets()]
     catalog = open_catalog(project)
-    works = [Work(project, run, contract, catalog) for contract in contracts]
+    works = [Work(project, run, contract, catalog, released=released or {}) for contract in contracts]
     return [_process(work, retry_refused=retry_refused) for work in works]
 
 
@@ -74,9 +81,15 @@ def _process(work: Work, *, retry_refused: bool) -> ProcessResult:
         recover(work.catalog, work.dataset)
         if retry_refused:
             refused.forget(project, work.dataset)
-        out = {batch.batch_id for batch in refused.listed(project, work.dataset)}
-        pending = batch_ids(project, work.dataset) - ledger.batch_ids(work.catalog, work.dataset)
-        for group in grouped(manifests(project, work.dataset, pending - out)):
+        out = {batch.batch_id for batch in refused.listed(project, work.dataset)} - work.released.keys()
+        done = (
+            ledger.batch_ids(work.catalog, work.dataset)
+            | dismissed.batches(work.catalog, work.dataset).keys()
+        )
+        pending = batch_ids(project, work.dataset) - done
+        # Of two batches the later supersedes the earlier, so that it must not matter which come into one commit.
+        most = 1 if work.contract.plan.write_mode == "upsert" else MOST_BATCHES_A_COMMIT
+        for group in grouped(manifests(project, work.dataset, pending - out), most):
             archive.keep(project, work.contract)
             commit_group(work, group)
         result = _result(work, still_refused=len(pending & out), seconds=time.perf_counter() - start)
@@ -85,12 +98,14 @@ def _process(work: Work, *, retry_refused: bool) -> ProcessResult:
     return result
 
 
-def grouped(pending: Sequence[Manifest]) -> Iterator[list[Manifest]]:
+def grouped(
+    pending: Sequence[Manifest], most_batches: int = MOST_BATCHES_A_COMMIT
+) -> Iterator[list[Manifest]]:
     """Batches in their order, as many a commit as its bounds allow."""
     group: list[Manifest] = []
     size = 0
     for manifest in pending:
-        if group and (len(group) == MOST_BATCHES_A_COMMIT or size + manifest.bytes > MOST_BYTES_A_COMMIT):
+        if group and (len(group) == most_batches or size + manifest.bytes > MOST_BYTES_A_COMMIT):
             yield group
             group, size = [], 0
         group.append(manifest)
@@ -108,6 +123,7 @@ def _result(work: Work, *, still_refused: int, seconds: float) -> ProcessResult:
         accepted=sum(entry.accepted for entry in done),
         rejected=sum(entry.rejected for entry in done),
         duplicate=sum(entry.duplicate for entry in done),
+        superseded=sum(sum(entry.superseded.values()) for entry in done),
         refused=tuple(work.refused),
         still_refused=still_refused,
         snapshot_id=work.snapshot_id,

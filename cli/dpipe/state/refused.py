@@ -45,10 +45,11 @@ def remember(
         connection.execute(insert(refused_batches).values(**row))
 
 
-def forget(project: Project, dataset: str) -> None:
-    """Let the dataset's refused batches be processed again."""
+def forget(project: Project, dataset: str, batch_id: str | None = None) -> None:
+    """Let a refused batch of the dataset be processed again, or all of them."""
+    which = delete(refused_batches).where(refused_batches.c.dataset == dataset)
     with open_state(project).begin() as connection:
-        connection.execute(delete(refused_batches).where(refused_batches.c.dataset == dataset))
+        connection.execute(which if batch_id is None else _of(dataset, batch_id))
 
 
 def listed(project: Project, dataset: str | None = None) -> list[RefusedBatch]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from dpipe.iceberg.attempt import BatchEntry, WrittenFile, commit_record
+from dpipe.iceberg.attempt import BatchEntry, Files, WrittenFile, commit_record
 from dpipe.iceberg.chain import entry_hash
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ class Commit:
 
     snapshot_id: int
     batches: tuple[BatchEntry, ...]
-    accepted: tuple[WrittenFile, ...]
-    quarantined: tuple[WrittenFile, ...]
+    files: Files
     previous_hash: str | None
     entry_hash: str | None
     agree: bool
@@ -48,8 +47,7 @@ def _commit(rows: list[dict[str, Any]]) -> Commit:
     return Commit(
         snapshot_id=rows[0]["snapshot_id"],
         batches=tuple(_entry(row) for row in rows),
-        accepted=_written(files, "accepted"),
-        quarantined=_written(files, "quarantine"),
+        files=_files(files),
         previous_hash=previous,
         entry_hash=own,
         agree=all(one == shared[0] for one in shared),
@@ -61,9 +59,12 @@ def _entry(row: dict[str, Any]) -> BatchEntry:
     return BatchEntry(**values | {"received_at": row["received_at"].isoformat(timespec="microseconds")})
 
 
-def _written(files: list[dict[str, Any]], kind: str) -> tuple[WrittenFile, ...]:
-    of_kind = [file for file in files if file["kind"] == kind]
-    return tuple(WrittenFile(file["path"], file["rows"], file["bytes"], file["sha256"]) for file in of_kind)
+def _files(files: list[dict[str, Any]]) -> Files:
+    by_kind: dict[str, list[WrittenFile]] = {}
+    for file in files:
+        written = WrittenFile(file["path"], file["rows"], file["bytes"], file["sha256"])
+        by_kind.setdefault(file["kind"], []).append(written)
+    return Files.of_kinds(by_kind)
 
 
 def check_balance(audit: DatasetAudit, commits: list[Commit]) -> None:
@@ -97,7 +98,7 @@ def check_chain(audit: DatasetAudit, commits: list[Commit], raw: Table | None, w
 
 
 def _hash_of(dataset: str, commit: Commit) -> str:
-    return entry_hash(dataset, commit.previous_hash, commit.batches, commit.accepted, commit.quarantined)
+    return entry_hash(dataset, commit.previous_hash, commit.batches, commit.files)
 
 
 def _check_links(audit: DatasetAudit, commits: list[Commit]) -> None:

@@ -23,6 +23,7 @@ class DatasetAudit:
     """What was looked at of a dataset, by the ledger's counts, and what doesn't hold.
 
     Replays count apart: `replayed` are the records that they brought into raw, out of those that were rejected.
+    `superseded` are rows whose place later records took.
     `recounted` batches were counted again from their landed bytes; of the others the contract isn't kept.
     `files` and `bytes` are those of the lake's live files, which were read to their ends.
     """
@@ -35,6 +36,7 @@ class DatasetAudit:
     rejected: int = 0
     duplicate: int = 0
     replayed: int = 0
+    superseded: int = 0
     recounted: int = 0
     files: int = 0
     bytes: int = 0

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pyiceberg.catalog import Catalog
+
     from dpipe.settings import Project
 
 
@@ -33,7 +35,10 @@ class Event:
 
 @dataclass(frozen=True)
 class Record:
-    """One record: its row in raw when it is there, and its rows in quarantine, one each time that it was kept out."""
+    """One record: its row in raw, and its rows in quarantine, one each time that it was kept out.
+
+    The row of a superseded one is that of the snapshot that brought it.
+    """
 
     record_no: int
     disposition: str
@@ -69,6 +74,9 @@ def _events(project: Project, batch: Batch) -> Iterator[Event]:
     for refusal in refused.listed(project, batch.dataset):
         if refusal.batch_id == batch.batch_id:
             yield Event(refusal.refused_at, "refused", "; ".join(refusal.reasons))
+    dropped = dismissed.batches(open_catalog(project), batch.dataset).get(batch.batch_id)
+    if dropped is not None:
+        yield Event(dropped["dismissed_at"], "dropped", dropped["reason"])
     if batch.committed_at is None:
         return
     rows = ledger.rows(open_catalog(project), batch.dataset)
@@ -99,6 +107,8 @@ def _committed(batch: Batch, row: dict[str, Any]) -> Event:
         f"snapshot {batch.snapshot_id} under contract {batch.contract_version} ({row['contract'][:12]}), "
         f"{len(batch.files)} file(s), hash {str(own)[:12]} after {str(previous or 'none')[:12]}"
     )
+    if row.get("released"):
+        detail += f"; released: {row['released']}"
     return Event(row["committed_at"], "committed", detail)
 
 
@@ -119,6 +129,25 @@ def _taken_in(path: Path, batch: Batch) -> datetime | None:
         return None
 
 
+def _superseded(catalog: Catalog, batch: Batch, record_no: int) -> list[dict[str, Any]]:
+    """The record's row as it was when it was committed; none when it wasn't, or that snapshot is gone."""
+    table = tables.load(catalog, (RAW, batch.dataset))
+    committed = [
+        row["snapshot_id"]
+        for row in ledger.rows(catalog, batch.dataset)
+        if batch.batch_id in {row["batch_id"], row.get("origin")}
+    ]
+    for snapshot_id in committed:
+        if table is not None and table.snapshot_by_id(snapshot_id) is not None:
+            wanted = filters.is_record(batch.batch_id, record_no)
+            rows: list[dict[str, Any]] = (
+                table.scan(row_filter=wanted, snapshot_id=snapshot_id).to_arrow().to_pylist()
+            )
+            if rows:
+                return rows
+    return []
+
+
 def _record(project: Project, batch: Batch, record_no: int) -> Record:
     if batch.origin is not None:
         raise UsageError(
@@ -137,6 +166,9 @@ def _record(project: Project, batch: Batch, record_no: int) -> Record:
         table = tables.load(catalog, (namespace, batch.dataset))
         found[namespace] = table.scan(row_filter=wanted).to_arrow().to_pylist() if table else []
     rows, judgements = found[RAW], tuple(found[QUARANTINE])
+    before = [] if rows else _superseded(catalog, batch, record_no)
+    if before:
+        return Record(record_no, "superseded", before[0], judgements)
     if not rows and not judgements:
         raise UsageError(
             f"batch `{batch.batch_id}` has no record {record_no:,}",

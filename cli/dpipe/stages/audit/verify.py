@@ -10,7 +10,7 @@ from dpipe import output
 from dpipe.errors import UsageError
 from dpipe.iceberg import ledger, open_catalog, tables
 from dpipe.iceberg.catalog import QUARANTINE, RAW
-from dpipe.stages.audit.commits import check_balance, check_chain, commits_of
+from dpipe.stages.audit.commits import Commit, check_balance, check_chain, commits_of
 from dpipe.stages.audit.files import check_files, live_files
 from dpipe.stages.audit.findings import DatasetAudit
 from dpipe.stages.audit.landed import check_landing
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
+    from dpipe.iceberg.attempt import WrittenFile
     from dpipe.settings import Project
 
 
@@ -66,25 +67,35 @@ def _verify(project: Project, catalog: Catalog, dataset: str) -> DatasetAudit:
     delivered = [batch for batch in batches if batch.origin is None]
     for name in ("records_in", "accepted", "rejected", "duplicate"):
         setattr(audit, name, sum(getattr(batch, name) for batch in delivered))
+    audit.superseded = sum(sum(batch.superseded.values()) for batch in batches)
     audit.replayed = sum(batch.accepted for batch in batches if batch.origin is not None)
     check_chain(audit, commits, lake.raw, catalog.properties["warehouse"])
     check_balance(audit, commits)
     workers = project.settings.threads or os.cpu_count() or 1
-    files = [file for commit in commits for file in (*commit.accepted, *commit.quarantined)]
+    in_raw, in_quarantine = _recorded(commits)
     # Landed bytes are read twice: for their hash, and to be counted.
-    total = 2 * sum(batch.bytes for batch in batches) + sum(file.bytes for file in files)
+    total = 2 * sum(batch.bytes for batch in batches)
+    total += sum(file.bytes for file in (*in_raw, *in_quarantine))
     with output.progress(f"verify {dataset}", total_bytes=total) as on_progress:
         meter = Meter(on_progress)
         check_landing(audit, project, batches, meter, workers=workers)
         readable = []
         for table, recorded in (
-            (lake.raw, [file for commit in commits for file in commit.accepted]),
-            (lake.quarantine, [file for commit in commits for file in commit.quarantined]),
+            (lake.raw, in_raw),
+            (lake.quarantine, in_quarantine),
         ):
             live = live_files(audit, table)
             readable.append(check_files(audit, live, recorded, meter, workers=workers))
     check_records(audit, batches, *readable)
     return audit
+
+
+def _recorded(commits: Sequence[Commit]) -> tuple[list[WrittenFile], list[WrittenFile]]:
+    """The files that raw and quarantine must consist of: those that were brought and not replaced."""
+    removed = {file.path for commit in commits for file in commit.files.removed}
+    brought = [file for commit in commits for file in (*commit.files.accepted, *commit.files.rewritten)]
+    kept = [file for file in brought if file.path not in removed]
+    return kept, [file for commit in commits for file in commit.files.quarantined]
 
 
 def _look(project: Project, catalog: Catalog, dataset: str) -> _Lake:

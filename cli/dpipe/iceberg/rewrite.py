@@ -1,0 +1,103 @@
+"""Writing files of a table anew without some of their rows; the files that are there stay for older snapshots."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dpipe.errors import DpipeError
+from dpipe.folders import sync_folder
+from dpipe.iceberg.attempt import WrittenFile
+from dpipe.iceberg.catalog import local_path
+from dpipe.iceberg.existing import whole_rows
+from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pyiceberg.table import FileScanTask, Table
+
+COMPRESSION_LEVEL = 1
+
+
+def rewrite(
+    table: Table, tasks: Sequence[FileScanTask], superseded: Mapping[str, Sequence[int]]
+) -> tuple[list[WrittenFile], list[WrittenFile]]:
+    """Write those of the table's files anew that hold superseded rows (numbers of records by their batch).
+
+    Returns the new files, which are durable and known to nobody yet, and the old ones. When one fails, no new one is
+    left. Raises `DpipeError` when a row isn't in the files, or one of them can't be read or written.
+    """
+    written: list[WrittenFile] = []
+    removed: list[WrittenFile] = []
+    try:
+        _rewrite(table, tasks, superseded, written, removed)
+    except BaseException as error:
+        for file in written:
+            Path(local_path(file.path)).unlink(missing_ok=True)
+        if isinstance(error, (OSError, pa.ArrowException)):
+            raise DpipeError(
+                f"files of `{'.'.join(table.name())}` can't be written anew: {error}",
+                hint="check the disk and its space, then run `dpipe process` again; nothing was changed",
+            ) from error
+        raise
+    return written, removed
+
+
+def _rewrite(
+    table: Table,
+    tasks: Sequence[FileScanTask],
+    superseded: Mapping[str, Sequence[int]],
+    written: list[WrittenFile],
+    removed: list[WrittenFile],
+) -> None:
+    gone = {batch_id: pa.array(sorted(set(numbers)), pa.int64()) for batch_id, numbers in superseded.items()}
+    left = sum(len(numbers) for numbers in gone.values())
+    for task in tasks:
+        rows = _kept(table, task, gone)
+        if rows is not None:
+            count = task.file.record_count
+            left -= count - rows.num_rows
+            removed.append(WrittenFile(task.file.file_path, count, task.file.file_size_in_bytes, ""))
+            if rows.num_rows:
+                written.append(_write(table, task, rows))
+    if left:
+        raise DpipeError(f"internal: {left:,} superseded rows are not in the files that were read")
+
+
+def _kept(table: Table, task: FileScanTask, gone: Mapping[str, pa.Array]) -> pa.Table | None:
+    """The rows of a file that stay; None when all of them do."""
+    with table.io.new_input(task.file.file_path).open() as stream:
+        places = pq.read_table(stream, columns=[BATCH_ID, RECORD_NO])
+    stays = pa.chunked_array([pa.repeat(pa.scalar(True), places.num_rows)])
+    for batch_id in pc.unique(places[BATCH_ID]).to_pylist():
+        if batch_id in gone:
+            is_gone = pc.and_(
+                pc.equal(places[BATCH_ID], batch_id), pc.is_in(places[RECORD_NO], value_set=gone[batch_id])
+            )
+            stays = pc.and_not(stays, is_gone)
+    return None if pc.all(stays).as_py() else whole_rows(table, task).filter(stays)
+
+
+def _write(table: Table, task: FileScanTask, rows: pa.Table) -> WrittenFile:
+    """A new file beside the old one, durable."""
+    old = Path(local_path(task.file.file_path))
+    path = old.with_name(f"{uuid.uuid4()}.parquet")
+    pq.write_table(rows, path, compression="zstd", compression_level=COMPRESSION_LEVEL)
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+    fields = table.specs()[task.file.spec_id].fields
+    names = {field.source_id: field.name for field in table.spec().fields}
+    partition = {names[field.source_id]: task.file.partition[at] for at, field in enumerate(fields)}
+    return WrittenFile(f"file://{path}", rows.num_rows, path.stat().st_size, digest.hexdigest(), partition)
