@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dpipe.contract import Contract
+    from dpipe.contract.diff import Difference
+    from dpipe.stages.compare import Verdicts
     from dpipe.stages.evolve import Evolution
 
 app = typer.Typer(help="Check and read the data contracts.", no_args_is_help=True)
@@ -81,6 +83,95 @@ def show(
         )
     else:
         _print(contract)
+
+
+@app.command()
+def diff(
+    ctx: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="OLD|DATASET", autocompletion=dataset_names)],
+    new: Annotated[str | None, typer.Argument(metavar="[NEW]")] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="quarantine|landed|FILE",
+            help="Data to be judged by both: what is in quarantine, all that was committed, or files.",
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what distinguishes two contracts, and what breaks.
+
+    Of a dataset alone they are the one that its last batch met, and the one that it has now. Ends with exit
+    code 1 when the new version is less than semantic versioning asks for.
+
+    Example: `dpipe contract diff flights --against landed`
+    """
+    from dpipe.contract.diff import asked_version, is_enough
+    from dpipe.contract.diff import diff as differences_of
+    from dpipe.errors import DataError
+
+    before, after = _pair(ctx, old, new)
+    found = differences_of(before, after)
+    asked = asked_version(before, found)
+    enough = asked is None or is_enough(after.version, asked)
+    judged = {name: _judged(ctx, name, before, after) for name in against or ()}
+    if as_json:
+        versions = {"old": before.version, "new": after.version, "asked": asked, "enough": enough}
+        output.emit_json({"differences": found, "versions": versions, "against": judged})
+    else:
+        _print_differences(found)
+        for name, verdicts in judged.items():
+            _print_verdicts(name, verdicts)
+    if not enough:
+        raise DataError(
+            f"version {after.version} follows {before.version}, and what changed is {found[0].effect}",
+            hint=f"call it {asked}, or take the change back",
+        )
+
+
+def _pair(ctx: typer.Context, old: str, new: str | None) -> tuple[Contract, Contract]:
+    from dpipe.contract import Contract, contract_for
+    from dpipe.stages.compare import last_committed
+
+    if new is None:
+        project = open_project(ctx)
+        return last_committed(project, old), contract_for(project, old)
+    before, after = (
+        Contract.load(target) if _is_path(target) else contract_for(open_project(ctx), target)
+        for target in (old, new)
+    )
+    return before, after
+
+
+def _judged(ctx: typer.Context, data: str, old: Contract, new: Contract) -> Verdicts:
+    from dpipe.stages.compare import against_files, against_landed, against_quarantine
+
+    if data == "quarantine":
+        return against_quarantine(open_project(ctx), new)
+    return (
+        against_landed(open_project(ctx), old, new)
+        if data == "landed"
+        else against_files([Path(data)], old, new)
+    )
+
+
+def _print_differences(found: Sequence[Difference]) -> None:
+    for one in found:
+        output.emit(f"{one.effect}: {one.text}" + (f" ({', '.join(one.stages)})" if one.stages else ""))
+    if not found:
+        output.emit("the contracts are the same")
+
+
+def _print_verdicts(data: str, verdicts: Verdicts) -> None:
+    output.emit(
+        f"of {verdicts.records:,} record(s) in {data}, {verdicts.rescued:,} would pass that didn't, "
+        f"{verdicts.newly_rejected:,} would be rejected that weren't"
+    )
+    for broken in verdicts.breaks:
+        output.emit(f"  {broken['column'] or 'record'}: {broken['rule']}: {broken['records']:,}")
+    for example in verdicts.examples:
+        raw = example["raw"].decode("utf-8", "backslashreplace")
+        output.emit(f"  {example['_dpipe_batch_id']} record {example['_dpipe_record_no']}: {raw}")
 
 
 @app.command()
@@ -154,11 +245,12 @@ def _paths(ctx: typer.Context, targets: Sequence[str]) -> list[Path]:
             )
         return paths
     return [
-        Path(target)
-        if target.endswith(YAML_SUFFIXES) or "/" in target
-        else contract_path(open_project(ctx), target)
-        for target in targets
+        Path(target) if _is_path(target) else contract_path(open_project(ctx), target) for target in targets
     ]
+
+
+def _is_path(target: str) -> bool:
+    return target.endswith(YAML_SUFFIXES) or "/" in target
 
 
 def _short(path: Path) -> Path:

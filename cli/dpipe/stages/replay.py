@@ -145,13 +145,20 @@ def replay(
             if passing and not dry_run:
                 result.batches.append(_land(project, contract, group.only(passing)))
     result.not_open = len(patches) - result.looked_at if patches is not None else 0
-    result.violations = [
-        {"column": column, "rule": rule, "records": records}
-        for (column, rule), records in broken.most_common()
-    ]
+    result.violations = _listed(broken)
     if result.batches:
         (result.process,) = process(project, [dataset], run=run)
     return result
+
+
+def judged(project: Project, contract: Contract) -> tuple[int, int, list[dict[str, Any]]]:
+    """How many records of the contract's dataset are open, how many it lets pass, and what the others break."""
+    result = ReplayResult(contract.dataset)
+    broken: Counter[tuple[str | None, str]] = Counter()
+    rows = Selection().rows(open_catalog(project), contract.dataset)
+    for group in _grouped(rows, None, result):
+        result.replayed += len(_passing(contract, group, broken))
+    return result.looked_at, result.replayed, _listed(broken)
 
 
 def dismiss(project: Project, dataset: str, selection: Selection, *, reason: str, run: Run) -> int:
@@ -201,6 +208,13 @@ def _grouped(
             if group.is_full or sum(one.size for one in groups.values()) >= 4 * MOST_BYTES:
                 yield groups.pop(key)
     yield from groups.values()
+
+
+def _listed(broken: Counter[tuple[str | None, str]]) -> list[dict[str, Any]]:
+    return [
+        {"column": column, "rule": rule, "records": records}
+        for (column, rule), records in broken.most_common()
+    ]
 
 
 def _is_incomplete(row: dict[str, Any]) -> bool:

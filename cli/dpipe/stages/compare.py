@@ -1,0 +1,134 @@
+"""How another contract judges data that is there: what it lets in that was kept out, and the other way round."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from dpipe import output
+from dpipe.contract import archive, contract_for
+from dpipe.errors import DpipeError, UsageError
+from dpipe.iceberg import ledger, open_catalog
+from dpipe.iceberg.schema import RECORD_NO
+from dpipe.landing import manifests, payload_path
+from dpipe.stages.replay import judged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from dpipe.contract import Contract
+    from dpipe.settings import Project
+
+EXAMPLES = 5
+
+
+@dataclass
+class Verdicts:
+    """Records judged by two contracts: how many only the new one lets pass, and how many only the old one does.
+
+    `breaks` are what the latter break by column and rule, of the quarantine what its records still break; `examples`
+    are some of the latter, as rows of the quarantine table.
+    """
+
+    records: int = 0
+    rescued: int = 0
+    newly_rejected: int = 0
+    breaks: list[dict[str, Any]] = field(default_factory=list)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Content:
+    path: Path
+    form: str | None = None
+    compression: str | None = None
+
+
+def last_committed(project: Project, dataset: str) -> Contract:
+    """The contract that the dataset's last batch was committed under.
+
+    Raises `UsageError` when there is no such dataset or batch, or that contract isn't kept.
+    """
+    contract_for(project, dataset)
+    rows = ledger.rows(open_catalog(project), dataset)
+    found = archive.kept(project, dataset, rows[-1]["contract"]) if rows else None
+    if found is None:
+        raise UsageError(
+            f"there is no earlier contract of `{dataset}` to compare with",
+            hint="name two files: `dpipe contract diff OLD NEW`",
+        )
+    return found
+
+
+def against_landed(project: Project, old: Contract, new: Contract) -> Verdicts:
+    """Judge all committed batches of the dataset, as they landed."""
+    done = ledger.batch_ids(open_catalog(project), new.dataset)
+    landed = [found for found in manifests(project, new.dataset, done) if found.origin is None]
+    contents = [_Content(payload_path(project, one), one.format, one.compression) for one in landed]
+    return _against(contents, old, new)
+
+
+def against_quarantine(project: Project, new: Contract) -> Verdicts:
+    """Judge the rejected records that nothing has become of yet; they pass or not, and none is newly rejected."""
+    records, rescued, violations = judged(project, new)
+    return Verdicts(records, rescued, breaks=violations)
+
+
+def against_files(paths: Sequence[Path], old: Contract, new: Contract) -> Verdicts:
+    """Judge the records of files."""
+    return _against([_Content(path) for path in paths], old, new)
+
+
+def _against(contents: Sequence[_Content], old: Contract, new: Contract) -> Verdicts:
+    verdicts = Verdicts()
+    breaks: Counter[tuple[str | None, str]] = Counter()
+    total = sum(2 * content.path.stat().st_size for content in contents if content.path.is_file())
+    with output.progress("compare", total_bytes=total) as on_progress:
+        done = 0
+        for content in contents:
+            records, before = _rejected(content, old)
+            _, now = _rejected(content, new)
+            verdicts.records += records
+            verdicts.rescued += len(before.keys() - now.keys())
+            for number in sorted(now.keys() - before.keys()):
+                verdicts.newly_rejected += 1
+                breaks.update({(one["column"], one["rule"]) for one in now[number]["violations"]})
+                if len(verdicts.examples) < EXAMPLES:
+                    verdicts.examples.append(now[number])
+            done += 2 * content.path.stat().st_size
+            on_progress(verdicts.records, done)
+    verdicts.breaks = [
+        {"column": column, "rule": rule, "records": records}
+        for (column, rule), records in breaks.most_common()
+    ]
+    return verdicts
+
+
+def _rejected(content: _Content, contract: Contract) -> tuple[int, dict[int, dict[str, Any]]]:
+    """How many records there are, and those that break a rule, by number."""
+    from dpipe import _kernel
+
+    plan = replace(contract.plan, key=(), partition=(), write_mode="append")
+    try:
+        answer, _, kept = _kernel.process_in_memory(
+            plan.to_json(),
+            content.path,
+            batch_id=content.path.name,
+            format=content.form,
+            compression=content.compression,
+            profile=False,
+        )
+    except _kernel.KernelError as error:
+        raise DpipeError(
+            f"`{content.path}` can't be judged: {error}", hint="name files of records"
+        ) from error
+    return answer["batches"][0]["records_in"], {row[RECORD_NO]: row for row in _rows(kept)}
+
+
+def _rows(kept: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - whatever exports a stream
+    import pyarrow as pa
+
+    for batch in pa.table(kept).to_batches():
+        yield from batch.to_pylist()
