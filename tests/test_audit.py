@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +128,22 @@ def test_a_landed_batch_that_is_gone_is_found(project: Project) -> None:
     payload_path(project, manifest).unlink()
     (finding,) = audited(project).findings
     assert (finding.check, finding.subject) == ("landing", manifest.batch_id)
+
+
+def test_a_damaged_batch_is_in_the_way_of_no_other(project: Project) -> None:
+    first, second = landing.manifests(project, "orders")
+    payload_path(project, first).unlink()
+    assert story(project, second.batch_id).events[0].what == "landed"
+    assert story(project, first.batch_id).batch.state == "committed"
+
+
+def test_another_time_in_the_ledger_is_found(project: Project) -> None:
+    def change(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{**rows[0], "committed_at": rows[0]["committed_at"] - timedelta(days=400)}, rows[1]]
+
+    rewrite_ledger(project, change)
+    (finding,) = audited(project).findings
+    assert (finding.check, finding.message) == ("chain", "the ledger has it at another time")
 
 
 def test_rows_that_no_batch_brought_are_found(project: Project) -> None:

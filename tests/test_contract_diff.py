@@ -147,6 +147,13 @@ def test_each_change_of_the_dataset_has_its_effect(old: str, new: str, effect: s
     assert [(one.effect, said in one.text) for one in found] == [(effect, True)]
 
 
+def test_without_a_header_the_order_of_columns_is_what_csv_means() -> None:
+    plain = "customProperties: [{property: dpipe.csv.header, value: false}]"
+    one, other = A + "\n- {name: b, logicalType: string}", "- {name: b, logicalType: string}\n" + A
+    assert [found.effect for found in diff(loaded(one, plain), loaded(other, plain))] == ["breaking"]
+    assert [found.effect for found in diff(loaded(one), loaded(other))] == ["documentation"]
+
+
 def test_the_same_contract_in_another_layout_is_no_difference() -> None:
     assert diff(loaded(A), loaded("- name: a # the name\n  logicalType: 'string'")) == []
 

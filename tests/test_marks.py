@@ -89,6 +89,10 @@ def test_of_a_long_record_what_is_around_the_mark_is_shown() -> None:
     assert len(lines[1]) < 140
 
 
+def test_a_number_of_any_length_is_passed() -> None:
+    assert beneath(list(marked(row(b'{"a": ' + b"1" * 5000 + b', "b": -1}', "b"), CsvOptions()))) == "-1"
+
+
 @pytest.mark.parametrize("column", ["items[].price", "items", "items.a"])
 def test_of_a_nested_column_the_whole_value_is_marked(column: str) -> None:
     assert beneath(list(marked(row(b'{"items": [{"price": 1}]}', column), CsvOptions()))) == '[{"price": 1}]'

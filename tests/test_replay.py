@@ -20,6 +20,7 @@ from dpipe.failpoints import ENVIRONMENT_VARIABLE, NAMES
 from dpipe.iceberg import open_catalog, quarantine
 from dpipe.landing import land_replay
 from dpipe.stages import patch
+from dpipe.stages import replay as stage
 from dpipe.stages.audit.story import story
 from dpipe.stages.audit.verify import verify
 from dpipe.stages.process import process
@@ -276,7 +277,7 @@ def test_a_record_that_another_process_replayed_meanwhile_is_refused(tmp_path: P
     replayed(project)
     late = land_replay(
         project, "orders", b"order_id,day,amount\n2,2013-01-01,-1\n",
-        origin=origin, record_nos=(2,), format="csv", contract="another",
+        origin=origin, record_nos=(2,), format="csv", identity="another",
     )  # fmt: skip
     result = processed(project)
     assert [refusal.batch_id for refusal in result.refused] == [late.manifest.batch_id]
@@ -291,7 +292,7 @@ def test_a_payload_with_other_records_than_its_numbers_is_refused(project: Proje
         (b"order_id,day,amount\n", b"order_id,day,amount\n8,2013-01-01,1\n9,2013-01-01,1\n")
     ):
         land_replay(
-            project, "orders", payload, origin=origin, record_nos=(4 + number,), format="csv", contract="c"
+            project, "orders", payload, origin=origin, record_nos=(4 + number,), format="csv", identity="c"
         )
     result = processed(project)
     assert len(result.refused) == 2
@@ -418,6 +419,63 @@ def test_the_manifest_of_a_replay_names_its_origin(project: Project) -> None:
         assert finding.check == "landing"
 
 
+def test_records_of_a_replay_that_came_to_nothing_are_replayed_again(project: Project) -> None:
+    """Landed under one contract, judged by another, and then the first one is back."""
+    ingest(project, CONTENT)
+    mend(project)
+    environment = {ENVIRONMENT_VARIABLE: "after-kernel"}
+    assert run_dpipe(project, "quarantine", "replay", "orders", environment=environment).returncode < 0
+    mend(project, "minimum: -10", "minimum: 0")
+    assert processed(project).rejected == 1
+    mend(project)
+    result = replayed(project)
+    assert result.process is not None
+    assert result.process.accepted == 1
+    assert open_numbers(project) == [4, 5]
+    assert_holds(project)
+
+
+def test_records_of_a_refused_replay_are_open_to_another(project: Project) -> None:
+    origin = ingest(project, CONTENT)
+    mend(project)
+    land_replay(
+        project, "orders", HEADER.encode(), origin=origin, record_nos=(2,), format="csv", identity="c"
+    )
+    assert len(processed(project).refused) == 1
+    assert replayed(project).replayed == 1
+    assert open_numbers(project) == [4, 5]
+
+
+def test_a_record_that_is_about_to_be_replayed_is_not_dismissed(project: Project) -> None:
+    ingest(project, CONTENT)
+    mend(project)
+    environment = {ENVIRONMENT_VARIABLE: "after-kernel"}
+    assert run_dpipe(project, "quarantine", "replay", "orders", environment=environment).returncode < 0
+    command = ("quarantine", "dismiss", "orders", "--all", "--reason", "why", "--json")
+    assert json.loads(run_dpipe(project, *command).stdout)["dismissed"] == 2
+    processed(project)
+    assert sorted(rows(project)) == [1, 2, 3]
+
+
+def test_records_of_many_batches_are_read_together_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "MOST_BYTES", 100)
+    found: list[dict[str, Any]] = [
+        {
+            "_dpipe_batch_id": f"file-{number % 20}",
+            "_dpipe_record_no": number,
+            "raw": b"x" * 10,
+            "raw_format": "ndjson",
+            "raw_header": None,
+            "violations": [],
+        }
+        for number in range(1, 401)
+    ]
+    groups = list(stage._grouped(iter(found), None, ReplayResult("orders")))
+    assert sum(len(group.records) for group in groups) == 400
+    assert max(group.size for group in groups) <= 100
+    assert len(groups) < 250
+
+
 def test_dismissed_records_are_no_longer_open_and_keep_the_reason(project: Project) -> None:
     origin = ingest(project, CONTENT)
     command = ("quarantine", "dismiss", "orders", "--rule", "minimum", "--reason", "test orders", "--json")
@@ -436,7 +494,12 @@ def test_dismissed_records_are_no_longer_open_and_keep_the_reason(project: Proje
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--reason", "why"), ("--reason", "why", "--all", "--rule", "type"), ("--reason", " ", "--all")],
+    [
+        ("--reason", "why"),
+        ("--reason", "why", "--all", "--rule", "type"),
+        ("--reason", " ", "--all"),
+        ("--reason", "why", "--batch", ""),
+    ],
 )
 def test_what_is_dismissed_must_be_chosen_and_have_a_reason(
     project: Project, arguments: tuple[str, ...]

@@ -16,6 +16,7 @@ from dpipe.stages.audit.story import story
 from dpipe.stages.audit.verify import verify
 from dpipe.stages.evolve import evolve
 from dpipe.stages.process import process
+from dpipe.stages.refusals import release
 from dpipe.stages.replay import Selection, replay
 from dpipe.state import runs
 from support import ORDERS, lake_content, make_project, rows_of, run_dpipe
@@ -164,6 +165,39 @@ def test_a_replayed_record_supersedes_nothing(project: Project) -> None:
     assert_holds(project)
 
 
+def test_a_batch_that_was_refused_and_is_released_later_does_not_supersede_what_came_since(
+    tmp_path: Path,
+) -> None:
+    project = make_project(tmp_path / "a project", {"orders": UPSERT}, {"max_rejected_share": 0.2})
+    old = land(project, HEADER + "1,2013-01-01,1\n7,2013-01-01,7\nx,2013-01-01,1\n")
+    assert len(processed(project).refused) == 1
+    ingest(project, HEADER + "1,2013-01-01,99\n")
+    with runs.recorded(project, "release") as run:
+        result = release(project, old, reason="why not", run=run)
+    assert counts(result) == (1, 1, 1, 0)
+    assert rows(project) == {1: 99.0, 7: 7.0}
+    ingest(project, HEADER + "7,2013-01-01,70\n")
+    assert rows(project) == {1: 99.0, 7: 70.0}
+    assert_holds(project)
+
+
+def test_of_replayed_records_of_one_batch_the_last_is_kept(project: Project) -> None:
+    ingest(
+        project,
+        HEADER
+        + "1,2013-01-01,-1\n1,2013-01-01,-2\n2,2013-01-01,5\n2,2013-01-01,-3\n3,2013-01-01,-4\n3,2013-01-01,8\n",
+    )
+    contract = project.contracts / "orders.odcs.yaml"
+    contract.write_text(UPSERT.replace("minimum: 0", "minimum: -5"))
+    with runs.recorded(project, "replay") as run:
+        result = replay(project, "orders", Selection(), run=run).process
+    assert result is not None
+    # As if the contract had been right from the start.
+    assert rows(project) == {1: -2.0, 2: -3.0, 3: 8.0}
+    assert counts(result) == (2, 0, 2, 1)
+    assert_holds(project)
+
+
 def test_a_replayed_row_that_is_superseded_is_accounted_for(project: Project) -> None:
     ingest(project, FIRST.replace("1,2013-01-01,1\n", "1,2013-01-01,-1\n"))
     contract = project.contracts / "orders.odcs.yaml"
@@ -174,6 +208,8 @@ def test_a_replayed_row_that_is_superseded_is_accounted_for(project: Project) ->
     assert counts(ingest(project, HEADER + "1,2013-01-01,10\n")) == (1, 0, 0, 1)
     assert rows(project)[1] == 10.0
     assert_holds(project)
+    with runs.recorded(project, "replay") as run:
+        assert replay(project, "orders", Selection(), run=run).looked_at == 0
 
 
 def test_files_of_before_a_change_of_the_contract_are_written_as_the_table_is_now(project: Project) -> None:

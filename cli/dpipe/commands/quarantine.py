@@ -11,7 +11,7 @@ import typer
 
 from dpipe import output
 from dpipe.context import JsonFlag, dataset_names, open_project
-from dpipe.errors import UsageError
+from dpipe.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,10 +162,16 @@ def replay(
     selection = Selection(batch, rule, frozenset(record or ()))
     with runs.recorded(project, "quarantine replay") as run:
         result = stage(project, dataset, selection, run=run, patches=mended, dry_run=dry_run)
-    if as_json:
-        output.emit_json(result)
-    else:
-        _print_replay(result, dry_run=dry_run)
+        if as_json:
+            output.emit_json(result)
+        else:
+            _print_replay(result, dry_run=dry_run)
+        refusals = result.process.refused if result.process else ()
+        if refusals:
+            raise DataError(
+                f"refused {len(refusals)} batch(es): `{refusals[0].batch_id}`: {', '.join(refusals[0].reasons)}",
+                hint=f"look into `{refusals[0].files}`; what could be committed is",
+            )
 
 
 @app.command()
@@ -241,6 +247,6 @@ def _print(row: dict[str, Any], options: CsvOptions) -> None:
     output.emit(f"{', '.join(place)}: {row['disposition']}")
     if row["winner_batch_id"] is not None:
         winner = f"{row['winner_batch_id']} record {row['winner_record_no']}"
-        output.emit(f"  {row['duplicate_kind']} to {winner}, which was kept")
+        output.emit(f"  {row['duplicate_kind']} to {winner}, which was taken instead")
     for line in marked(row, options):
         output.emit(f"  {line}")

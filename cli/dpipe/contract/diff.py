@@ -205,6 +205,16 @@ def _layout(old: Plan, new: Plan, renames: dict[str, str]) -> Iterator[Differenc
     if old.write_mode != new.write_mode:
         text = f"of two records with one key: {new.write_mode}, and was {old.write_mode}"
         yield Difference("breaking", dataset, text, ("records", "readers"))
+    positions = (
+        [column.name for column in old.columns],
+        [renames.get(column.name, column.name) for column in new.columns],
+    )
+    if not new.csv.header and [name for name in positions[0] if name in positions[1]] != [
+        name for name in positions[1] if name in positions[0]
+    ]:
+        yield Difference(
+            "breaking", dataset, "columns of CSV without a header come in another order", ("records",)
+        )
     if old.csv != new.csv:
         yield Difference("breaking", dataset, "CSV reads otherwise", ("records",))
     if old.max_record_bytes != new.max_record_bytes:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
 
@@ -16,7 +17,7 @@ from dpipe.iceberg import filters
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Collection, Hashable, Iterable
 
     from pyiceberg.partitioning import PartitionField
     from pyiceberg.table import FileScanTask, Table
@@ -73,12 +74,13 @@ class ExistingRows:
         return _files_by_partition(self._table)
 
 
-def accepted_numbers(table: Table, batch_id: str) -> set[int]:
-    """Numbers of a batch's records that are in the table's snapshot as loaded."""
+def accepted_numbers(table: Table, batch_id: str, numbers: Collection[int]) -> set[int]:
+    """Which of these records of a batch are in the table's snapshot as loaded."""
     if table.current_snapshot() is None:
         return set()
     scan = table.scan(row_filter=filters.equals(BATCH_ID, batch_id), selected_fields=(RECORD_NO,))
-    return set(scan.to_arrow()[RECORD_NO].to_pylist())
+    there = scan.to_arrow()[RECORD_NO]
+    return set(there.filter(pc.is_in(there, value_set=pa.array(numbers, pa.int64()))).to_pylist())
 
 
 def whole_rows(table: Table, task: FileScanTask) -> pa.Table:

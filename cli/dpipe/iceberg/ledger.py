@@ -33,6 +33,12 @@ def known(catalog: Catalog, dataset: str, batch_ids: Collection[str]) -> set[str
     return _known(tables.ledger_table(catalog), dataset, batch_ids)
 
 
+def received(catalog: Catalog, dataset: str) -> dict[str, datetime]:
+    """When each of the dataset's batches was received, a replay's records with their origin."""
+    found = _columns(tables.ledger_table(catalog), dataset, "batch_id", "received_at", "origin").to_pylist()
+    return {row["batch_id"]: row["received_at"] for row in found if row["origin"] is None}
+
+
 def last_hash(catalog: Catalog, dataset: str) -> str | None:
     """The hash of the dataset's last commit, None without one."""
     found = _columns(tables.ledger_table(catalog), dataset, "committed_at", "previous_hash", "entry_hash")

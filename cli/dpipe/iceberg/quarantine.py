@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
+
+from dpipe.errors import DpipeError
 from dpipe.iceberg import dismissed, filters, ledger, tables
-from dpipe.iceberg.catalog import QUARANTINE, RAW
-from dpipe.iceberg.existing import accepted_numbers
+from dpipe.iceberg.catalog import QUARANTINE, local_path
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 
 if TYPE_CHECKING:
@@ -75,19 +77,42 @@ def records(
 
 def settled(catalog: Catalog, dataset: str) -> set[RecordId]:
     """Records that are no longer open: dismissed, replayed into raw, or then a duplicate of what is there."""
-    done = set(dismissed.reasons(catalog, dataset))
+    done = set(dismissed.reasons(catalog, dataset)) | replayed(catalog, dataset)
     origins = {row["origin"] for row in ledger.rows(catalog, dataset) if row.get("origin")}
-    raw = tables.load(catalog, (RAW, dataset))
-    if not origins or raw is None:
-        return done
-    done.update((origin, number) for origin in origins for number in accepted_numbers(raw, origin))
-    ids = _rows(catalog, dataset, (BATCH_ID, RECORD_NO, "disposition"))
-    done.update(
-        (row[BATCH_ID], row[RECORD_NO])
-        for row in ids
-        if row["disposition"] == "duplicate" and row[BATCH_ID] in origins
-    )
+    if origins:
+        done.update(
+            (row[BATCH_ID], row[RECORD_NO])
+            for row in _rows(catalog, dataset, (BATCH_ID, RECORD_NO, "disposition"))
+            if row["disposition"] == "duplicate" and row[BATCH_ID] in origins
+        )
     return done
+
+
+def replayed(catalog: Catalog, dataset: str) -> set[RecordId]:
+    """Records that replays brought into raw, by the files that they were committed with.
+
+    They count when later records superseded their rows, too.
+    """
+    origins: dict[str, set[str]] = {}
+    for row in ledger.rows(catalog, dataset):
+        for file in row["files"] if row.get("origin") else ():
+            if file["kind"] == "accepted":
+                origins.setdefault(file["path"], set()).add(row["origin"])
+    found: set[RecordId] = set()
+    for path, of_file in origins.items():
+        # A commit's other batches have rows in it, too.
+        wanted = [(BATCH_ID, "in", of_file)]
+        try:
+            rows = pq.read_table(
+                local_path(path), columns=[BATCH_ID, RECORD_NO], filters=wanted, partitioning=None
+            )
+        except OSError as error:
+            raise DpipeError(
+                f"`{local_path(path)}`, which a replay brought, can't be read: {error}",
+                hint="`dpipe audit verify` says what else is missing; restore it from a backup",
+            ) from error
+        found.update(zip(rows[BATCH_ID].to_pylist(), rows[RECORD_NO].to_pylist(), strict=True))
+    return found
 
 
 def open_records(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dpipe.errors import DpipeError
@@ -58,8 +57,17 @@ def _rewrite(
     written: list[WrittenFile],
     removed: list[WrittenFile],
 ) -> None:
-    gone = {batch_id: pa.array(sorted(set(numbers)), pa.int64()) for batch_id, numbers in superseded.items()}
-    left = sum(len(numbers) for numbers in gone.values())
+    gone = pa.table(
+        {
+            BATCH_ID: pa.array(
+                (batch_id for batch_id, numbers in superseded.items() for _ in numbers), pa.string()
+            ),
+            RECORD_NO: pa.array(
+                (number for numbers in superseded.values() for number in numbers), pa.int64()
+            ),
+        }
+    )
+    left = gone.num_rows
     for task in tasks:
         rows = _kept(table, task, gone)
         if rows is not None:
@@ -72,18 +80,17 @@ def _rewrite(
         raise DpipeError(f"internal: {left:,} superseded rows are not in the files that were read")
 
 
-def _kept(table: Table, task: FileScanTask, gone: Mapping[str, pa.Array]) -> pa.Table | None:
+def _kept(table: Table, task: FileScanTask, gone: pa.Table) -> pa.Table | None:
     """The rows of a file that stay; None when all of them do."""
     with table.io.new_input(task.file.file_path).open() as stream:
         places = pq.read_table(stream, columns=[BATCH_ID, RECORD_NO])
-    stays = pa.chunked_array([pa.repeat(pa.scalar(True), places.num_rows)])
-    for batch_id in pc.unique(places[BATCH_ID]).to_pylist():
-        if batch_id in gone:
-            is_gone = pc.and_(
-                pc.equal(places[BATCH_ID], batch_id), pc.is_in(places[RECORD_NO], value_set=gone[batch_id])
-            )
-            stays = pc.and_not(stays, is_gone)
-    return None if pc.all(stays).as_py() else whole_rows(table, task).filter(stays)
+    # A file that was written anew has another Arrow type of texts.
+    places = places.cast(gone.schema)
+    places = places.append_column("at", pa.array(range(places.num_rows), pa.int64()))
+    stay = places.join(gone, [BATCH_ID, RECORD_NO], join_type="left anti")["at"]
+    if len(stay) == places.num_rows:
+        return None
+    return whole_rows(table, task).take(stay.combine_chunks().sort())
 
 
 def _write(table: Table, task: FileScanTask, rows: pa.Table) -> WrittenFile:

@@ -94,15 +94,14 @@ def land_replay(
     origin: str,
     record_nos: tuple[int, ...],
     format: str,  # noqa: A002 - the manifest's word
-    contract: str,
+    identity: str,
 ) -> Landed:
-    """Land records out of the quarantine under the identity of what they are: the same ones land once a contract.
+    """Land records out of the quarantine: the same ones land once under an `identity`.
 
-    `record_nos` are their numbers in the batch `origin`, in the order of the payload; `contract` is the hash of the
-    one that they meet.
+    `record_nos` are their numbers in the batch `origin`, in the order of the payload.
     """
-    identity = [dataset, origin, list(record_nos), contract, hashlib.sha256(payload).hexdigest()]
-    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    content = [dataset, origin, list(record_nos), identity, hashlib.sha256(payload).hexdigest()]
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     draft = _draft(dataset, "replay", f"records.{format}", f"quarantine of {origin}")
     draft = replace(draft, batch_id=f"replay-{digest[:32]}", origin=origin, record_nos=record_nos)
     return _land(project, replace(draft, format=format, compression="none"), [payload])

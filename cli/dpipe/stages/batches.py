@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dpipe.errors import UsageError
 from dpipe.iceberg import dismissed, ledger, open_catalog
-from dpipe.landing import manifests
+from dpipe.landing import batch_ids, manifests
 from dpipe.state import refused
 
 if TYPE_CHECKING:
@@ -51,7 +51,12 @@ def batches(project: Project, dataset: str | None = None) -> list[Batch]:
     committed = {(row["dataset"], row["batch_id"]): row for row in ledger.rows(catalog, dataset)}
     kept_out = {(batch.dataset, batch.batch_id): batch for batch in refused.listed(project, dataset)}
     names = [dataset] if dataset else sorted(path.name for path in project.landing.glob("*/"))
-    landed = {(name, manifest.batch_id): manifest for name in names for manifest in manifests(project, name)}
+    # What landed of a committed batch is for the audit to look at.
+    waiting = {
+        name: batch_ids(project, name) - {batch_id for of, batch_id in committed if of == name}
+        for name in names
+    }
+    landed = {(name, one.batch_id): one for name in names for one in manifests(project, name, waiting[name])}
     dropped = {name: dismissed.batches(catalog, name) for name in names}
     found = [_committed(row) for row in committed.values()]
     found += [

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpipe import failpoints, output
-from dpipe.iceberg import ledger, tables
+from dpipe.iceberg import ledger, quarantine, tables
 from dpipe.iceberg.attempt import Attempt, BatchEntry
 from dpipe.iceberg.catalog import local_path
 from dpipe.iceberg.commit import Committed, commit
@@ -58,6 +59,9 @@ class Work:
     snapshot_id: int | None = None
     released: Mapping[str, str] = field(default_factory=dict)
     """Batches that are committed whatever the gate says, and why."""
+    received: dict[str, datetime] = field(default_factory=dict)
+    received_until: int | None = None
+    """When committed batches were received, as of that snapshot of raw."""
 
     @property
     def dataset(self) -> str:
@@ -115,7 +119,10 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
             quality.add_results(work.run, [check for verdict in verdicts for check in verdict.results])
             work.committed += outcome.record.batches
             work.profiles.append(result.profile)
-            work.snapshot_id = outcome.record.snapshot_id
+            work.snapshot_id = work.received_until = outcome.record.snapshot_id
+            work.received |= {
+                entry.batch_id: datetime.fromisoformat(entry.received_at) for entry in outcome.record.batches
+            }
             _warn_of_lost_ends(outcome.record.batches, work.dataset)
             for manifest in group:
                 remove_folder(_refused_folder(work, manifest))  # of an earlier refusal
@@ -134,9 +141,9 @@ def _run_kernel(
     folder: Path | None = None,
 ) -> KernelResult:
     """Run the kernel into the tables' folders, or into `folder` for files that are only to be looked at."""
-    quarantine = tables.quarantine_table(work.catalog, work.dataset)
+    kept = tables.quarantine_table(work.catalog, work.dataset)
     data_dir = folder / "accepted" if folder else Path(local_path(table.location())) / "data"
-    quarantine_dir = folder / "quarantine" if folder else Path(local_path(quarantine.location())) / "data"
+    quarantine_dir = folder / "quarantine" if folder else Path(local_path(kept.location())) / "data"
     return run_kernel(
         work.project,
         work.contract.plan.to_json(tables.field_ids(table)),
@@ -144,8 +151,28 @@ def _run_kernel(
         data_dir=data_dir,
         quarantine_dir=quarantine_dir,
         existing=existing,
+        newer=_newer(work, table, group),
         label=f"process {work.dataset}",
     )
+
+
+def _newer(work: Work, table: Table, group: Sequence[Manifest]) -> dict[str, set[str]]:
+    """For each batch of an upsert those that were received after it; after a replay's origin, of a replay."""
+    if work.contract.plan.write_mode != "upsert":
+        return {}
+    head = table.current_snapshot()
+    if head is not None and head.snapshot_id != work.received_until:
+        work.received = ledger.received(work.catalog, work.dataset)
+        work.received_until = head.snapshot_id
+    received = {manifest.batch_id: datetime.fromisoformat(manifest.received_at) for manifest in group}
+    times = {
+        manifest.batch_id: work.received.get(manifest.origin or "", received[manifest.batch_id])
+        for manifest in group
+    }
+    return {
+        batch_id: {other for other, at in work.received.items() if at > time}
+        for batch_id, time in times.items()
+    }
 
 
 def _existing(work: Work, table: Table) -> ExistingRows | None:
@@ -168,7 +195,8 @@ def _without_replayed(work: Work, table: Table, group: list[Manifest]) -> list[M
         records = {(manifest.origin, number) for number in manifest.record_nos or ()}
         there = {number for origin, number in records & bringing}
         if manifest.origin is not None:
-            there |= accepted_numbers(table, manifest.origin) & set(manifest.record_nos or ())
+            there |= accepted_numbers(table, manifest.origin, manifest.record_nos or ())
+            there |= {number for origin, number in records & quarantine.replayed(work.catalog, work.dataset)}
         if there:
             of_all = f"{len(there):,} of {len(records):,}"
             reason = f"record {min(there)} of `{manifest.origin}` is in raw, or in another replay, already ({of_all})"

@@ -14,7 +14,7 @@ from dpipe.iceberg.attempt import Files, WrittenFile
 from dpipe.landing import payload_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from dpipe.landing import Manifest
     from dpipe.settings import Project
@@ -78,10 +78,12 @@ def run_kernel(
     data_dir: Path,
     quarantine_dir: Path,
     existing: Callable[[dict[str, Any]], Any] | None,
+    newer: Mapping[str, Collection[str]],
     label: str,
 ) -> KernelResult:
     """Process landed batches in this order into files below the two folders.
 
+    `newer` are for each batch those whose rows an upsert of it doesn't supersede.
     Raises `UnprocessableError` when a batch stops the kernel, another `DpipeError` when a disk, the table or the plan
     does; what it wrote is gone then.
     """
@@ -91,6 +93,7 @@ def run_kernel(
         {
             "batch_id": manifest.origin or manifest.batch_id,
             "record_nos": manifest.record_nos,
+            "newer_batches": sorted(newer.get(manifest.batch_id, ())),
             "path": str(payload_path(project, manifest)),
             "format": manifest.format,
             "compression": manifest.compression,

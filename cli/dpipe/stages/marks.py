@@ -54,7 +54,8 @@ def _places(row: dict[str, Any], text: str, options: CsvOptions) -> dict[str | N
 
 def _json_places(text: str) -> dict[str | None, Span]:
     found: dict[str | None, Span] = {}
-    decoder = json.JSONDecoder()
+    # Only places are asked for, and a number may have any length.
+    decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
     at = 0
 
     def passed(what: str) -> int:

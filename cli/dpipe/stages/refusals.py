@@ -39,6 +39,7 @@ def drop(project: Project, batch_id: str, *, reason: str, run: Run) -> Batch:
     """
     batch = _refused(project, batch_id)
     with held(project, batch.dataset):
+        _refused(project, batch.batch_id)  # nobody decided otherwise while this waited
         records = [(batch.batch_id, WHOLE_BATCH)]
         dismissed.add(open_catalog(project), batch.dataset, records, reason=reason, run_id=run.run_id)
         refused.forget(project, batch.dataset, batch.batch_id)

@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from dpipe import output
 from dpipe.contract import contract_for
-from dpipe.errors import DpipeError
+from dpipe.errors import DpipeError, UsageError
 from dpipe.iceberg import dismissed, ledger, open_catalog, quarantine
 from dpipe.iceberg.recovery import recover
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 from dpipe.landing import batch_ids, land_replay, manifests
 from dpipe.stages.locks import held
 from dpipe.stages.process import process
+from dpipe.state import refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,11 +42,20 @@ INCOMPLETE = frozenset({"truncated", "unreadable", "too_large"})
 
 @dataclass(frozen=True)
 class Selection:
-    """Which records are looked at: of batches whose id begins so, that broke the rule, with these numbers; or all."""
+    """Which records are looked at: of batches whose id begins so, that broke the rule, with these numbers; or all.
+
+    Raises `UsageError` for an empty text, which a variable without a value is.
+    """
 
     batch: str | None = None
     rule: str | None = None
     record_nos: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        if "" in {self.batch, self.rule}:
+            raise UsageError(
+                "an empty batch or rule chooses nothing", hint="name one, or leave the option out"
+            )
 
     @property
     def is_everything(self) -> bool:
@@ -143,7 +154,7 @@ def replay(
             result.still_broken += len(group.records) - len(passing)
             on_progress(result.looked_at, group.size)
             if passing and not dry_run:
-                result.batches.append(_land(project, contract, group.only(passing)))
+                result.batches.append(_land(project, catalog, contract, group.only(passing)))
     result.not_open = len(patches) - result.looked_at if patches is not None else 0
     result.violations = _listed(broken)
     if result.batches:
@@ -166,8 +177,16 @@ def dismiss(project: Project, dataset: str, selection: Selection, *, reason: str
     contract_for(project, dataset)
     catalog = open_catalog(project)
     with held(project, dataset):
-        records = [(row[BATCH_ID], row[RECORD_NO]) for row in selection.rows(catalog, dataset)]
+        recover(catalog, dataset)
+        rows = _open(project, catalog, dataset, selection, None)
+        records = [(row[BATCH_ID], row[RECORD_NO]) for row in rows]
         return dismissed.add(catalog, dataset, records, reason=reason, run_id=run.run_id)
+
+
+def _decided(project: Project, catalog: Catalog, dataset: str) -> set[str]:
+    """Batches that no run is going to take: committed, refused or dropped."""
+    kept_out = {batch.batch_id for batch in refused.listed(project, dataset)}
+    return kept_out | ledger.batch_ids(catalog, dataset) | dismissed.batches(catalog, dataset).keys()
 
 
 def _open(
@@ -178,7 +197,7 @@ def _open(
     patches: Mapping[RecordId, bytes] | None,
 ) -> Iterator[dict[str, Any]]:
     """The selected rows of the quarantine that no replay under way holds already."""
-    waiting = batch_ids(project, dataset) - ledger.batch_ids(catalog, dataset)
+    waiting = batch_ids(project, dataset) - _decided(project, catalog, dataset)
     under_way = {
         (manifest.origin, number)
         for manifest in manifests(project, dataset, (name for name in waiting if name.startswith("replay-")))
@@ -194,6 +213,7 @@ def _grouped(
     rows: Iterator[dict[str, Any]], patches: Mapping[RecordId, bytes] | None, result: ReplayResult
 ) -> Iterator[_Group]:
     groups: dict[tuple[str, str, bytes | None], _Group] = {}
+    held_bytes = 0
     for row in rows:
         result.looked_at += 1
         record = row["raw"] if patches is None else patches[row[BATCH_ID], row[RECORD_NO]]
@@ -205,8 +225,11 @@ def _grouped(
             key = row[BATCH_ID], row["raw_format"], row["raw_header"]
             group = groups.setdefault(key, _Group(*key))
             group.add(row[RECORD_NO], record)
-            if group.is_full or sum(one.size for one in groups.values()) >= 4 * MOST_BYTES:
-                yield groups.pop(key)
+            held_bytes += len(record)
+            if group.is_full or held_bytes >= 4 * MOST_BYTES:
+                full = key if group.is_full else max(groups, key=lambda one: groups[one].size)
+                held_bytes -= groups[full].size
+                yield groups.pop(full)
     yield from groups.values()
 
 
@@ -284,14 +307,19 @@ def _judged(
     return batch["records_in"], [number - 1 for number in numbers], batch["violations"]
 
 
-def _land(project: Project, contract: Contract, group: _Group) -> str:
-    landed = land_replay(
-        project,
-        contract.dataset,
-        group.payload,
-        origin=group.origin,
-        record_nos=tuple(group.record_nos),
-        format=group.form,
-        contract=contract.hash,
-    )
-    return landed.manifest.batch_id
+def _land(project: Project, catalog: Catalog, contract: Contract, group: _Group) -> str:
+    """Land records that are open: if the same landed before, under one contract, and came to nothing, once more."""
+    decided = _decided(project, catalog, contract.dataset)
+    for attempt in count():
+        landed = land_replay(
+            project,
+            contract.dataset,
+            group.payload,
+            origin=group.origin,
+            record_nos=tuple(group.record_nos),
+            format=group.form,
+            identity=f"{contract.hash} {attempt}",
+        )
+        if landed.manifest.batch_id not in decided:
+            return landed.manifest.batch_id
+    raise AssertionError("there is always another attempt")

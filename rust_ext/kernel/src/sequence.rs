@@ -1,6 +1,10 @@
 //! Parsed chunks, taken up in their order: duplicates found, records counted, rows and rejects sent on their way.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, Int64Array, StringArray},
@@ -69,6 +73,8 @@ struct Batch {
     facts: Option<SourceFacts>,
     /// The records' numbers, when they aren't counted from 1.
     record_nos: Option<Arc<[u64]>>,
+    /// Batches whose rows its records don't supersede.
+    newer_batches: HashSet<String>,
 }
 
 impl Batch {
@@ -111,6 +117,7 @@ impl Sequencer {
         let batch = |source: &Source| Batch {
             outcome: BatchOutcome { batch_id: source.batch_id.clone(), ..BatchOutcome::default() },
             record_nos: source.record_nos.as_deref().map(Arc::from),
+            newer_batches: source.newer_batches.clone(),
             ..Batch::default()
         };
         Ok(Self {
@@ -215,8 +222,7 @@ impl Sequencer {
         let batch = u32_index(source);
         let places = Places::Chunk { batch, before, numbering: parsed.numbering.clone() };
         let mut duplicates = Vec::new();
-        // Records out of the quarantine are older than what came since.
-        if self.compiled.plan.write_mode == WriteMode::Append || self.batches[source].record_nos.is_some() {
+        if self.compiled.plan.write_mode == WriteMode::Append {
             self.index.claim(
                 keys,
                 places,
@@ -230,7 +236,8 @@ impl Sequencer {
         }
         let place =
             |row: usize| RecordPlace { batch, record: before + parsed.numbering.record(row) as u64 + 1 };
-        let Self { index, losers, contest, superseded, batches, .. } = self;
+        let Self { index, losers, contest, superseded, batches, batch_ids, .. } = self;
+        let own = &batches[source];
         if !losers.is_empty() {
             let known = (0..keys.hashes.len()).filter_map(|row| Some((row, *losers.get(&place(row))?)));
             duplicates.extend(known);
@@ -246,6 +253,15 @@ impl Sequencer {
             } else if is_of_run {
                 contest.replaced(winner.place, place(row));
             } else {
+                let held_by = &*batch_ids[winner.place.batch as usize];
+                // Of its own batch a replay brings records that came before others, and some that came after.
+                let number = || own.record_no(place(row).record).unwrap_or_default();
+                let is_newer = own.newer_batches.contains(held_by)
+                    || (held_by == own.outcome.batch_id && winner.place.record > number());
+                if is_newer {
+                    duplicates.push((row, winner));
+                    return false;
+                }
                 superseded.push(winner.place);
             }
             !winner.identical

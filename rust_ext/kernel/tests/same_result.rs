@@ -277,10 +277,14 @@ proptest! {
         threads in 1usize..4,
         chunk_bytes in 1usize..400,
         key_bytes in prop_oneof![Just(0usize), Just(1 << 20)],
+        table_is_newer: bool,
     ) {
         let source = |index: usize| {
             let content = Content::Bytes(batches[index].join(&b'\n').into());
-            Source { format: Some(Format::Ndjson), ..Source::of(format!("batch-{index}"), content) }
+            let mut source = Source::of(format!("batch-{index}"), content);
+            source.format = Some(Format::Ndjson);
+            source.newer_batches.extend(table_is_newer.then(|| "batch-0".to_owned()));
+            source
         };
         let mut options = Options::to(Destination::Memory);
         (options.batch_size, options.threads, options.chunk_bytes) = (batch_size, threads, chunk_bytes);
@@ -301,7 +305,7 @@ proptest! {
                 last.insert(key, (note, number));
             }
         }
-        last.retain(|key, (note, _)| held.get(key).is_none_or(|(before, _)| before != note));
+        last.retain(|key, (note, _)| held.get(key).is_none_or(|(before, _)| before != note && !table_is_newer));
         let accepted: BTreeSet<i64> = last.values().map(|(_, number)| *number).collect();
         let superseded: BTreeSet<i64> = last.keys().filter_map(|key| Some(held.get(key)?.1)).collect();
         prop_assert_eq!(keyed(&found.accepted).into_iter().map(|row| row.2).collect::<BTreeSet<_>>(), accepted.clone());

@@ -74,11 +74,9 @@ fn process_in_memory<'py>(
     keep: bool,
 ) -> PyResult<(Bound<'py, PyAny>, RecordBatches, RecordBatches)> {
     let source = Source {
-        batch_id,
-        content: source::content(source)?,
         format: source::named(format)?,
         compression: source::named(compression)?,
-        record_nos: None,
+        ..Source::of(batch_id, source::content(source)?)
     };
     let mut options = Options::to(if keep { Destination::Memory } else { Destination::Nowhere });
     options.batch_size = batch_size.max(1);

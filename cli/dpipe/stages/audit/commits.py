@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from dpipe.iceberg.attempt import BatchEntry, Files, WrittenFile, commit_record
 from dpipe.iceberg.chain import entry_hash
+from dpipe.iceberg.existing import EPOCH
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -26,6 +28,7 @@ class Commit:
     files: Files
     previous_hash: str | None
     entry_hash: str | None
+    committed_at_ms: int
     agree: bool
     """Whether the rows say the same of what they share."""
 
@@ -42,14 +45,17 @@ def commits_of(rows: list[dict[str, Any]]) -> list[Commit]:
 
 
 def _commit(rows: list[dict[str, Any]]) -> Commit:
-    shared = [(row["files"], row.get("previous_hash"), row.get("entry_hash")) for row in rows]
-    files, previous, own = shared[0]
+    shared = [
+        (row["files"], row.get("previous_hash"), row.get("entry_hash"), row["committed_at"]) for row in rows
+    ]
+    files, previous, own, _ = shared[0]
     return Commit(
         snapshot_id=rows[0]["snapshot_id"],
         batches=tuple(_entry(row) for row in rows),
         files=_files(files),
         previous_hash=previous,
         entry_hash=own,
+        committed_at_ms=(rows[0]["committed_at"] - EPOCH) // timedelta(milliseconds=1),
         agree=all(one == shared[0] for one in shared),
     )
 
@@ -135,3 +141,9 @@ def _check_snapshots(
             )
         elif commit.entry_hash != record.entry_hash:
             audit.find("chain", subject, "its summary has another hash than the ledger")
+        elif record.entry_hash != entry_hash(
+            audit.dataset, record.previous_hash, record.batches, record.files
+        ):
+            audit.find("chain", subject, "its summary isn't the one that was committed")
+        elif commit.committed_at_ms != record.committed_at_ms:
+            audit.find("chain", subject, "the ledger has it at another time")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from dpipe import output
 from dpipe.errors import UsageError
 from dpipe.iceberg import ledger, open_catalog, tables
 from dpipe.iceberg.catalog import QUARANTINE, RAW
+from dpipe.iceberg.recovery import unrecorded
 from dpipe.stages.audit.commits import Commit, check_balance, check_chain, commits_of
 from dpipe.stages.audit.files import check_files, live_files
 from dpipe.stages.audit.findings import DatasetAudit
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
     from dpipe.iceberg.attempt import WrittenFile
     from dpipe.settings import Project
+
+
+# How often the tables are looked at until no commit is under way.
+LOOKS = 5
 
 
 @dataclass(frozen=True)
@@ -99,10 +105,16 @@ def _recorded(commits: Sequence[Commit]) -> tuple[list[WrittenFile], list[Writte
 
 
 def _look(project: Project, catalog: Catalog, dataset: str) -> _Lake:
-    """No commit is half done while its writer's lock is held here; what was loaded stays as it was after that."""
+    """No commit of this machine is half done while the lock is held; one of another is given time to be completed."""
     with held(project, dataset):
-        return _Lake(
-            ledger.rows(catalog, dataset),
-            tables.load(catalog, (RAW, dataset)),
-            tables.load(catalog, (QUARANTINE, dataset)),
-        )
+        for attempt in range(LOOKS):
+            time.sleep(attempt / LOOKS)
+            raw = tables.load(catalog, (RAW, dataset))
+            quarantine = tables.load(catalog, (QUARANTINE, dataset))
+            lake = _Lake(ledger.rows(catalog, dataset), raw, quarantine)
+            head = raw.current_snapshot() if raw else None
+            now = tables.load(catalog, (RAW, dataset))
+            is_still = now is None or now.current_snapshot() == head
+            if is_still and (raw is None or not unrecorded(catalog, raw, dataset)):
+                break
+    return lake

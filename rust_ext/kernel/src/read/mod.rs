@@ -23,6 +23,7 @@ mod window;
 mod zip_member;
 
 use std::{
+    collections::HashSet,
     fmt::Display,
     fs::File,
     io::Read,
@@ -67,6 +68,9 @@ pub struct Source {
     /// What its records are numbered, in their order, when they are some of a batch's; from 1 when left out.
     #[serde(default)]
     pub record_nos: Option<Vec<u64>>,
+    /// Batches that came after it: an upsert doesn't supersede their rows.
+    #[serde(default)]
+    pub newer_batches: HashSet<String>,
 }
 
 impl Source {
@@ -78,6 +82,7 @@ impl Source {
             format: None,
             compression: None,
             record_nos: None,
+            newer_batches: HashSet::new(),
         }
     }
 }
