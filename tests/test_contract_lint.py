@@ -471,8 +471,8 @@ DATASETS = {
         "`dpipe.nullTokens` has no meaning on a column",
     ),
     "property of a later version": (
-        contract(column_custom("‸dpipe.renamedFrom", "b")),
-        "`dpipe.renamedFrom` is not a property that dpipe knows",
+        contract(column_custom("‸dpipe.masked", "b")),
+        "`dpipe.masked` is not a property that dpipe knows",
     ),
     "property without a name": (contract(dataset="customProperties: [‸{value: 1}]"), "without a name"),
     "property twice": (
@@ -508,6 +508,8 @@ BAD_VALUES = {
     "dpipe.severity": "info",
     "dpipe.partitionTransform": "bucket",
     "dpipe.formats": "'%Y'",
+    "dpipe.writeMode": "merge",
+    "dpipe.renamedFrom": "7",
 }
 
 CASES = TOP | {name: (contract(text), said) for name, (text, said) in (COLUMNS | QUALITY).items()} | DATASETS

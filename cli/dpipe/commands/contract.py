@@ -86,6 +86,30 @@ def show(
 
 
 @app.command()
+def infer(
+    file: Annotated[Path, typer.Argument(help="CSV, JSON, NDJSON or Parquet, plain, .gz or .zst.")],
+    dataset: Annotated[str | None, typer.Option(help="The dataset; the file's name when left out.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Draft a contract for a file and print it: types, what is never missing, how CSV reads.
+
+    It takes every record that the file has. Keys, limits and what is meant by the columns are yours to add.
+
+    Example: `dpipe contract infer orders.csv > configs/contracts/orders.odcs.yaml`
+    """
+    from dpipe.library.infer import infer as drafted
+
+    draft = drafted(file, dataset or file.name.partition(".")[0])
+    if as_json:
+        output.emit_json(draft)
+        return
+    output.emit(draft.text.rstrip())
+    output.note(f"{draft.accepted:,} of {draft.records:,} record(s) of `{file}` meet it")
+    if draft.left_out:
+        output.warn(f"left out, since no contract can name them: {', '.join(draft.left_out)}")
+
+
+@app.command()
 def diff(
     ctx: typer.Context,
     old: Annotated[str, typer.Argument(metavar="OLD|DATASET", autocompletion=dataset_names)],
