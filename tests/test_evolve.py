@@ -18,7 +18,7 @@ from dpipe.stages.evolve import Evolution, evolve, planned
 from dpipe.stages.process import process
 from dpipe.state import runs
 from dpipe.warehouse.lake import attach_lake
-from support import make_project, rows_of, run_dpipe
+from support import ORDERS, make_project, rows_of, run_dpipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,17 +27,7 @@ if TYPE_CHECKING:
     from dpipe.settings import Project
     from dpipe.stages.process import ProcessResult
 
-HEAD = """\
-apiVersion: v3.1.0
-kind: DataContract
-id: orders
-name: orders
-version: 1.0.0
-status: active
-schema:
-  - name: orders
-    properties:
-"""
+HEAD = ORDERS.partition("      - {")[0]
 ORDER_ID = "{name: order_id, logicalType: integer, required: true, primaryKey: true, primaryKeyPosition: 1}"
 DAY = (
     "{name: day, logicalType: date, required: true, primaryKey: true, primaryKeyPosition: 2, "

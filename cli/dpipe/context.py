@@ -14,6 +14,18 @@ if TYPE_CHECKING:
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
+ReasonOption = Annotated[str, typer.Option(help="Why; kept in the lake.")]
+
+
+def given_reason(text: str) -> str:
+    """A reason without the white space around it; `UsageError` when nothing is left."""
+    from dpipe.errors import UsageError
+
+    if not text.strip():
+        raise UsageError("the reason is empty", hint="say why, for whoever looks at it later")
+    return text.strip()
+
+
 @dataclass
 class Globals:
     """The flags before the command."""

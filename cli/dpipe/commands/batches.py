@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from dpipe import output
-from dpipe.context import JsonFlag, dataset_names, open_project
-from dpipe.errors import UsageError
+from dpipe.context import JsonFlag, ReasonOption, dataset_names, given_reason, open_project
 
 app = typer.Typer(help="Batches: landed, committed, refused or dropped.", no_args_is_help=True)
 
@@ -55,15 +54,6 @@ def list_batches(
     )
 
 
-ReasonOption = Annotated[str, typer.Option(help="Why; kept in the lake.")]
-
-
-def _reason(text: str) -> str:
-    if not text.strip():
-        raise UsageError("the reason is empty", hint="say why, for whoever looks at the batch later")
-    return text.strip()
-
-
 @app.command()
 def release(
     ctx: typer.Context,
@@ -75,26 +65,18 @@ def release(
 
     Example: `dpipe batches release file-3fa9 --reason "a holiday: so few flights are right"`
     """
-    from dpipe.errors import DataError
+    from dpipe.stages.process import check_refused
     from dpipe.stages.refusals import release as stage
     from dpipe.state import runs
 
-    project, why = open_project(ctx), _reason(reason)
+    project, why = open_project(ctx), given_reason(reason)
     with runs.recorded(project, "batches release") as run:
         result = stage(project, batch, reason=why, run=run)
         if as_json:
             output.emit_json(result)
         else:
-            output.emit(
-                f"committed: {result.batches:,} batch(es), {result.records_in:,} records in = {result.accepted:,} "
-                f"accepted + {result.rejected:,} rejected + {result.duplicate:,} duplicate"
-            )
-        if result.refused:
-            first = result.refused[0]
-            raise DataError(
-                f"refused {len(result.refused)} batch(es): `{first.batch_id}`: {', '.join(first.reasons)}",
-                hint=f"look into `{first.files}`",
-            )
+            output.emit(result.describe())
+        check_refused(result.refused, "what could be committed is")
 
 
 @app.command()
@@ -111,7 +93,7 @@ def drop(
     from dpipe.stages.refusals import drop as stage
     from dpipe.state import runs
 
-    project, why = open_project(ctx), _reason(reason)
+    project, why = open_project(ctx), given_reason(reason)
     with runs.recorded(project, "batches drop") as run:
         dropped = stage(project, batch, reason=why, run=run)
     if as_json:

@@ -33,7 +33,7 @@ def process(
 
     Example: `dpipe process flights --json`
     """
-    from dpipe.errors import DataError
+    from dpipe.stages.process import check_refused
     from dpipe.stages.process import process as stage
     from dpipe.state import runs
 
@@ -45,13 +45,7 @@ def process(
         else:
             _print(results)
         refusals = [refusal for result in results for refusal in result.refused]
-        if refusals:
-            raise DataError(
-                f"refused {len(refusals)} batch(es): "
-                + "; ".join(f"`{refusal.batch_id}`: {', '.join(refusal.reasons)}" for refusal in refusals),
-                hint=f"look into `{refusals[0].files}`; mend the data or the contract, then `dpipe process "
-                "--retry-refused`",
-            )
+        check_refused(refusals, "mend the data or the contract, then `dpipe process --retry-refused`")
 
 
 def _print(results: Sequence[ProcessResult]) -> None:

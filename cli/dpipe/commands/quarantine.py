@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from dpipe import output
-from dpipe.context import JsonFlag, dataset_names, open_project
-from dpipe.errors import DataError, UsageError
+from dpipe.context import JsonFlag, ReasonOption, dataset_names, given_reason, open_project
+from dpipe.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,6 +152,7 @@ def replay(
     """
     from dpipe.contract import contract_for
     from dpipe.stages import patch as patches
+    from dpipe.stages.process import check_refused
     from dpipe.stages.replay import Selection
     from dpipe.stages.replay import replay as stage
     from dpipe.state import runs
@@ -166,19 +167,14 @@ def replay(
             output.emit_json(result)
         else:
             _print_replay(result, dry_run=dry_run)
-        refusals = result.process.refused if result.process else ()
-        if refusals:
-            raise DataError(
-                f"refused {len(refusals)} batch(es): `{refusals[0].batch_id}`: {', '.join(refusals[0].reasons)}",
-                hint=f"look into `{refusals[0].files}`; what could be committed is",
-            )
+        check_refused(result.process.refused if result.process else (), "what could be committed is")
 
 
 @app.command()
 def dismiss(
     ctx: typer.Context,
     dataset: Annotated[str, typer.Argument(help="Dataset", autocompletion=dataset_names)],
-    reason: Annotated[str, typer.Option(help="Why they are left alone; kept in the lake.")],
+    reason: ReasonOption,
     batch: BatchOption = None,
     rule: RuleOption = None,
     record: RecordOption = None,
@@ -201,11 +197,9 @@ def dismiss(
             "--all goes without --batch, --rule and --record" if everything else "no records are chosen",
             hint="choose by --batch, --rule or --record, or dismiss --all",
         )
-    if not reason.strip():
-        raise UsageError("the reason is empty", hint="say why, for whoever looks at the records later")
-    project = open_project(ctx)
+    project, why = open_project(ctx), given_reason(reason)
     with runs.recorded(project, "quarantine dismiss") as run:
-        count = stage(project, dataset, selection, reason=reason.strip(), run=run)
+        count = stage(project, dataset, selection, reason=why, run=run)
     if as_json:
         output.emit_json({"dataset": dataset, "dismissed": count})
     else:
@@ -228,11 +222,7 @@ def _print_replay(result: ReplayResult, *, dry_run: bool) -> None:
     for violation in result.violations:
         output.emit(f"  {violation['column'] or 'record'}: {violation['rule']}: {violation['records']:,}")
     if result.process is not None:
-        done = result.process
-        output.emit(
-            f"committed: {done.batches:,} batch(es), {done.records_in:,} records in = {done.accepted:,} accepted "
-            f"+ {done.rejected:,} rejected + {done.duplicate:,} duplicate"
-        )
+        output.emit(result.process.describe())
 
 
 def _print(row: dict[str, Any], options: CsvOptions) -> None:

@@ -77,11 +77,7 @@ def _numbers(version: re.Match[str] | None) -> list[int]:
 def _plans(old: Plan, new: Plan) -> Iterator[Difference]:
     before = {column.name: column for column in old.columns}
     now = {column.name: column for column in new.columns}
-    renames = {
-        column.name: column.renamed_from
-        for column in new.columns
-        if column.renamed_from in before and column.name not in before and column.renamed_from not in now
-    }
+    renames = new.renames(before.keys())
     for name in before.keys() - now.keys() - set(renames.values()):
         yield Difference("breaking", name, f"column `{name}` is gone", ("table", "readers"))
     for name, column in now.items():

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 Kind = Literal[
     "int32",
@@ -190,6 +190,17 @@ class Plan:
     write_mode: WriteMode = "append"
     csv: CsvOptions = field(default_factory=CsvOptions)
     max_record_bytes: int = MAX_RECORD_BYTES
+
+    def renames(self, earlier: Collection[str]) -> dict[str, str]:
+        """Earlier names by those of now, of columns that are among `earlier` under the earlier one only."""
+        return {
+            column.name: column.renamed_from
+            for column in self.columns
+            if column.renamed_from is not None
+            and column.renamed_from in earlier
+            and column.renamed_from not in PROVENANCE
+            and column.name not in earlier
+        }
 
     def field_ids(self) -> dict[str, int]:
         """Ids for a new table by path: the columns from 1, the provenance, then what is in nested columns."""

@@ -25,12 +25,13 @@ DISMISSED = ("dpipe", "dismissed")
 NAMESPACES = (RAW, QUARANTINE, LEDGER[0])
 BUSY_TIMEOUT_SECONDS = 30
 
+# A commit reads every manifest, so that a hundred of them, as is usual, would be a second.
+MANIFESTS_TO_MERGE = 8
 # Retries are ours: each one must look for its batches again before it appends (see `commit`).
 TABLE_PROPERTIES = {
     "commit.retry.num-retries": "0",
     "commit.manifest-merge.enabled": "true",
-    # A commit reads every manifest, so that a hundred of them, as is usual, would be a second.
-    "commit.manifest.min-count-to-merge": "8",
+    "commit.manifest.min-count-to-merge": str(MANIFESTS_TO_MERGE),
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
 }

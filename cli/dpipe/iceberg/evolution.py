@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 
 from pyiceberg.types import DecimalType, IcebergType, IntegerType, LongType, NestedField
 
-from dpipe.contract.plan import PROVENANCE
 from dpipe.iceberg import schema as schemas
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def changes(table: Table, plan: Plan) -> list[Change]:
     """
     there = {field.name: field for field in table.schema().fields}
     wanted = {field.name: field for field in schemas.raw_schema(plan).fields}
-    renames = _renames(plan, there)
+    renames = plan.renames(there.keys())
     found = [Change("rename", new, f"column `{old}` becomes `{new}`") for new, old in renames.items()]
     gone = [name for name in there if name not in wanted and name not in renames.values()]
     for name, field in wanted.items():
@@ -68,7 +67,7 @@ def apply(table: Table, plan: Plan, wanted: Sequence[Change]) -> None:
     Raises `CommitFailedException` when another writer was quicker.
     """
     schema = schemas.raw_schema(plan)
-    renames = _renames(plan, {field.name: field for field in table.schema().fields})
+    renames = plan.renames(table.schema().column_names)
     with table.transaction() as transaction:
         with transaction.update_schema(allow_incompatible_changes=True) as update:
             for change in wanted:
@@ -99,15 +98,6 @@ def _apply(update: UpdateSchema, change: Change, schema: Schema, renames: dict[s
             update.make_column_optional(renames.get(name, name))
         case "describe":
             update.update_column(renames.get(name, name), doc=field.doc or "")
-
-
-def _renames(plan: Plan, there: dict[str, NestedField]) -> dict[str, str]:
-    """Earlier names by those of the contract, of columns that the table has under the earlier one only."""
-    return {
-        column.name: column.renamed_from
-        for column in plan.columns
-        if column.renamed_from in there and column.renamed_from not in PROVENANCE and column.name not in there
-    }
 
 
 def _added(name: str, field: NestedField, gone: Sequence[str]) -> Change:

@@ -80,7 +80,7 @@ def accepted_numbers(table: Table, batch_id: str, numbers: Collection[int]) -> s
         return set()
     scan = table.scan(row_filter=filters.equals(BATCH_ID, batch_id), selected_fields=(RECORD_NO,))
     there = scan.to_arrow()[RECORD_NO]
-    return set(there.filter(pc.is_in(there, value_set=pa.array(numbers, pa.int64()))).to_pylist())
+    return set(there.filter(pc.is_in(there, value_set=pa.array(list(numbers), pa.int64()))).to_pylist())
 
 
 def whole_rows(table: Table, task: FileScanTask) -> pa.Table:

@@ -8,13 +8,14 @@ from pyiceberg.manifest import ManifestContent
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFiles
 
+from dpipe.iceberg.catalog import MANIFESTS_TO_MERGE
+
 if TYPE_CHECKING:
     from pyiceberg.manifest import ManifestFile
     from pyiceberg.table import Transaction
     from pyiceberg.table.update.snapshot import _SnapshotProducer
 
 TARGET_BYTES = 8 << 20
-MIN_COUNT = 8
 
 
 class _MergingOverwrite(_OverwriteFiles):
@@ -25,7 +26,7 @@ class _MergingOverwrite(_OverwriteFiles):
         others = [manifest for manifest in manifests if manifest.content != ManifestContent.DATA]
         merging: Any = _ManifestMergeManager(
             target_size_bytes=TARGET_BYTES,
-            min_count_to_merge=MIN_COUNT,
+            min_count_to_merge=MANIFESTS_TO_MERGE,
             merge_enabled=True,
             snapshot_producer=self,
         )

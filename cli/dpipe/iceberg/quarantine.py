@@ -77,8 +77,9 @@ def records(
 
 def settled(catalog: Catalog, dataset: str) -> set[RecordId]:
     """Records that are no longer open: dismissed, replayed into raw, or then a duplicate of what is there."""
-    done = set(dismissed.reasons(catalog, dataset)) | replayed(catalog, dataset)
-    origins = {row["origin"] for row in ledger.rows(catalog, dataset) if row.get("origin")}
+    replays = _replays(catalog, dataset)
+    done = set(dismissed.reasons(catalog, dataset)) | _brought(replays)
+    origins = {row["origin"] for row in replays}
     if origins:
         done.update(
             (row[BATCH_ID], row[RECORD_NO])
@@ -93,9 +94,18 @@ def replayed(catalog: Catalog, dataset: str) -> set[RecordId]:
 
     They count when later records superseded their rows, too.
     """
+    return _brought(_replays(catalog, dataset))
+
+
+def _replays(catalog: Catalog, dataset: str) -> list[dict[str, Any]]:
+    """The ledger's rows of replays."""
+    return [row for row in ledger.rows(catalog, dataset) if row.get("origin")]
+
+
+def _brought(replays: list[dict[str, Any]]) -> set[RecordId]:
     origins: dict[str, set[str]] = {}
-    for row in ledger.rows(catalog, dataset):
-        for file in row["files"] if row.get("origin") else ():
+    for row in replays:
+        for file in row["files"]:
             if file["kind"] == "accepted":
                 origins.setdefault(file["path"], set()).add(row["origin"])
     found: set[RecordId] = set()

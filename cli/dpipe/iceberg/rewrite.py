@@ -98,13 +98,11 @@ def _write(table: Table, task: FileScanTask, rows: pa.Table) -> WrittenFile:
     old = Path(local_path(task.file.file_path))
     path = old.with_name(f"{uuid.uuid4()}.parquet")
     pq.write_table(rows, path, compression="zstd", compression_level=COMPRESSION_LEVEL)
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
     sync_folder(path.parent)
     fields = table.specs()[task.file.spec_id].fields
     names = {field.source_id: field.name for field in table.spec().fields}
     partition = {names[field.source_id]: task.file.partition[at] for at, field in enumerate(fields)}
-    return WrittenFile(f"file://{path}", rows.num_rows, path.stat().st_size, digest.hexdigest(), partition)
+    return WrittenFile(f"file://{path}", rows.num_rows, path.stat().st_size, sha256, partition)

@@ -194,6 +194,7 @@ def ledger_schema() -> Schema:
         NestedField(
             27, "entry_hash", StringType(), required=False, doc="of the commit; goes on from the one before"
         ),
+        NestedField(28, "origin", StringType(), required=False, doc="batch whose records a replay holds"),
         NestedField(
             29,
             "superseded",
@@ -208,7 +209,6 @@ def ledger_schema() -> Schema:
             required=False,
             doc="why it was committed though the gate refused it",
         ),
-        NestedField(28, "origin", StringType(), required=False, doc="batch whose records a replay holds"),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dpipe import output
@@ -12,11 +12,14 @@ from dpipe.errors import DpipeError, UsageError
 from dpipe.iceberg import ledger, open_catalog
 from dpipe.iceberg.schema import RECORD_NO
 from dpipe.landing import manifests, payload_path
-from dpipe.stages.replay import judged
+from dpipe.stages.judge import judge_records
+from dpipe.stages.replay import judged, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    import pyarrow as pa
 
     from dpipe.contract import Contract
     from dpipe.settings import Project
@@ -84,51 +87,48 @@ def against_files(paths: Sequence[Path], old: Contract, new: Contract) -> Verdic
 def _against(contents: Sequence[_Content], old: Contract, new: Contract) -> Verdicts:
     verdicts = Verdicts()
     breaks: Counter[tuple[str | None, str]] = Counter()
-    total = sum(2 * content.path.stat().st_size for content in contents if content.path.is_file())
-    with output.progress("compare", total_bytes=total) as on_progress:
-        done = 0
+    with output.progress("compare") as on_progress:
         for content in contents:
-            records, before = _rejected(content, old)
-            _, now = _rejected(content, new)
-            verdicts.records += records
-            verdicts.rescued += len(before.keys() - now.keys())
-            for number in sorted(now.keys() - before.keys()):
+            records, rejected = _rejected(content, old)
+            before = set(rejected[RECORD_NO].to_pylist())
+            _, rejected = _rejected(content, new)
+            still = 0
+            for row in _rows(rejected):
+                if row[RECORD_NO] in before:
+                    still += 1
+                    continue
                 verdicts.newly_rejected += 1
-                breaks.update({(one["column"], one["rule"]) for one in now[number]["violations"]})
+                breaks.update({(one["column"], one["rule"]) for one in row["violations"]})
                 if len(verdicts.examples) < EXAMPLES:
-                    verdicts.examples.append(now[number])
-            done += 2 * content.path.stat().st_size
-            on_progress(verdicts.records, done)
-    verdicts.breaks = [
-        {"column": column, "rule": rule, "records": records}
-        for (column, rule), records in breaks.most_common()
-    ]
+                    verdicts.examples.append(row)
+            verdicts.records += records
+            verdicts.rescued += len(before) - still
+            on_progress(verdicts.records, 0)
+    verdicts.breaks = listed(breaks)
     return verdicts
 
 
-def _rejected(content: _Content, contract: Contract) -> tuple[int, dict[int, dict[str, Any]]]:
-    """How many records there are, and those that break a rule, by number."""
+def _rejected(content: _Content, contract: Contract) -> tuple[int, pa.Table]:
+    """How many records there are, and those that break a rule, in their order."""
+    import pyarrow as pa
+
     from dpipe import _kernel
 
-    plan = replace(contract.plan, key=(), partition=(), write_mode="append")
     try:
-        answer, _, kept = _kernel.process_in_memory(
-            plan.to_json(),
+        counts, _, rejected = judge_records(
+            contract,
             content.path,
             batch_id=content.path.name,
-            format=content.form,
+            form=content.form,
             compression=content.compression,
-            profile=False,
         )
     except _kernel.KernelError as error:
         raise DpipeError(
             f"`{content.path}` can't be judged: {error}", hint="name files of records"
         ) from error
-    return answer["batches"][0]["records_in"], {row[RECORD_NO]: row for row in _rows(kept)}
+    return counts["records_in"], pa.table(rejected)
 
 
-def _rows(kept: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - whatever exports a stream
-    import pyarrow as pa
-
-    for batch in pa.table(kept).to_batches():
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in table.to_batches():
         yield from batch.to_pylist()

@@ -98,12 +98,13 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
         failpoints.reach("after-kernel")
         try:
             verdicts = _judge(work, group, result)
-            result = _replaced(table, existing, result)
+            out = {verdict.batch_id: verdict for verdict in verdicts if verdict.refused}
+            if not out:
+                result = _replaced(table, existing, result)
         except BaseException:
             result.discard()
             raise
         failpoints.reach("after-gate")
-        out = {verdict.batch_id: verdict for verdict in verdicts if verdict.refused}
         if out:
             result.discard()
             counts = {batch.batch_id: batch for batch in result.batches}
@@ -164,15 +165,11 @@ def _newer(work: Work, table: Table, group: Sequence[Manifest]) -> dict[str, set
     if head is not None and head.snapshot_id != work.received_until:
         work.received = ledger.received(work.catalog, work.dataset)
         work.received_until = head.snapshot_id
-    received = {manifest.batch_id: datetime.fromisoformat(manifest.received_at) for manifest in group}
-    times = {
-        manifest.batch_id: work.received.get(manifest.origin or "", received[manifest.batch_id])
-        for manifest in group
-    }
-    return {
-        batch_id: {other for other, at in work.received.items() if at > time}
-        for batch_id, time in times.items()
-    }
+    newer = {}
+    for manifest in group:
+        own = work.received.get(manifest.origin or "", datetime.fromisoformat(manifest.received_at))
+        newer[manifest.batch_id] = {batch_id for batch_id, at in work.received.items() if at > own}
+    return newer
 
 
 def _existing(work: Work, table: Table) -> ExistingRows | None:
@@ -189,21 +186,24 @@ def _replaced(table: Table, existing: ExistingRows | None, result: KernelResult)
 
 def _without_replayed(work: Work, table: Table, group: list[Manifest]) -> list[Manifest]:
     """The group without replays of records that are in raw already, which another process brought there."""
+    if not any(manifest.origin for manifest in group):
+        return group
     kept: list[Manifest] = []
-    bringing: set[tuple[str | None, int]] = set()
+    # Rows of theirs may have been superseded since, and those of a commit under way are in the table only.
+    brought = quarantine.replayed(work.catalog, work.dataset)
     for manifest in group:
-        records = {(manifest.origin, number) for number in manifest.record_nos or ()}
-        there = {number for origin, number in records & bringing}
+        numbers = set(manifest.record_nos or ())
+        records = {(manifest.origin or "", number) for number in numbers}
+        there = {number for _, number in records & brought}
         if manifest.origin is not None:
-            there |= accepted_numbers(table, manifest.origin, manifest.record_nos or ())
-            there |= {number for origin, number in records & quarantine.replayed(work.catalog, work.dataset)}
+            there |= accepted_numbers(table, manifest.origin, numbers)
         if there:
-            of_all = f"{len(there):,} of {len(records):,}"
+            of_all = f"{len(there):,} of {len(numbers):,}"
             reason = f"record {min(there)} of `{manifest.origin}` is in raw, or in another replay, already ({of_all})"
             landed = payload_path(work.project, manifest).parent
             _remember(work, Refusal(manifest.batch_id, manifest.source, (reason,), landed), {})
         else:
-            bringing |= records
+            brought |= records
             kept.append(manifest)
     return kept
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dpipe.contract import archive, contract_for
+from dpipe.errors import DataError
 from dpipe.iceberg import dismissed, ledger, open_catalog
 from dpipe.iceberg.recovery import recover
 from dpipe.landing import Manifest, batch_ids, manifests
@@ -52,6 +53,22 @@ class ProcessResult:
     snapshot_id: int | None
     seconds: float
     bytes_in: int
+
+    def describe(self) -> str:
+        """What was committed, in a line."""
+        return (
+            f"committed: {self.batches:,} batch(es), {self.records_in:,} records in = {self.accepted:,} accepted "
+            f"+ {self.rejected:,} rejected + {self.duplicate:,} duplicate"
+        )
+
+
+def check_refused(refusals: Sequence[Refusal], then: str) -> None:
+    """Raise `DataError` when batches were refused; `then` is what to do after a look at the files."""
+    if refusals:
+        said = "; ".join(f"`{refusal.batch_id}`: {', '.join(refusal.reasons)}" for refusal in refusals)
+        raise DataError(
+            f"refused {len(refusals)} batch(es): {said}", hint=f"look into `{refusals[0].files}`; {then}"
+        )
 
 
 def process(

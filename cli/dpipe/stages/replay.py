@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,13 @@ from dpipe.iceberg import dismissed, ledger, open_catalog, quarantine
 from dpipe.iceberg.recovery import recover
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 from dpipe.landing import batch_ids, land_replay, manifests
+from dpipe.stages.judge import judge_records
 from dpipe.stages.locks import held
 from dpipe.stages.process import process
 from dpipe.state import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pyiceberg.catalog import Catalog
 
@@ -112,11 +113,10 @@ class _Group:
 
     def only(self, kept: Sequence[int]) -> _Group:
         """Of the records those at these places."""
-        return replace(
-            self,
-            record_nos=[self.record_nos[at] for at in kept],
-            records=[self.records[at] for at in kept],
-        )
+        part = _Group(self.origin, self.form, self.header)
+        for at in kept:
+            part.add(self.record_nos[at], self.records[at])
+        return part
 
     @property
     def payload(self) -> bytes:
@@ -147,16 +147,17 @@ def replay(
     broken: Counter[tuple[str | None, str]] = Counter()
     with held(project, dataset), output.progress(f"replay {dataset}") as on_progress:
         recover(catalog, dataset)
-        rows = _open(project, catalog, dataset, selection, patches)
+        decided = _decided(project, catalog, dataset)
+        rows = _open(project, catalog, dataset, decided, selection, patches)
         for group in _grouped(rows, patches, result):
             passing = _passing(contract, group, broken)
             result.replayed += len(passing)
             result.still_broken += len(group.records) - len(passing)
             on_progress(result.looked_at, group.size)
             if passing and not dry_run:
-                result.batches.append(_land(project, catalog, contract, group.only(passing)))
+                result.batches.append(_land(project, decided, contract, group.only(passing)))
     result.not_open = len(patches) - result.looked_at if patches is not None else 0
-    result.violations = _listed(broken)
+    result.violations = listed(broken)
     if result.batches:
         (result.process,) = process(project, [dataset], run=run)
     return result
@@ -169,7 +170,7 @@ def judged(project: Project, contract: Contract) -> tuple[int, int, list[dict[st
     rows = Selection().rows(open_catalog(project), contract.dataset)
     for group in _grouped(rows, None, result):
         result.replayed += len(_passing(contract, group, broken))
-    return result.looked_at, result.replayed, _listed(broken)
+    return result.looked_at, result.replayed, listed(broken)
 
 
 def dismiss(project: Project, dataset: str, selection: Selection, *, reason: str, run: Run) -> int:
@@ -178,7 +179,8 @@ def dismiss(project: Project, dataset: str, selection: Selection, *, reason: str
     catalog = open_catalog(project)
     with held(project, dataset):
         recover(catalog, dataset)
-        rows = _open(project, catalog, dataset, selection, None)
+        decided = _decided(project, catalog, dataset)
+        rows = _open(project, catalog, dataset, decided, selection)
         records = [(row[BATCH_ID], row[RECORD_NO]) for row in rows]
         return dismissed.add(catalog, dataset, records, reason=reason, run_id=run.run_id)
 
@@ -193,11 +195,12 @@ def _open(
     project: Project,
     catalog: Catalog,
     dataset: str,
+    decided: Collection[str],
     selection: Selection,
-    patches: Mapping[RecordId, bytes] | None,
+    patches: Mapping[RecordId, bytes] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The selected rows of the quarantine that no replay under way holds already."""
-    waiting = batch_ids(project, dataset) - _decided(project, catalog, dataset)
+    waiting = batch_ids(project, dataset).difference(decided)
     under_way = {
         (manifest.origin, number)
         for manifest in manifests(project, dataset, (name for name in waiting if name.startswith("replay-")))
@@ -233,7 +236,8 @@ def _grouped(
     yield from groups.values()
 
 
-def _listed(broken: Counter[tuple[str | None, str]]) -> list[dict[str, Any]]:
+def listed(broken: Counter[tuple[str | None, str]]) -> list[dict[str, Any]]:
+    """Records by the column and rule that they broke, as the kernel tells them, most first."""
     return [
         {"column": column, "rule": rule, "records": records}
         for (column, rule), records in broken.most_common()
@@ -286,32 +290,28 @@ def _judged(
 
     from dpipe import _kernel
 
-    plan = replace(contract.plan, key=(), partition=())
     try:
-        answer, accepted, _ = _kernel.process_in_memory(
-            plan.to_json(),
+        counts, accepted, _ = judge_records(
+            contract,
             group.payload,
             batch_id=group.origin,
-            format=group.form,
+            form=group.form,
             compression="none",
             threads=threads,
-            profile=False,
         )
     except _kernel.KernelError as error:
         raise DpipeError(
             f"records of `{group.origin}` can't be judged again: {error}",
             hint="choose others with --batch, --rule or --record; nothing was changed",
         ) from error
-    (batch,) = answer["batches"]
     numbers = pa.table(accepted)[RECORD_NO].to_pylist()
-    return batch["records_in"], [number - 1 for number in numbers], batch["violations"]
+    return counts["records_in"], [number - 1 for number in numbers], counts["violations"]
 
 
-def _land(project: Project, catalog: Catalog, contract: Contract, group: _Group) -> str:
+def _land(project: Project, decided: Collection[str], contract: Contract, group: _Group) -> str:
     """Land records that are open: if the same landed before, under one contract, and came to nothing, once more."""
-    decided = _decided(project, catalog, contract.dataset)
-    for attempt in count():
-        landed = land_replay(
+    landings = (
+        land_replay(
             project,
             contract.dataset,
             group.payload,
@@ -319,7 +319,7 @@ def _land(project: Project, catalog: Catalog, contract: Contract, group: _Group)
             record_nos=tuple(group.record_nos),
             format=group.form,
             identity=f"{contract.hash} {attempt}",
-        )
-        if landed.manifest.batch_id not in decided:
-            return landed.manifest.batch_id
-    raise AssertionError("there is always another attempt")
+        ).manifest.batch_id
+        for attempt in count()
+    )
+    return next(batch_id for batch_id in landings if batch_id not in decided)

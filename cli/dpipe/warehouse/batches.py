@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LEDGER = "dpipe.batches"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BEGIN = """
 create schema if not exists dpipe_meta;
 create table if not exists dpipe_meta.transformed_batches (
@@ -87,8 +86,8 @@ def transformed_at(database: Path, dataset: str, batch_id: str) -> datetime | No
     with duckdb.connect(str(database), read_only=True) as connection:
         held = connection.table("dpipe_meta.transformed_batches")
         wanted = f"dataset = {_literal(dataset)} and batch_id = {_literal(batch_id)}"
-        found = held.filter(wanted).aggregate("epoch_us(min(transformed_at))").fetchone()
-    return None if found is None or found[0] is None else EPOCH + timedelta(microseconds=found[0])
+        found = held.filter(wanted).aggregate("epoch_ms(min(transformed_at))").fetchone()
+    return None if found is None or found[0] is None else datetime.fromtimestamp(found[0] / 1000, UTC)
 
 
 def begin(database: Path, batches: Iterable[Batch]) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dpipe.contract import archive
 from dpipe.errors import ConfigError, DpipeError
 from dpipe.landing import payload_path
 from dpipe.landing.manifest import read_manifest
+from dpipe.stages.judge import judge_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dpipe.contract import Contract, Plan
+    from dpipe.contract import Contract
     from dpipe.iceberg.attempt import BatchEntry
     from dpipe.landing import Manifest
     from dpipe.settings import Project
@@ -56,7 +56,7 @@ def check_landing(
                 "its landed bytes aren't those that were committed: another SHA-256",
             )
         elif contract := contracts[batch.contract]:
-            _recount(audit, project, replace(contract.plan, key=(), partition=()), batch, manifest)
+            _recount(audit, project, contract, batch, manifest)
             meter.add(batch.records_in, manifest.bytes)
 
 
@@ -77,27 +77,24 @@ def _contract(audit: DatasetAudit, project: Project, digest: str) -> Contract | 
 
 
 def _recount(
-    audit: DatasetAudit, project: Project, plan: Plan, batch: BatchEntry, manifest: Manifest
+    audit: DatasetAudit, project: Project, contract: Contract, batch: BatchEntry, manifest: Manifest
 ) -> None:
-    """Without a key, so that a record that was a duplicate counts among those that break no rule."""
+    """By the rules alone: a record that was a duplicate counts among those that break none."""
     from dpipe import _kernel
 
     try:
-        answer, _, _ = _kernel.process_in_memory(
-            plan.to_json(),
+        counted, _, _ = judge_records(
+            contract,
             payload_path(project, manifest),
             batch_id=batch.batch_id,
-            format=manifest.format,
+            form=manifest.format,
             compression=manifest.compression,
-            batch_size=project.settings.batch_size,
             threads=project.settings.threads,
-            profile=False,
             keep=False,
         )
     except _kernel.KernelError as error:
         audit.find("landing", batch.batch_id, f"its landed bytes can't be counted again: {error}")
         return
-    (counted,) = answer["batches"]
     audit.recounted += 1
     now = counted["records_in"], counted["accepted"], counted["rejected"]
     then = batch.records_in, batch.accepted + batch.duplicate, batch.rejected

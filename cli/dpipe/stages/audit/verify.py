@@ -7,11 +7,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pyiceberg.table.snapshots import ancestors_of
+
 from dpipe import output
 from dpipe.errors import UsageError
 from dpipe.iceberg import ledger, open_catalog, tables
+from dpipe.iceberg.attempt import commit_record
 from dpipe.iceberg.catalog import QUARANTINE, RAW
-from dpipe.iceberg.recovery import unrecorded
 from dpipe.stages.audit.commits import Commit, check_balance, check_chain, commits_of
 from dpipe.stages.audit.files import check_files, live_files
 from dpipe.stages.audit.findings import DatasetAudit
@@ -109,12 +111,23 @@ def _look(project: Project, catalog: Catalog, dataset: str) -> _Lake:
     with held(project, dataset):
         for attempt in range(LOOKS):
             time.sleep(attempt / LOOKS)
-            raw = tables.load(catalog, (RAW, dataset))
+            # What a commit does last is looked at first, so that raw has all that is in the others.
+            rows = ledger.rows(catalog, dataset)
             quarantine = tables.load(catalog, (QUARANTINE, dataset))
-            lake = _Lake(ledger.rows(catalog, dataset), raw, quarantine)
-            head = raw.current_snapshot() if raw else None
-            now = tables.load(catalog, (RAW, dataset))
-            is_still = now is None or now.current_snapshot() == head
-            if is_still and (raw is None or not unrecorded(catalog, raw, dataset)):
+            lake = _Lake(rows, tables.load(catalog, (RAW, dataset)), quarantine)
+            if _is_recorded(lake, catalog.properties["warehouse"]):
                 break
     return lake
+
+
+def _is_recorded(lake: _Lake, warehouse: str) -> bool:
+    """Whether the ledger's rows have the newest commit of raw."""
+    if lake.raw is None:
+        return True
+    records = (
+        commit_record(snapshot, warehouse)
+        for snapshot in ancestors_of(lake.raw.current_snapshot(), lake.raw.metadata)
+    )
+    newest = next((record for record in records if record), None)
+    known = {row["batch_id"] for row in lake.rows}
+    return newest is None or all(batch.batch_id in known for batch in newest.batches)

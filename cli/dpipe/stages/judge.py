@@ -1,0 +1,43 @@
+"""Records held to a contract's rules alone: nothing is written, and no key is compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dpipe._kernel import RecordBatches
+    from dpipe.contract import Contract
+
+
+def judge_records(
+    contract: Contract,
+    content: Path | bytes,
+    *,
+    batch_id: str,
+    form: str | None,
+    compression: str | None,
+    threads: int = 0,
+    keep: bool = True,
+) -> tuple[dict[str, Any], RecordBatches, RecordBatches]:
+    """The kernel's counts of a file or of bytes, the records that break nothing, and the others.
+
+    What would be a duplicate is among those that break nothing. Without `keep` both tables are empty. Raises
+    `KernelError` for what can't be read.
+    """
+    from dpipe import _kernel
+
+    answer, accepted, rejected = _kernel.process_in_memory(
+        replace(contract.plan, key=(), partition=()).to_json(),
+        content,
+        batch_id=batch_id,
+        format=form,
+        compression=compression,
+        threads=threads,
+        profile=False,
+        keep=keep,
+    )
+    (counts,) = answer["batches"]
+    return counts, accepted, rejected
