@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "run": ("run",),
     "serve": ("serve",),
     "dash": ("dash",),
+    "maintain": ("maintain",),
     "doctor": ("doctor",),
 }
 GROUPS = ("contract", "quarantine", "batches", "audit", "runs", "bench")

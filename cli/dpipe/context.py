@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +26,17 @@ def given_reason(text: str) -> str:
     if not text.strip():
         raise UsageError("the reason is empty", hint="say why, for whoever looks at it later")
     return text.strip()
+
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(text: str) -> timedelta:
+    """A length of time as people write it: `30m`, `12h`, `5d`. Raises `typer.BadParameter` for anything else."""
+    found = re.fullmatch(r"([0-9]{1,6})([mhd])", text)
+    if found is None:
+        raise typer.BadParameter(f"`{text}` is no length of time: write a number with m, h or d, e.g. `12h`")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 @dataclass

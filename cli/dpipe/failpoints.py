@@ -16,9 +16,10 @@ NAMES = (
     "after-quarantine-commit",
     "after-ledger",
 )
+OF_MAINTENANCE = ("after-compaction-files", "after-compaction-commit", "after-expiry")
 
 
 def reach(name: str) -> None:
-    """Die here when `DPIPE_FAILPOINT` names this point, which must be one of `NAMES`."""
+    """Die here when `DPIPE_FAILPOINT` names this point, which must be one of `NAMES` or `OF_MAINTENANCE`."""
     if os.environ.get(ENVIRONMENT_VARIABLE) == name:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyiceberg.table.snapshots import Snapshot
 
 ATTEMPT, BATCHES = "dpipe.attempt", "dpipe.batches"
-KINDS = ("accepted", "quarantine", "rewritten", "removed")
+KINDS = ("accepted", "quarantine", "rewritten", "removed", "quarantine_removed")
 RAW_SNAPSHOT = "dpipe.raw-snapshot-id"
 PREVIOUS_HASH, ENTRY_HASH = "dpipe.previous-hash", "dpipe.hash"
 
@@ -30,7 +30,8 @@ class BatchEntry:
 
     `violations` are records by column and rule. `origin` is the batch whose records a replay holds: its rows are that
     batch's. `superseded` are rows of the table that the batch's records took the place of, by their own batch.
-    `released` is why it was committed although the gate refused it.
+    `released` is why it was committed although the gate refused it. `replayed` are the numbers, in the origin, of the
+    records that a replay brought into raw, as ranges from the first to the last.
     """
 
     batch_id: str
@@ -50,6 +51,7 @@ class BatchEntry:
     origin: str | None = None
     superseded: dict[str, int] = field(default_factory=dict)
     released: str | None = None
+    replayed: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -65,24 +67,22 @@ class WrittenFile:
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a commit: of accepted rows, of quarantined records, and those of the table that are replaced.
+    """The files of a commit: of accepted rows, of quarantined records, and those of the tables that are replaced.
 
-    `rewritten` hold the rows of `removed` ones that were not superseded.
+    `rewritten` hold the rows of `removed` ones that were not superseded. Of `quarantine_removed` ones `quarantined`
+    hold every row.
     """
 
     accepted: list[WrittenFile] = field(default_factory=list)
     quarantined: list[WrittenFile] = field(default_factory=list)
     rewritten: list[WrittenFile] = field(default_factory=list)
     removed: list[WrittenFile] = field(default_factory=list)
+    quarantine_removed: list[WrittenFile] = field(default_factory=list)
 
     def by_kind(self) -> dict[str, list[WrittenFile]]:
         """The files by what the ledger calls their kind."""
-        return {
-            "accepted": self.accepted,
-            "quarantine": self.quarantined,
-            "rewritten": self.rewritten,
-            "removed": self.removed,
-        }
+        of_kinds = (self.accepted, self.quarantined, self.rewritten, self.removed, self.quarantine_removed)
+        return dict(zip(KINDS, of_kinds, strict=True))
 
     @staticmethod
     def of_kinds(files: Mapping[str, list[WrittenFile]]) -> Files:
@@ -92,7 +92,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try to publish batches.
+    """One try to publish batches; without any, a compaction, which changes no rows.
 
     `read_snapshot_id` is the snapshot whose rows were looked at, None for an empty table. When it `depends_on_rows`
     (keys, or the records that replays bring), a commit on top of any other could publish one of them twice.
@@ -122,7 +122,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class CommitRecord:
-    """What a raw snapshot's summary says."""
+    """What a raw snapshot's summary says; a compaction has no batches."""
 
     snapshot_id: int
     committed_at_ms: int
@@ -133,7 +133,7 @@ class CommitRecord:
 
 
 def commit_record(snapshot: Snapshot, warehouse: str) -> CommitRecord | None:
-    """Read a summary back; None for a snapshot that brought no batches, such as a compaction."""
+    """Read a summary back; None for a snapshot that isn't dpipe's."""
     batches = summary_value(snapshot, BATCHES)
     if batches is None:
         return None

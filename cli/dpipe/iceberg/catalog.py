@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from pyiceberg.catalog.sql import SqlCatalog
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from dpipe.errors import UnavailableError
 from dpipe.folders import make_private
+from dpipe.iceberg.sql_catalog import LakeCatalog
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -21,6 +22,7 @@ CATALOG_NAME = "dpipe"
 RAW = "raw"
 QUARANTINE = "quarantine"
 LEDGER = ("dpipe", "batches")
+COMPACTIONS = ("dpipe", "compactions")
 DISMISSED = ("dpipe", "dismissed")
 NAMESPACES = (RAW, QUARANTINE, LEDGER[0])
 BUSY_TIMEOUT_SECONDS = 30
@@ -35,6 +37,9 @@ TABLE_PROPERTIES = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
 }
+
+# A metadata file that another process has pruned already is nothing to tell about.
+logging.getLogger("pyiceberg.catalog").setLevel(logging.ERROR)
 
 
 def open_catalog(project: Project) -> Catalog:
@@ -62,7 +67,7 @@ def open_catalog(project: Project) -> Catalog:
 )
 def _open(project: Project, uri: str) -> Catalog:
     """Tried again, since another process may be making the same tables and namespaces just now."""
-    catalog = SqlCatalog(CATALOG_NAME, uri=uri, warehouse=f"file://{project.lake}")
+    catalog = LakeCatalog(CATALOG_NAME, uri=uri, warehouse=f"file://{project.lake}")
     for namespace in NAMESPACES:
         catalog.create_namespace_if_not_exists(namespace)
     return catalog

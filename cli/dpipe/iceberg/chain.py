@@ -29,7 +29,7 @@ def entry_hash(
         "dataset": dataset,
         "previous": previous,
         "batches": sorted((asdict(_in_utc(batch)) for batch in batches), key=_batch_id),
-        "files": {kind: sorted(map(_file, of_kind)) for kind, of_kind in files.by_kind().items()},
+        "files": {kind: sorted(map(_file, of_kind)) for kind, of_kind in files.by_kind().items() if of_kind},
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -19,7 +19,7 @@ from dpipe.iceberg import ledger
 from dpipe.iceberg.attempt import ATTEMPT, BATCHES, ENTRY_HASH, Attempt, commit_record, summary_value
 from dpipe.iceberg.catalog import RAW
 from dpipe.iceberg.datafiles import data_files, live_files
-from dpipe.iceberg.overwrite import producer
+from dpipe.iceberg.overwrite import replace_files
 from dpipe.iceberg.recovery import complete, unrecorded
 from dpipe.iceberg.retry import is_transient, with_retries
 
@@ -46,7 +46,7 @@ class AlreadyCommitted:
 
 @dataclass(frozen=True)
 class Stale:
-    """The table has moved on from the snapshot whose keys were read; nothing of this attempt is visible."""
+    """The table has moved on from the snapshot that was read; nothing of this attempt is visible."""
 
 
 Outcome = Committed | AlreadyCommitted | Stale
@@ -68,24 +68,22 @@ def _try(catalog: Catalog, attempt: Attempt) -> Outcome:
         return done
     for record in unrecorded(catalog, table, attempt.dataset):
         complete(catalog, attempt.dataset, record)
-    taken = ledger.known(catalog, attempt.dataset, {entry.batch_id for entry in attempt.batches})
+    batch_ids = {entry.batch_id for entry in attempt.batches}
+    taken = ledger.known(catalog, attempt.dataset, batch_ids) if batch_ids else None
     if taken:
         return AlreadyCommitted(frozenset(taken))
     head = table.current_snapshot()
     if attempt.depends_on_rows and attempt.read_snapshot_id != (head.snapshot_id if head else None):
         return Stale()
-    added = data_files(table, [*attempt.files.accepted, *attempt.files.rewritten])
     removed = live_files(table, {file.path for file in attempt.files.removed})
+    if len(removed) != len(attempt.files.removed):
+        return Stale()
+    added = data_files(table, [*attempt.files.accepted, *attempt.files.rewritten])
     properties = attempt.summary(catalog.properties["warehouse"], _last_hash(catalog, table, attempt.dataset))
     try:
-        with (
-            table.transaction() as transaction,
-            producer(transaction, properties, replaces=bool(removed)) as snapshot,
-        ):
-            for file in removed:
-                snapshot.delete_data_file(file)
-            for file in added:
-                snapshot.append_data_file(file)
+        replace_files(
+            table, added=added, removed=removed, properties=properties, compaction=not attempt.batches
+        )
     except CommitFailedException:
         raise
     except Exception as error:

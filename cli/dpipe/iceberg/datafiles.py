@@ -34,15 +34,10 @@ def data_files(table: Table, written: Sequence[WrittenFile]) -> list[DataFile]:
 
 
 def live_files(table: Table, paths: Collection[str]) -> list[DataFile]:
-    """The table's data files at these locations. Raises `DpipeError` when one isn't there."""
+    """Those of the table's data files that are at these locations."""
     if not paths:
         return []
-    found = [task.file for task in table.scan().plan_files() if task.file.file_path in paths]
-    if len(found) != len(paths):
-        raise DpipeError(
-            f"internal: {len(paths)} files are to be replaced, and the table has {len(found)} of them"
-        )
-    return found
+    return [task.file for task in table.scan().plan_files() if task.file.file_path in paths]
 
 
 def _data_file(table: Table, file: WrittenFile) -> DataFile:

@@ -14,6 +14,7 @@ from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
 from dpipe.contract.arrow import arrow_type
 from dpipe.errors import DpipeError
 from dpipe.iceberg import filters
+from dpipe.iceberg.catalog import local_path
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pyiceberg.table import FileScanTask, Table
 
     from dpipe.contract import Plan
+    from dpipe.iceberg.attempt import WrittenFile
+    from dpipe.iceberg.dismissed import RecordId
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIELD_ID = b"PARQUET:field_id"
@@ -71,7 +74,7 @@ class ExistingRows:
 
     @cached_property
     def _files(self) -> dict[Partition, list[FileScanTask]]:
-        return _files_by_partition(self._table)
+        return files_by_partition(self._table)
 
 
 def accepted_numbers(table: Table, batch_id: str, numbers: Collection[int]) -> set[int]:
@@ -83,9 +86,18 @@ def accepted_numbers(table: Table, batch_id: str, numbers: Collection[int]) -> s
     return set(there.filter(pc.is_in(there, value_set=pa.array(list(numbers), pa.int64()))).to_pylist())
 
 
+def records_in(files: Iterable[WrittenFile]) -> set[RecordId]:
+    """The records, by batch and number, whose rows the files hold."""
+    found: set[RecordId] = set()
+    for file in files:
+        rows = pq.read_table(local_path(file.path), columns=[BATCH_ID, RECORD_NO], partitioning=None)
+        found.update(zip(rows[BATCH_ID].to_pylist(), rows[RECORD_NO].to_pylist(), strict=True))
+    return found
+
+
 def whole_rows(table: Table, task: FileScanTask) -> pa.Table:
     """A file's rows with all of the table's columns as they are now, and the table's field ids."""
-    names = table.schema().column_names
+    names = [field.name for field in table.schema().fields]
     return _read(table, [task], names).cast(table.schema().as_arrow())
 
 
@@ -115,7 +127,8 @@ def _read(table: Table, tasks: list[FileScanTask], names: list[str]) -> pa.Table
     return pa.concat_tables(parts, promote_options="permissive") if parts else empty
 
 
-def _files_by_partition(table: Table) -> dict[Partition, list[FileScanTask]]:
+def files_by_partition(table: Table) -> dict[Partition, list[FileScanTask]]:
+    """The files of the table's snapshot as loaded. Raises `DpipeError` when there is a delete file."""
     found: dict[Partition, list[FileScanTask]] = {}
     for task in table.scan().plan_files():
         if task.delete_files:

@@ -1,4 +1,7 @@
-"""The ledger `dpipe.batches`: one row a committed batch, appended and never changed."""
+"""The ledger: a row of `dpipe.batches` for each committed batch, one of `dpipe.compactions` for each compaction.
+
+Rows are appended and never changed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import pyarrow as pa
 
 from dpipe.iceberg import chain, filters, tables
 from dpipe.iceberg.attempt import RAW_SNAPSHOT
-from dpipe.iceberg.catalog import LEDGER
+from dpipe.iceberg.catalog import COMPACTIONS, LEDGER
 from dpipe.iceberg.retry import with_retries
 
 if TYPE_CHECKING:
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
     from dpipe.iceberg.attempt import CommitRecord, WrittenFile
+
+# Columns that are JSON, and what stands for them where they are empty.
+PARSED = {"violations": "[]", "superseded": "{}", "replayed": "[]"}
 
 
 def batch_ids(catalog: Catalog, dataset: str) -> set[str]:
@@ -41,22 +47,46 @@ def received(catalog: Catalog, dataset: str) -> dict[str, datetime]:
 
 def last_hash(catalog: Catalog, dataset: str) -> str | None:
     """The hash of the dataset's last commit, None without one."""
-    found = _columns(tables.ledger_table(catalog), dataset, "committed_at", "previous_hash", "entry_hash")
-    found = found.sort_by("committed_at")
+    names = ("committed_at", "previous_hash", "entry_hash")
+    found = pa.concat_tables(
+        _columns(table, dataset, *names)
+        for name in (LEDGER, COMPACTIONS)
+        if (table := tables.load(catalog, name))
+    ).sort_by("committed_at")
     links = zip(found["previous_hash"].to_pylist(), found["entry_hash"].to_pylist(), strict=True)
     return chain.end(list(links))
 
 
 def rows(catalog: Catalog, dataset: str | None = None) -> list[dict[str, Any]]:
-    """The ledger's rows in the order of their commits; `violations` and `superseded` are parsed."""
+    """The batches' rows in the order of their commits; `violations`, `superseded` and `replayed` are parsed."""
     table = tables.load(catalog, LEDGER)
     if table is None:
         return []
     of_dataset = filters.everything() if dataset is None else filters.equals("dataset", dataset)
     found: list[dict[str, Any]] = table.scan(row_filter=of_dataset).to_arrow().to_pylist()
     found.sort(key=lambda row: (row["committed_at"], row["dataset"], row["received_at"], row["batch_id"]))
-    parsed = ("violations", "superseded")
-    return [row | {name: json.loads(row.get(name) or "{}") for name in parsed} for row in found]
+    return [
+        row | {name: json.loads(row.get(name) or empty) for name, empty in PARSED.items()} for row in found
+    ]
+
+
+def compactions(catalog: Catalog, dataset: str) -> list[dict[str, Any]]:
+    """The rows of a dataset's compactions."""
+    table = tables.load(catalog, COMPACTIONS)
+    if table is None:
+        return []
+    found: list[dict[str, Any]] = (
+        table.scan(row_filter=filters.equals("dataset", dataset)).to_arrow().to_pylist()
+    )
+    return found
+
+
+def has(catalog: Catalog, dataset: str, record: CommitRecord) -> bool:
+    """Whether the ledger has a raw commit whole."""
+    if not record.batches:
+        return any(row["snapshot_id"] == record.snapshot_id for row in compactions(catalog, dataset))
+    ids = {entry.batch_id for entry in record.batches}
+    return ids == known(catalog, dataset, ids)
 
 
 def append(catalog: Catalog, dataset: str, record: CommitRecord) -> None:
@@ -64,8 +94,12 @@ def append(catalog: Catalog, dataset: str, record: CommitRecord) -> None:
 
     All datasets and processes share the ledger, so what is missing is worked out anew in every retry.
     """
-    tables.ledger_table(catalog)
-    with_retries(lambda: _append(catalog, dataset, record), ".".join(LEDGER))
+    if record.batches:
+        tables.ledger_table(catalog)
+        with_retries(lambda: _append(catalog, dataset, record), ".".join(LEDGER))
+    else:
+        tables.compactions_table(catalog)
+        with_retries(lambda: _append_compaction(catalog, dataset, record), ".".join(COMPACTIONS))
 
 
 def _append(catalog: Catalog, dataset: str, record: CommitRecord) -> None:
@@ -73,10 +107,18 @@ def _append(catalog: Catalog, dataset: str, record: CommitRecord) -> None:
     there = _known(table, dataset, [entry.batch_id for entry in record.batches])
     missing = [row for row in _rows(dataset, record) if row["batch_id"] not in there]
     if missing:
-        arrow = pa.Table.from_pylist(missing, schema=table.schema().as_arrow())
-        table.append(
-            arrow, snapshot_properties={RAW_SNAPSHOT: str(record.snapshot_id), "dpipe.dataset": dataset}
-        )
+        _append_rows(table, missing, dataset, record)
+
+
+def _append_compaction(catalog: Catalog, dataset: str, record: CommitRecord) -> None:
+    table = catalog.load_table(COMPACTIONS)
+    if not has(catalog, dataset, record):
+        _append_rows(table, [_of_commit(dataset, record)], dataset, record)
+
+
+def _append_rows(table: Table, rows: list[dict[str, Any]], dataset: str, record: CommitRecord) -> None:
+    arrow = pa.Table.from_pylist(rows, schema=table.schema().as_arrow())
+    table.append(arrow, snapshot_properties={RAW_SNAPSHOT: str(record.snapshot_id), "dpipe.dataset": dataset})
 
 
 def _known(table: Table, dataset: str, batch_ids: Collection[str]) -> set[str]:
@@ -90,23 +132,27 @@ def _columns(table: Table, dataset: str, *names: str) -> pa.Table:
 
 
 def _rows(dataset: str, record: CommitRecord) -> list[dict[str, Any]]:
-    committed_at = datetime.fromtimestamp(record.committed_at_ms / 1000, UTC)
-    files = [_file(file, kind) for kind, of_kind in record.files.by_kind().items() for file in of_kind]
     return [
         {
             **asdict(entry),
             "received_at": datetime.fromisoformat(entry.received_at),
-            "violations": json.dumps(entry.violations),
-            "superseded": json.dumps(entry.superseded),
-            "dataset": dataset,
-            "snapshot_id": record.snapshot_id,
-            "committed_at": committed_at,
-            "files": files,
-            "previous_hash": record.previous_hash,
-            "entry_hash": record.entry_hash,
+            **{name: json.dumps(getattr(entry, name)) for name in PARSED},
+            **_of_commit(dataset, record),
         }
         for entry in record.batches
     ]
+
+
+def _of_commit(dataset: str, record: CommitRecord) -> dict[str, Any]:
+    """What a commit's rows share."""
+    return {
+        "dataset": dataset,
+        "snapshot_id": record.snapshot_id,
+        "committed_at": datetime.fromtimestamp(record.committed_at_ms / 1000, UTC),
+        "files": [_file(file, kind) for kind, of_kind in record.files.by_kind().items() for file in of_kind],
+        "previous_hash": record.previous_hash,
+        "entry_hash": record.entry_hash,
+    }
 
 
 def _file(file: WrittenFile, kind: str) -> dict[str, Any]:

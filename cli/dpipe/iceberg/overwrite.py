@@ -1,21 +1,43 @@
-"""Snapshots that replace files, with their manifests merged: pyiceberg 0.12 merges those of appends only."""
+"""Snapshots that add and replace files, with their manifests merged: pyiceberg 0.12 merges those of appends only."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg.manifest import ManifestContent
-from pyiceberg.table.snapshots import Operation
+from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFiles
+from pyiceberg.typedef import EMPTY_DICT
 
 from dpipe.iceberg.catalog import MANIFESTS_TO_MERGE
 
 if TYPE_CHECKING:
-    from pyiceberg.manifest import ManifestFile
-    from pyiceberg.table import Transaction
+    from collections.abc import Sequence
+
+    from pyiceberg.manifest import DataFile, ManifestFile
+    from pyiceberg.table import Table, Transaction
     from pyiceberg.table.update.snapshot import _SnapshotProducer
 
 TARGET_BYTES = 8 << 20
+
+
+def replace_files(
+    table: Table,
+    *,
+    added: Sequence[DataFile],
+    removed: Sequence[DataFile],
+    properties: dict[str, str],
+    compaction: bool,
+) -> None:
+    """Commit one snapshot; a `compaction` says that the rows are the same ones."""
+    with (
+        table.transaction() as transaction,
+        _producer(transaction, properties, replaces=bool(removed), compaction=compaction) as snapshot,
+    ):
+        for file in removed:
+            snapshot.delete_data_file(file)
+        for file in added:
+            snapshot.append_data_file(file)
 
 
 class _MergingOverwrite(_OverwriteFiles):
@@ -34,13 +56,21 @@ class _MergingOverwrite(_OverwriteFiles):
         return merged + others
 
 
-def producer(
-    transaction: Transaction, properties: dict[str, str], *, replaces: bool
+class _Compaction(_MergingOverwrite):
+    """An overwrite that tells readers that no row has changed; pyiceberg 0.12 can't make a `replace` itself."""
+
+    def _summary(self, snapshot_properties: dict[str, str] = EMPTY_DICT) -> Summary:
+        summary = super()._summary(snapshot_properties)
+        return Summary(Operation.REPLACE, **summary.additional_properties)
+
+
+def _producer(
+    transaction: Transaction, properties: dict[str, str], *, replaces: bool, compaction: bool
 ) -> _SnapshotProducer[Any]:
-    """What makes the next snapshot: by adding files only, or also by replacing some."""
     if not replaces:
         return transaction.update_snapshot(snapshot_properties=properties).merge_append()
-    return _MergingOverwrite(
+    kind = _Compaction if compaction else _MergingOverwrite
+    return kind(
         operation=Operation.OVERWRITE,
         transaction=transaction,
         io=transaction._table.io,  # noqa: SLF001 - as pyiceberg's own `overwrite` does

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-
-from dpipe.errors import DpipeError
 from dpipe.iceberg import dismissed, filters, ledger, tables
-from dpipe.iceberg.catalog import QUARANTINE, local_path
+from dpipe.iceberg.catalog import QUARANTINE
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 
 if TYPE_CHECKING:
@@ -78,7 +75,7 @@ def records(
 def settled(catalog: Catalog, dataset: str) -> set[RecordId]:
     """Records that are no longer open: dismissed, replayed into raw, or then a duplicate of what is there."""
     replays = _replays(catalog, dataset)
-    done = set(dismissed.reasons(catalog, dataset)) | _brought(replays)
+    done = dismissed.reasons(catalog, dataset).keys() | _brought(replays)
     origins = {row["origin"] for row in replays}
     if origins:
         done.update(
@@ -90,10 +87,7 @@ def settled(catalog: Catalog, dataset: str) -> set[RecordId]:
 
 
 def replayed(catalog: Catalog, dataset: str) -> set[RecordId]:
-    """Records that replays brought into raw, by the files that they were committed with.
-
-    They count when later records superseded their rows, too.
-    """
+    """Records that replays brought into raw; they count when later records superseded their rows, too."""
     return _brought(_replays(catalog, dataset))
 
 
@@ -103,26 +97,12 @@ def _replays(catalog: Catalog, dataset: str) -> list[dict[str, Any]]:
 
 
 def _brought(replays: list[dict[str, Any]]) -> set[RecordId]:
-    origins: dict[str, set[str]] = {}
-    for row in replays:
-        for file in row["files"]:
-            if file["kind"] == "accepted":
-                origins.setdefault(file["path"], set()).add(row["origin"])
-    found: set[RecordId] = set()
-    for path, of_file in origins.items():
-        # A commit's other batches have rows in it, too.
-        wanted = [(BATCH_ID, "in", of_file)]
-        try:
-            rows = pq.read_table(
-                local_path(path), columns=[BATCH_ID, RECORD_NO], filters=wanted, partitioning=None
-            )
-        except OSError as error:
-            raise DpipeError(
-                f"`{local_path(path)}`, which a replay brought, can't be read: {error}",
-                hint="`dpipe audit verify` says what else is missing; restore it from a backup",
-            ) from error
-        found.update(zip(rows[BATCH_ID].to_pylist(), rows[RECORD_NO].to_pylist(), strict=True))
-    return found
+    return {
+        (row["origin"], number)
+        for row in replays
+        for first, last in row["replayed"]
+        for number in range(first, last + 1)
+    }
 
 
 def open_records(

@@ -14,7 +14,8 @@ from dpipe import failpoints
 from dpipe.iceberg import ledger, tables
 from dpipe.iceberg.attempt import RAW_SNAPSHOT, commit_record, summary_value
 from dpipe.iceberg.catalog import QUARANTINE, RAW
-from dpipe.iceberg.datafiles import data_files
+from dpipe.iceberg.datafiles import data_files, live_files
+from dpipe.iceberg.overwrite import replace_files
 from dpipe.iceberg.retry import with_retries
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def unrecorded(catalog: Catalog, table: Table, dataset: str) -> list[CommitRecor
         record = commit_record(snapshot, catalog.properties["warehouse"])
         if record is None:
             continue
-        batch_ids = {entry.batch_id for entry in record.batches}
-        if batch_ids == ledger.known(catalog, dataset, batch_ids):
+        if ledger.has(catalog, dataset, record):
             break
         found.append(record)
     return found[::-1]
@@ -67,9 +67,10 @@ def _append_quarantine(catalog: Catalog, dataset: str, record: CommitRecord) -> 
     done = str(record.snapshot_id)
     if any(summary_value(snapshot, RAW_SNAPSHOT) == done for snapshot in table.snapshots()):
         return
-    with (
-        table.transaction() as transaction,
-        transaction.update_snapshot(snapshot_properties={RAW_SNAPSHOT: done}).merge_append() as snapshot,
-    ):
-        for file in data_files(table, record.files.quarantined):
-            snapshot.append_data_file(file)
+    replace_files(
+        table,
+        added=data_files(table, record.files.quarantined),
+        removed=live_files(table, {file.path for file in record.files.quarantine_removed}),
+        properties={RAW_SNAPSHOT: done},
+        compaction=not record.batches,
+    )

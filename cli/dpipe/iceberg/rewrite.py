@@ -75,7 +75,7 @@ def _rewrite(
             left -= count - rows.num_rows
             removed.append(WrittenFile(task.file.file_path, count, task.file.file_size_in_bytes, ""))
             if rows.num_rows:
-                written.append(_write(table, task, rows))
+                written.append(write_beside(table, task, rows))
     if left:
         raise DpipeError(f"internal: {left:,} superseded rows are not in the files that were read")
 
@@ -93,8 +93,8 @@ def _kept(table: Table, task: FileScanTask, gone: pa.Table) -> pa.Table | None:
     return whole_rows(table, task).take(stay.combine_chunks().sort())
 
 
-def _write(table: Table, task: FileScanTask, rows: pa.Table) -> WrittenFile:
-    """A new file beside the old one, durable."""
+def write_beside(table: Table, task: FileScanTask, rows: pa.Table) -> WrittenFile:
+    """A new file of the same partition beside the old one, durable and known to nobody yet."""
     old = Path(local_path(task.file.file_path))
     path = old.with_name(f"{uuid.uuid4()}.parquet")
     pq.write_table(rows, path, compression="zstd", compression_level=COMPRESSION_LEVEL)

@@ -156,15 +156,6 @@ def quarantine_schema() -> Schema:
 
 def ledger_schema() -> Schema:
     """One row a batch."""
-    file = StructType(
-        NestedField(21, "path", StringType(), required=True),
-        NestedField(
-            22, "kind", StringType(), required=True, doc="accepted, quarantine, rewritten or removed"
-        ),
-        NestedField(23, "rows", LongType(), required=True),
-        NestedField(24, "bytes", LongType(), required=True),
-        NestedField(25, "sha256", StringType(), required=True),
-    )
     return Schema(
         NestedField(1, "batch_id", StringType(), required=True),
         NestedField(2, "dataset", StringType(), required=True),
@@ -186,7 +177,7 @@ def ledger_schema() -> Schema:
         NestedField(
             18,
             "files",
-            ListType(element_id=20, element=file, element_required=True),
+            ListType(element_id=20, element=_committed_file(21), element_required=True),
             required=True,
             doc="of the commit that brought the batch; files may be shared with the commit's other batches",
         ),
@@ -209,6 +200,43 @@ def ledger_schema() -> Schema:
             required=False,
             doc="why it was committed though the gate refused it",
         ),
+        NestedField(
+            31,
+            "replayed",
+            StringType(),
+            required=False,
+            doc="JSON: ranges of the origin's records that a replay brought",
+        ),
+    )
+
+
+def compactions_schema() -> Schema:
+    """One row a compaction, which like a batch is a commit of raw."""
+    return Schema(
+        NestedField(1, "snapshot_id", LongType(), required=True, doc="of the raw table"),
+        NestedField(2, "dataset", StringType(), required=True),
+        NestedField(3, "committed_at", TimestamptzType(), required=True),
+        NestedField(
+            4,
+            "files",
+            ListType(element_id=10, element=_committed_file(11), element_required=True),
+            required=True,
+        ),
+        NestedField(5, "previous_hash", StringType(), required=False, doc="of the dataset's commit before"),
+        NestedField(
+            6, "entry_hash", StringType(), required=True, doc="of the commit; goes on from the one before"
+        ),
+    )
+
+
+def _committed_file(first_id: int) -> StructType:
+    kinds = "accepted, quarantine, rewritten, removed or quarantine_removed"
+    return StructType(
+        NestedField(first_id, "path", StringType(), required=True),
+        NestedField(first_id + 1, "kind", StringType(), required=True, doc=kinds),
+        NestedField(first_id + 2, "rows", LongType(), required=True),
+        NestedField(first_id + 3, "bytes", LongType(), required=True),
+        NestedField(first_id + 4, "sha256", StringType(), required=True),
     )
 
 

@@ -15,7 +15,7 @@ from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 
 from dpipe.errors import ConfigError
 from dpipe.iceberg import schema as schemas
-from dpipe.iceberg.catalog import DISMISSED, LEDGER, QUARANTINE, RAW, TABLE_PROPERTIES
+from dpipe.iceberg.catalog import COMPACTIONS, DISMISSED, LEDGER, QUARANTINE, RAW, TABLE_PROPERTIES
 from dpipe.iceberg.evolution import changes
 
 if TYPE_CHECKING:
@@ -64,6 +64,11 @@ def ledger_table(catalog: Catalog) -> Table:
         with table.update_schema() as update:
             update.union_by_name(schema)
     return table
+
+
+def compactions_table(catalog: Catalog) -> Table:
+    """The compactions of all datasets, made when it isn't there."""
+    return _ensure(catalog, COMPACTIONS, schemas.compactions_schema(), schemas.by_dataset())
 
 
 def dismissed_table(catalog: Catalog) -> Table:

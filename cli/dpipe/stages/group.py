@@ -12,7 +12,7 @@ from dpipe.iceberg import ledger, quarantine, tables
 from dpipe.iceberg.attempt import Attempt, BatchEntry
 from dpipe.iceberg.catalog import local_path
 from dpipe.iceberg.commit import Committed, commit
-from dpipe.iceberg.existing import ExistingRows, accepted_numbers
+from dpipe.iceberg.existing import ExistingRows, accepted_numbers, records_in
 from dpipe.iceberg.recovery import complete, recover
 from dpipe.iceberg.rewrite import rewrite
 from dpipe.landing import payload_path
@@ -21,12 +21,13 @@ from dpipe.stages.kernel import BatchCounts, KernelResult, UnprocessableError, r
 from dpipe.state import quality, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
     from dpipe.contract import Contract
+    from dpipe.iceberg.dismissed import RecordId
     from dpipe.landing import Manifest
     from dpipe.settings import Project
     from dpipe.state import Run
@@ -256,10 +257,14 @@ def _refused_folder(work: Work, manifest: Manifest) -> Path:
 
 def _attempt(work: Work, table: Table, group: Sequence[Manifest], result: KernelResult) -> Attempt:
     counts = {batch.batch_id: batch for batch in result.batches}
+    brought = records_in(result.files.accepted) if any(manifest.origin for manifest in group) else set()
     head = table.current_snapshot()
     return Attempt(
         dataset=work.dataset,
-        batches=[_entry(work, manifest, counts[manifest.batch_id], result.superseded) for manifest in group],
+        batches=[
+            _entry(work, manifest, counts[manifest.batch_id], result.superseded, brought)
+            for manifest in group
+        ],
         files=result.files,
         read_snapshot_id=head.snapshot_id if head else None,
         depends_on_rows=bool(work.contract.plan.key) or any(manifest.origin for manifest in group),
@@ -267,9 +272,16 @@ def _attempt(work: Work, table: Table, group: Sequence[Manifest], result: Kernel
 
 
 def _entry(
-    work: Work, manifest: Manifest, counts: BatchCounts, superseded: Mapping[str, list[int]]
+    work: Work,
+    manifest: Manifest,
+    counts: BatchCounts,
+    superseded: Mapping[str, list[int]],
+    brought: Collection[RecordId],
 ) -> BatchEntry:
-    """A batch for the ledger. Where rows are superseded, it is the commit's only one."""
+    """A batch for the ledger. Where rows are superseded, it is the commit's only one.
+
+    `brought` are the accepted records, needed for a replay only.
+    """
     return BatchEntry(
         batch_id=manifest.batch_id,
         kind=manifest.kind,
@@ -288,4 +300,18 @@ def _entry(
         origin=manifest.origin,
         released=work.released.get(manifest.batch_id),
         superseded={batch_id: len(numbers) for batch_id, numbers in superseded.items()},
+        replayed=_ranges(
+            number for number in manifest.record_nos or () if (manifest.origin, number) in brought
+        ),
     )
+
+
+def _ranges(numbers: Iterable[int]) -> list[list[int]]:
+    """The numbers as ranges from the first to the last."""
+    ranges: list[list[int]] = []
+    for number in sorted(numbers):
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ranges

@@ -21,7 +21,7 @@ ENTRY = tuple(field.name for field in fields(BatchEntry))
 
 @dataclass(frozen=True)
 class Commit:
-    """The ledger's rows of one raw snapshot."""
+    """The ledger's rows of one raw snapshot; a compaction brings no batches."""
 
     snapshot_id: int
     batches: tuple[BatchEntry, ...]
@@ -39,7 +39,7 @@ class Commit:
 
 
 def commits_of(rows: list[dict[str, Any]]) -> list[Commit]:
-    """The commits of a dataset's rows (`ledger.rows`), in no particular order."""
+    """The commits of a dataset's rows (`ledger.rows` and `ledger.compactions`), in no particular order."""
     in_order = sorted(rows, key=lambda row: int(row["snapshot_id"]))
     return [_commit(list(of_one)) for _, of_one in groupby(in_order, key=lambda row: int(row["snapshot_id"]))]
 
@@ -51,7 +51,7 @@ def _commit(rows: list[dict[str, Any]]) -> Commit:
     files, previous, own, _ = shared[0]
     return Commit(
         snapshot_id=rows[0]["snapshot_id"],
-        batches=tuple(_entry(row) for row in rows),
+        batches=tuple(_entry(row) for row in rows if "batch_id" in row),
         files=_files(files),
         previous_hash=previous,
         entry_hash=own,
@@ -133,7 +133,7 @@ def _check_snapshots(
         commit = commits.get(snapshot.snapshot_id)
         subject = f"snapshot {snapshot.snapshot_id}"
         if commit is None:
-            ids = ", ".join(batch.batch_id for batch in record.batches)
+            ids = ", ".join(batch.batch_id for batch in record.batches) or "a compaction"
             audit.find(
                 "chain",
                 subject,

@@ -100,10 +100,14 @@ def _verify(project: Project, catalog: Catalog, dataset: str) -> DatasetAudit:
 
 def _recorded(commits: Sequence[Commit]) -> tuple[list[WrittenFile], list[WrittenFile]]:
     """The files that raw and quarantine must consist of: those that were brought and not replaced."""
-    removed = {file.path for commit in commits for file in commit.files.removed}
-    brought = [file for commit in commits for file in (*commit.files.accepted, *commit.files.rewritten)]
-    kept = [file for file in brought if file.path not in removed]
-    return kept, [file for commit in commits for file in commit.files.quarantined]
+    files = [commit.files for commit in commits]
+    removed = {file.path for of_one in files for file in (*of_one.removed, *of_one.quarantine_removed)}
+    in_raw = [file for of_one in files for file in (*of_one.accepted, *of_one.rewritten)]
+    in_quarantine = [file for of_one in files for file in of_one.quarantined]
+    return (
+        [file for file in in_raw if file.path not in removed],
+        [file for file in in_quarantine if file.path not in removed],
+    )
 
 
 def _look(project: Project, catalog: Catalog, dataset: str) -> _Lake:
@@ -112,7 +116,7 @@ def _look(project: Project, catalog: Catalog, dataset: str) -> _Lake:
         for attempt in range(LOOKS):
             time.sleep(attempt / LOOKS)
             # What a commit does last is looked at first, so that raw has all that is in the others.
-            rows = ledger.rows(catalog, dataset)
+            rows = ledger.rows(catalog, dataset) + ledger.compactions(catalog, dataset)
             quarantine = tables.load(catalog, (QUARANTINE, dataset))
             lake = _Lake(rows, tables.load(catalog, (RAW, dataset)), quarantine)
             if _is_recorded(lake, catalog.properties["warehouse"]):
@@ -129,5 +133,4 @@ def _is_recorded(lake: _Lake, warehouse: str) -> bool:
         for snapshot in ancestors_of(lake.raw.current_snapshot(), lake.raw.metadata)
     )
     newest = next((record for record in records if record), None)
-    known = {row["batch_id"] for row in lake.rows}
-    return newest is None or all(batch.batch_id in known for batch in newest.batches)
+    return newest is None or any(row["snapshot_id"] == newest.snapshot_id for row in lake.rows)
