@@ -60,6 +60,14 @@ bench *args: build
     {{ bin }}/dpipe bench kernel --threads 2 --format csv "$@"
     {{ bin }}/dpipe bench kernel --threads 2 --format parquet "$@"
 
+# Start an S3 server with an Iceberg catalog on this machine, to try the production shape: eval "$(just up)"
+up: build
+    @{{ bin }}/python tests/servers.py up var/servers
+
+# Stop what `just up` started; its data stays in var/servers
+down:
+    @{{ bin }}/python tests/servers.py down var/servers
+
 # Open the dashboard
 dash *args:
     {{ bin }}/dpipe dash "$@"

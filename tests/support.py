@@ -15,12 +15,14 @@ import pyarrow.parquet as pq
 import yaml
 from dpipe.iceberg import open_catalog, tables
 from dpipe.iceberg.attempt import Attempt, BatchEntry, Files, WrittenFile
-from dpipe.iceberg.catalog import local_path
+from dpipe.iceberg.storage import local_path
+from dpipe.landing import payload_place
 from dpipe.settings import Project, load_project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dpipe.landing import Manifest
     from pyiceberg.catalog import Catalog
 
 ORDERS = """\
@@ -71,6 +73,11 @@ def run_dpipe(
         timeout=120,
         env={**os.environ, **(environment or {})},
     )
+
+
+def payload_path(project: Project, manifest: Manifest) -> Path:
+    """Where a batch's bytes are on this machine's disk."""
+    return Path(payload_place(project, manifest))
 
 
 def batch_entry(batch_id: str, accepted: int, *, rejected: int = 0, duplicate: int = 0) -> BatchEntry:

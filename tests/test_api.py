@@ -15,10 +15,10 @@ import httpx
 import pytest
 import uvicorn
 from dpipe.api.app import create_app
-from dpipe.landing import find, payload_path
+from dpipe.landing import find
 from dpipe.settings import Project, load_project
 from dpipe.state import refused
-from support import run_dpipe
+from support import payload_path, run_dpipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,14 +14,14 @@ from dpipe import landing
 from dpipe.errors import UsageError
 from dpipe.iceberg import chain, ledger, open_catalog
 from dpipe.iceberg.attempt import BatchEntry, Files, WrittenFile
-from dpipe.iceberg.catalog import LEDGER, local_path
-from dpipe.landing import payload_path
+from dpipe.iceberg.catalog import LEDGER
+from dpipe.iceberg.storage import local_path
 from dpipe.stages.audit.story import story
 from dpipe.stages.audit.verify import verify
 from dpipe.stages.process import process
 from dpipe.state import runs
 from pyiceberg.expressions import AlwaysTrue
-from support import ORDERS, batch_entry, make_project, run_dpipe
+from support import ORDERS, batch_entry, make_project, payload_path, run_dpipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from dpipe.settings import Project
 
+
 pytest.importorskip("dpipe._kernel")
 
 HEADER = "order_id,day,amount\n"
@@ -138,14 +139,28 @@ def kill(children: list[subprocess.Popen[bytes]], undisturbed: Undisturbed, mome
 @pytest.mark.long
 @pytest.mark.parametrize(("mode", "kills"), [("append", 200), ("upsert", 60)])
 def test_kills_of_writers_at_once_give_the_same_tables(tmp_path: Path, mode: str, kills: int) -> None:
-    """Two to four at a time that know nothing of each other."""
+    assert_kills_change_nothing(tmp_path, mode, kills, {})
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("place", ["bucket", "rest"])
+@pytest.mark.parametrize(("mode", "kills"), [("append", 200), ("upsert", 60)])
+def test_kills_of_writers_at_once_give_the_same_tables_in_s3(
+    request: pytest.FixtureRequest, tmp_path: Path, place: str, mode: str, kills: int
+) -> None:
+    assert_kills_change_nothing(tmp_path, mode, kills, request.getfixturevalue(place)())
+
+
+def assert_kills_change_nothing(tmp_path: Path, mode: str, kills: int, place: dict[str, str]) -> None:
+    """Two to four writers at a time that know nothing of each other."""
     moments = random.Random(20_130_102)
     written = f"    customProperties: [{{property: dpipe.writeMode, value: {mode}}}]\n    properties:\n"
     contract = ORDERS.replace("    properties:\n", written)
-    project = make_project(tmp_path / "disturbed", {"orders": contract})
+    project = make_project(tmp_path / "disturbed", {"orders": contract}, place)
     calm = make_project(tmp_path / "calm", {"orders": contract})
     killed = rounds = 0
-    undisturbed = Undisturbed({}, 1.5)
+    undisturbed = Undisturbed({}, 4 if place else 1.5)
     while killed < kills:
         for name in ("a", "b"):
             first = moments.randrange(400)

@@ -17,7 +17,7 @@ from dpipe.landing import land
 from dpipe.landing.land import sanitised
 from dpipe.stages.ingest import ingest, source_files
 from dpipe.state import runs
-from support import make_project, run_dpipe
+from support import make_project, payload_path, run_dpipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def test_a_file_lands_under_the_hash_of_its_bytes(project: Project, orders: Path
     digest = hashlib.sha256(CONTENT).hexdigest()
     assert landed.manifest.batch_id == f"file-{digest[:32]}"
     assert (landed.manifest.sha256, landed.manifest.bytes) == (digest, len(CONTENT))
-    assert landing.payload_path(project, landed.manifest).read_bytes() == CONTENT
+    assert payload_path(project, landed.manifest).read_bytes() == CONTENT
     assert folders(project) == [landed.manifest.batch_id]
 
 

@@ -18,8 +18,8 @@ import pytest
 from dpipe import landing
 from dpipe.failpoints import ENVIRONMENT_VARIABLE, OF_MAINTENANCE
 from dpipe.iceberg import history, ledger, metadata_locations, open_catalog
-from dpipe.iceberg.catalog import local_path
 from dpipe.iceberg.compaction import Target
+from dpipe.iceberg.storage import local_path
 from dpipe.stages.audit.verify import verify
 from dpipe.stages.maintain import YOUNG, Upkeep, maintain
 from dpipe.stages.process import process

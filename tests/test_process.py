@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,8 +24,6 @@ from support import ORDERS, lake_content, make_project, rows_of, run_dpipe
 from typer.testing import CliRunner
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dpipe.settings import Project
 
 pytest.importorskip("dpipe._kernel")
@@ -158,7 +157,7 @@ def test_a_refused_batch_leaves_nothing_in_the_lake_and_its_files_for_a_look(pro
     land(project, "bad.csv", ALL_BAD)
     (refusal,) = processed(project).refused
     assert lake_content(project) == {"raw": [], "quarantine": [], "batches": []}
-    assert [path.parent.name for path in refusal.files.rglob("*.parquet")] == ["quarantine"]
+    assert [path.parent.name for path in Path(refusal.files).rglob("*.parquet")] == ["quarantine"]
     assert not list(project.lake.rglob("data/*.parquet"))
 
 

@@ -16,6 +16,7 @@ import typer
 from dpipe import __version__, output
 from dpipe.context import Globals
 from dpipe.errors import DpipeError
+from dpipe.outages import unavailable
 
 app = typer.Typer(
     name="dpipe",
@@ -98,7 +99,8 @@ def main() -> None:
 
             traceback.print_exc()
         _fail(
-            DpipeError(
+            unavailable(error)
+            or DpipeError(
                 f"internal error: {type(error).__name__}: {error}",
                 hint="run it again with `dpipe -v …` for the traceback, and please report it",
             )

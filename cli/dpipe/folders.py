@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dpipe.errors import DpipeError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+LEFTOVER_SECONDS = 24 * 60 * 60
 
 
 def make_private(folder: Path) -> Path:
@@ -49,6 +55,33 @@ def write_once(path: Path, content: bytes) -> None:
             f"`{path}` can't be written: {error.strerror}",
             hint="check its folder's permissions and that the disk isn't full",
         ) from error
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """A folder of its own that is gone after the block; what blocks that died left is swept away a day later."""
+    sweep(make_private(parent))
+    folder = make_private(parent / uuid.uuid4().hex)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(folder: Path, prefix: str = "") -> None:
+    """Remove folders in it that begin so and that nobody has written into for more than a day: left by the dead."""
+    for leftover in folder.glob(f"{prefix}*"):
+        try:
+            old = time.time() - _last_written(leftover) > LEFTOVER_SECONDS
+        except FileNotFoundError:
+            continue  # whoever made it has finished meanwhile
+        if old:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _last_written(folder: Path) -> float:
+    """Seconds since 1970; a file that grows leaves the time of its folder as it is."""
+    return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
 
 
 def sync_folder(folder: Path) -> None:

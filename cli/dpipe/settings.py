@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dpipe.errors import ConfigError, UsageError
+from dpipe.s3 import Location
 
 CONFIG_FILE = Path("configs/dpipe.yaml")
+SECRETS = frozenset({"catalog_credential", "catalog_token"})
 
 
 class Settings(BaseSettings):
@@ -24,7 +27,27 @@ class Settings(BaseSettings):
     profile: str = "local"
     sources: dict[str, str] = Field(default_factory=dict, description="dataset → path or glob of its files")
     data_dir: Path = Field(default=Path("var"), description="where everything that dpipe writes lives")
-    catalog_uri: str | None = Field(default=None, description="SQL catalog; default SQLite in `data_dir`")
+    landing: str | None = Field(
+        default=None, description="where batches land: `s3://bucket/prefix`; default `data_dir`"
+    )
+    warehouse: str | None = Field(
+        default=None, description="where the tables' files are: `s3://bucket/prefix`; default `data_dir`"
+    )
+    catalog_uri: str | None = Field(
+        default=None,
+        description="Iceberg catalog: a SQLAlchemy URL, `https://…` of a REST catalog, or `glue`; default SQLite in "
+        "`data_dir`",
+    )
+    catalog_credential: SecretStr | None = Field(
+        default=None, description="`id:secret` for a REST catalog; from the environment only"
+    )
+    catalog_oauth2_uri: str | None = Field(
+        default=None,
+        description="where a REST catalog's credential is exchanged for a token; default the catalog",
+    )
+    catalog_token: SecretStr | None = Field(
+        default=None, description="bearer token for a REST catalog; from the environment only"
+    )
     state_url: str | None = Field(default=None, description="state database; default SQLite in `data_dir`")
     batch_size: int = Field(default=100_000, ge=1, le=10_000_000, description="records held at a time")
     threads: int = Field(default=0, ge=0, le=1024, description="kernel threads; 0 means every core")
@@ -73,12 +96,27 @@ class Project:
 
     @property
     def landing(self) -> Path:
-        """Landed batches: `<dataset>/<batch id>/`, immutable."""
+        """Landed batches, unless they are in a bucket: `<dataset>/<batch id>/`, immutable."""
         return self.data_dir / "landing"
+
+    @cached_property
+    def landing_bucket(self) -> Location | None:
+        """Where batches land in S3, None when they land in a folder."""
+        return Location(self.settings.landing) if self.settings.landing else None
+
+    @property
+    def spool(self) -> Path:
+        """Files on their way to or from S3."""
+        return self.data_dir / "spool"
+
+    @property
+    def warehouse(self) -> str:
+        """The location that the tables' files are under."""
+        return str(Location(self.settings.warehouse)) if self.settings.warehouse else f"file://{self.lake}"
 
     @property
     def lake(self) -> Path:
-        """The Iceberg warehouse folder."""
+        """The Iceberg warehouse folder, unless it is in a bucket."""
         return self.data_dir / "lake"
 
     @property
@@ -223,6 +261,12 @@ def _profile_values(path: Path, profile: str | None) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ConfigError(f"`{path}` is not a mapping", hint="begin it with `name:`")
     profiles = document.pop("profiles", None) or {}
+    for values in (document, *profiles.values()):
+        for name in SECRETS & (values or {}).keys():
+            raise ConfigError(
+                f"`{path}` holds `{name}`, which is a secret",
+                hint=f"take it out, and give it in the environment: `DPIPE_{name.upper()}`",
+            )
     chosen = profile or document.get("profile", "local")
     if chosen not in profiles:
         known = ", ".join(f"`{name}`" for name in profiles) or "none"

@@ -1,4 +1,7 @@
-"""Every contract that a batch was committed under, kept by its hash: what a row met can be looked up for good."""
+"""Every contract that a batch was committed under, kept by its hash: what a row met can be looked up for good.
+
+They are in a folder, or where batches land in S3 beside those.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,11 @@ if TYPE_CHECKING:
 
 def keep(project: Project, contract: Contract) -> None:
     """Keep a contract's canonical text, durably; again changes nothing. Raises `DpipeError` when that fails."""
-    write_once(_path(project, contract.dataset, contract.hash), contract.canonical.encode())
+    content = contract.canonical.encode()
+    if project.landing_bucket is not None:
+        project.landing_bucket.put_once(_name(contract.dataset, contract.hash), content)
+    else:
+        write_once(_path(project, contract.dataset, contract.hash), content)
 
 
 def kept(project: Project, dataset: str, digest: str) -> Contract | None:
@@ -25,24 +32,40 @@ def kept(project: Project, dataset: str, digest: str) -> Contract | None:
 
     Raises `ConfigError` when its file is damaged, or when this dpipe can't carry it out.
     """
-    path = _path(project, dataset, digest)
+    place = f"{project.landing_bucket or project.kept_contracts}"
     try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
+        content = _content(project, dataset, digest)
+        document = None if content is None else json.loads(content)
     except (OSError, ValueError) as error:
-        raise _damaged(path) from error
+        raise _damaged(place, dataset, digest) from error
+    if content is None:
+        return None
     contract = Contract.from_dict(document) if isinstance(document, dict) else None
     if contract is None or contract.hash != digest:
-        raise _damaged(path)
+        raise _damaged(place, dataset, digest)
     return contract
 
 
-def _damaged(path: Path) -> ConfigError:
+def _content(project: Project, dataset: str, digest: str) -> bytes | None:
+    if project.landing_bucket is not None:
+        return project.landing_bucket.read(_name(dataset, digest))
+    try:
+        return _path(project, dataset, digest).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _damaged(place: str, dataset: str, digest: str) -> ConfigError:
     return ConfigError(
-        f"the kept contract `{path}` is not what its name says", hint="restore it from a backup"
+        f"the kept contract `{dataset}/{digest}.json` in `{place}` is not what its name says",
+        hint="restore it from a backup",
     )
 
 
 def _path(project: Project, dataset: str, digest: str) -> Path:
     return project.kept_contracts / dataset / f"{digest}.json"
+
+
+def _name(dataset: str, digest: str) -> str:
+    """Beside the landed batches, where every machine finds it; a batch has its objects under other names."""
+    return f"_contracts/{dataset}/{digest}.json"

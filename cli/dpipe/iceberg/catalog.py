@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
+from dpipe import s3
 from dpipe.errors import UnavailableError
 from dpipe.folders import make_private
 from dpipe.iceberg.sql_catalog import LakeCatalog
@@ -26,6 +27,7 @@ COMPACTIONS = ("dpipe", "compactions")
 DISMISSED = ("dpipe", "dismissed")
 NAMESPACES = (RAW, QUARANTINE, LEDGER[0])
 BUSY_TIMEOUT_SECONDS = 30
+GLUE = "glue"
 
 # A commit reads every manifest, so that a hundred of them, as is usual, would be a second.
 MANIFESTS_TO_MERGE = 8
@@ -45,13 +47,19 @@ logging.getLogger("pyiceberg.catalog").setLevel(logging.ERROR)
 def open_catalog(project: Project) -> Catalog:
     """The project's Iceberg catalog, made on the first call with its three namespaces.
 
-    Raises `UnavailableError` when the catalog's database can't be used.
+    Raises `UnavailableError` when the catalog can't be used.
     """
     make_private(project.data_dir)
-    make_private(project.lake)
-    uri = _patient(project.catalog_uri)
+    properties = {"warehouse": project.warehouse, **_storage(project)}
+    uri = project.catalog_uri
+    if uri == GLUE:
+        return _with_namespaces(_glue(properties))
+    if uri.startswith(("http://", "https://")):
+        return _with_namespaces(_rest(project, uri, properties))
+    if not project.settings.warehouse:
+        make_private(project.lake)
     try:
-        return _open(project, uri)
+        return _open_sql(_patient(uri), properties)
     except SQLAlchemyError as error:
         raise UnavailableError(
             f"the Iceberg catalog can't be used: {error}",
@@ -65,12 +73,49 @@ def open_catalog(project: Project) -> Catalog:
     stop=stop_after_attempt(6),
     reraise=True,
 )
-def _open(project: Project, uri: str) -> Catalog:
+def _open_sql(uri: str, properties: dict[str, str]) -> Catalog:
     """Tried again, since another process may be making the same tables and namespaces just now."""
-    catalog = LakeCatalog(CATALOG_NAME, uri=uri, warehouse=f"file://{project.lake}")
+    return _with_namespaces(LakeCatalog(CATALOG_NAME, uri=uri, **properties))
+
+
+def _rest(project: Project, uri: str, properties: dict[str, str]) -> Catalog:
+    from pyiceberg.catalog.rest import RestCatalog
+
+    settings = project.settings
+    if settings.catalog_token is not None:
+        properties["token"] = settings.catalog_token.get_secret_value()
+    if settings.catalog_credential is not None:
+        properties["credential"] = settings.catalog_credential.get_secret_value()
+        # The specification's own place, which pyiceberg warns of when it isn't named.
+        properties["oauth2-server-uri"] = settings.catalog_oauth2_uri or f"{uri.rstrip('/')}/v1/oauth/tokens"
+    return RestCatalog(CATALOG_NAME, uri=uri, **properties)
+
+
+def _glue(properties: dict[str, str]) -> Catalog:
+    from pyiceberg.catalog.glue import GlueCatalog
+
+    return GlueCatalog(CATALOG_NAME, **properties)
+
+
+def _with_namespaces(catalog: Catalog) -> Catalog:
     for namespace in NAMESPACES:
         catalog.create_namespace_if_not_exists(namespace)
     return catalog
+
+
+def _storage(project: Project) -> dict[str, str]:
+    """How the tables' files are reached."""
+    if not project.settings.warehouse:
+        return {}
+    found = s3.access()
+    named = {
+        "s3.endpoint": found.endpoint,
+        "s3.region": found.region,
+        "s3.access-key-id": found.access_key_id,
+        "s3.secret-access-key": found.secret_access_key,
+        "s3.session-token": found.session_token,
+    }
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def metadata_locations(project: Project) -> dict[str, str]:
@@ -81,11 +126,6 @@ def metadata_locations(project: Project) -> dict[str, str]:
     catalog = open_catalog(project)
     names = [name for namespace in NAMESPACES for name in catalog.list_tables(namespace)]
     return {".".join(name): catalog.load_table(name).metadata_location for name in sorted(names)}
-
-
-def local_path(location: str) -> str:
-    """The path of a `file://` location."""
-    return location.removeprefix("file://")
 
 
 def _patient(uri: str) -> str:

@@ -96,6 +96,8 @@ def _look(catalog: Catalog, attempt: Attempt, error: Exception | None) -> Commit
     try:
         done = _find(catalog, catalog.load_table((RAW, attempt.dataset)), attempt)
     except Exception as second:
+        if is_transient(second):
+            raise  # the next try looks again
         raise _unknown(attempt, error or second) from second
     if done is not None:
         return done

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from dpipe.errors import DpipeError
 from dpipe.iceberg.attempt import WrittenFile
-from dpipe.iceberg.catalog import local_path
 from dpipe.iceberg.existing import files_by_partition, whole_rows
 from dpipe.iceberg.rewrite import write_beside
 
@@ -79,12 +77,6 @@ def write(table: Table, part: Bin, sort_by: Sequence[str]) -> WrittenFile:
             f"files of `{'.'.join(table.name())}` can't be written anew: {error}",
             hint="check the disk and its space; `dpipe audit verify` says whether files are missing",
         ) from error
-
-
-def discard(files: Sequence[WrittenFile]) -> None:
-    """Delete files that no snapshot can be referring to."""
-    for file in files:
-        Path(local_path(file.path)).unlink(missing_ok=True)
 
 
 def _is_small(task: FileScanTask, target: Target) -> bool:

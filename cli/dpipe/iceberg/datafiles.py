@@ -14,7 +14,7 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.typedef import Record
 
 from dpipe.errors import DpipeError
-from dpipe.iceberg.catalog import local_path
+from dpipe.iceberg.storage import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
     from dpipe.iceberg.attempt import WrittenFile
+
+
+def data_location(table: Table) -> str:
+    """Where the table's data files are."""
+    return f"{table.location()}/data"
 
 
 def data_files(table: Table, written: Sequence[WrittenFile]) -> list[DataFile]:

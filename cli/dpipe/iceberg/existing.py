@@ -14,7 +14,6 @@ from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
 from dpipe.contract.arrow import arrow_type
 from dpipe.errors import DpipeError
 from dpipe.iceberg import filters
-from dpipe.iceberg.catalog import local_path
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 
 if TYPE_CHECKING:
@@ -86,11 +85,12 @@ def accepted_numbers(table: Table, batch_id: str, numbers: Collection[int]) -> s
     return set(there.filter(pc.is_in(there, value_set=pa.array(list(numbers), pa.int64()))).to_pylist())
 
 
-def records_in(files: Iterable[WrittenFile]) -> set[RecordId]:
-    """The records, by batch and number, whose rows the files hold."""
+def records_in(table: Table, files: Iterable[WrittenFile]) -> set[RecordId]:
+    """The records, by batch and number, whose rows the files of the table hold."""
     found: set[RecordId] = set()
     for file in files:
-        rows = pq.read_table(local_path(file.path), columns=[BATCH_ID, RECORD_NO], partitioning=None)
+        with table.io.new_input(file.path).open() as stream:
+            rows = pq.read_table(stream, columns=[BATCH_ID, RECORD_NO])
         found.update(zip(rows[BATCH_ID].to_pylist(), rows[RECORD_NO].to_pylist(), strict=True))
     return found
 

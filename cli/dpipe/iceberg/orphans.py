@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyarrow.fs import FileSelector, FileType
 
+from dpipe.errors import DpipeError
 from dpipe.iceberg.storage import filesystem
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file by its path in the file system."""
+    """A file by its location, and by its path in its file system, however a location is spelt."""
 
+    location: str
     path: str
     bytes: int
     written_at: datetime
@@ -29,8 +31,9 @@ class StoredFile:
 def stored(table: Table) -> list[StoredFile]:
     """Every file in the table's folder."""
     files, root = filesystem(table.io, table.location())
+    scheme = table.location().removesuffix(root)
     return [
-        StoredFile(info.path, info.size, info.mtime)
+        StoredFile(f"{scheme}{info.path}", info.path, info.size, info.mtime)
         for info in files.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
         if info.type == FileType.File
     ]
@@ -42,20 +45,16 @@ def orphans(
     """Of the files `there`, which must have been listed before the table was loaded, those that can go.
 
     They are older than `before` and none of the table's that is needed for its `snapshots`. A younger file may be that
-    of a writer who hasn't committed yet.
+    of a writer who hasn't committed yet. Raises `DpipeError` when nothing of the table is among them.
     """
     needed = _needed(table, snapshots)
-    return [file for file in there if file.written_at < before and file.path not in needed]
-
-
-def remove(table: Table, files: Iterable[StoredFile]) -> None:
-    """Delete files; one that is gone already is fine."""
-    there, _ = filesystem(table.io, table.location())
-    for file in files:
-        try:
-            there.delete_file(file.path)
-        except FileNotFoundError:
-            continue
+    found = list(there)
+    if needed.isdisjoint(file.path for file in found):
+        raise DpipeError(
+            f"none of the files of `{'.'.join(table.name())}` is in its folder `{table.location()}`",
+            hint="nothing was deleted; was the table moved, or made by another tool?",
+        )
+    return [file for file in found if file.written_at < before and file.path not in needed]
 
 
 def _needed(table: Table, snapshots: Iterable[Snapshot]) -> set[str]:

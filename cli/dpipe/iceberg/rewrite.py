@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dpipe.errors import DpipeError
-from dpipe.folders import sync_folder
+from dpipe.iceberg import storage
 from dpipe.iceberg.attempt import WrittenFile
-from dpipe.iceberg.catalog import local_path
 from dpipe.iceberg.existing import whole_rows
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 
@@ -39,8 +36,7 @@ def rewrite(
     try:
         _rewrite(table, tasks, superseded, written, removed)
     except BaseException as error:
-        for file in written:
-            Path(local_path(file.path)).unlink(missing_ok=True)
+        storage.delete(file.path for file in written)
         if isinstance(error, (OSError, pa.ArrowException)):
             raise DpipeError(
                 f"files of `{'.'.join(table.name())}` can't be written anew: {error}",
@@ -95,14 +91,14 @@ def _kept(table: Table, task: FileScanTask, gone: pa.Table) -> pa.Table | None:
 
 def write_beside(table: Table, task: FileScanTask, rows: pa.Table) -> WrittenFile:
     """A new file of the same partition beside the old one, durable and known to nobody yet."""
-    old = Path(local_path(task.file.file_path))
-    path = old.with_name(f"{uuid.uuid4()}.parquet")
-    pq.write_table(rows, path, compression="zstd", compression_level=COMPRESSION_LEVEL)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
-    sync_folder(path.parent)
+    folder = task.file.file_path.rpartition("/")[0]
+    location = f"{folder}/{uuid.uuid4()}.parquet"
+    buffer = pa.BufferOutputStream()
+    pq.write_table(rows, buffer, compression="zstd", compression_level=COMPRESSION_LEVEL)
+    content = memoryview(buffer.getvalue())
+    storage.write(table.io, location, content)
     fields = table.specs()[task.file.spec_id].fields
     names = {field.source_id: field.name for field in table.spec().fields}
     partition = {names[field.source_id]: task.file.partition[at] for at, field in enumerate(fields)}
-    return WrittenFile(f"file://{path}", rows.num_rows, path.stat().st_size, sha256, partition)
+    digest = hashlib.sha256(content).hexdigest()
+    return WrittenFile(location, rows.num_rows, content.nbytes, digest, partition)

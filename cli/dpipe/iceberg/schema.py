@@ -117,11 +117,14 @@ def raw_partition_spec(plan: Plan, schema: Schema) -> PartitionSpec:
 
 
 def quarantine_schema() -> Schema:
-    """One row a rejected or duplicate record. The kernel writes these field ids; they never change."""
+    """One row a rejected or duplicate record. The kernel writes these field ids; they never change.
+
+    They are those that any catalog gives which numbers a new table's fields itself, level by level.
+    """
     violation = StructType(
-        NestedField(15, "column", StringType(), required=False, doc="None when the whole record is meant"),
-        NestedField(16, "rule", StringType(), required=True),
-        NestedField(17, "message", StringType(), required=True),
+        NestedField(17, "column", StringType(), required=False, doc="None when the whole record is meant"),
+        NestedField(18, "rule", StringType(), required=True),
+        NestedField(19, "message", StringType(), required=True),
     )
     return Schema(
         NestedField(1, BATCH_ID, StringType(), required=True, doc="batch that the record came in"),
@@ -145,12 +148,12 @@ def quarantine_schema() -> Schema:
         NestedField(
             13,
             "violations",
-            ListType(element_id=14, element=violation, element_required=True),
+            ListType(element_id=16, element=violation, element_required=True),
             required=True,
             doc="every rule that it broke",
         ),
-        NestedField(18, "winner_batch_id", StringType(), required=False, doc="of the row that has its key"),
-        NestedField(19, "winner_record_no", LongType(), required=False, doc="of the row that has its key"),
+        NestedField(14, "winner_batch_id", StringType(), required=False, doc="of the row that has its key"),
+        NestedField(15, "winner_record_no", LongType(), required=False, doc="of the row that has its key"),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
+from pyiceberg.catalog import MetastoreCatalog
 from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.io import load_file_io
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec
@@ -100,7 +101,12 @@ def _ensure(catalog: Catalog, name: Name, schema: Schema, spec: PartitionSpec) -
 
 
 def _create(catalog: Catalog, name: Name, schema: Schema, spec: PartitionSpec) -> Table:
-    """Register a table with the field ids of `schema`; `Catalog.create_table` would number them anew."""
+    """Register a table with the field ids of `schema`; `Catalog.create_table` would number them anew.
+
+    A REST catalog writes its tables' metadata itself.
+    """
+    if not isinstance(catalog, MetastoreCatalog):
+        return catalog.create_table(name, schema, partition_spec=spec, properties=TABLE_PROPERTIES)
     location = f"{catalog.properties['warehouse']}/{name[0]}/{name[1]}"
     metadata = TableMetadataV2.model_validate(
         {

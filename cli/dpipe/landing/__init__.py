@@ -1,16 +1,19 @@
-"""Landing: batches as they came, immutable, one folder each under `landing/<dataset>/<batch id>/`."""
+"""Landing: batches as they came, immutable, in a place each: `<dataset>/<batch id>/` in a folder or in S3."""
 
 from dpipe.landing.land import Landed, land_file, land_replay, land_stream
-from dpipe.landing.manifest import Manifest, batch_ids, find, manifests, payload_path
+from dpipe.landing.manifest import Manifest
+from dpipe.landing.store import batch_ids, datasets, find, manifests, payload_file, payload_place
 
 __all__ = [
     "Landed",
     "Manifest",
     "batch_ids",
+    "datasets",
     "find",
     "land_file",
     "land_replay",
     "land_stream",
     "manifests",
-    "payload_path",
+    "payload_file",
+    "payload_place",
 ]

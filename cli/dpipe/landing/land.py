@@ -8,17 +8,17 @@ import json
 import os
 import re
 import shutil
-import time
 import uuid
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from dpipe import failpoints
 from dpipe.errors import DpipeError, UsageError
-from dpipe.folders import make_private, sync_folder
-from dpipe.landing.manifest import MANIFEST_NAME, Manifest, read_manifest
+from dpipe.folders import make_private, sweep, sync_folder, temporary_folder
+from dpipe.landing import remote
+from dpipe.landing.manifest import MANIFEST_NAME, Manifest
+from dpipe.landing.store import read_manifest, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from io import RawIOBase
     from pathlib import Path
 
+    from dpipe.s3 import Location
     from dpipe.settings import Project
 
 BLOCK_BYTES = 8 << 20
 TEMPORARY_PREFIX = ".landing-"
-TEMPORARY_LIFETIME_SECONDS = 24 * 60 * 60
 LONGEST_NAME = 120
 
 
@@ -129,23 +129,51 @@ def _land(
     blocks: Iterable[bytes],
     on_bytes: Callable[[int], None] | None = None,
 ) -> Landed:
-    """Build the batch in a hidden folder beside its place, then rename that; files are named by their hash."""
+    """Land a batch in a folder or in S3; files are named by their hash."""
+    if project.landing_bucket is not None:
+        return _land_remotely(project, project.landing_bucket, draft, blocks, on_bytes)
+    return _land_here(project, draft, blocks, on_bytes)
+
+
+def _land_remotely(
+    project: Project,
+    bucket: Location,
+    draft: Manifest,
+    blocks: Iterable[bytes],
+    on_bytes: Callable[[int], None] | None,
+) -> Landed:
+    """Hold the batch on this machine's disk until its bytes are known, then put it there."""
+    with temporary_folder(project.spool) as folder:
+        path = folder / draft.name
+        with writing(draft.name, folder):
+            target = path.open("xb", buffering=0)
+        with target:
+            sha256, size = _copy(blocks, target, on_bytes, lambda: writing(draft.name, folder))
+        manifest = _complete(draft, sha256, size)
+        failpoints.reach("after-landing-copy")
+        if remote.publish(bucket, path, manifest):
+            return Landed(manifest, already=False)
+    return _there(project, manifest)
+
+
+def _land_here(
+    project: Project,
+    draft: Manifest,
+    blocks: Iterable[bytes],
+    on_bytes: Callable[[int], None] | None,
+) -> Landed:
+    """Build the batch in a hidden folder beside its place, then rename that."""
     folder = make_private(project.landing / draft.dataset)
-    _sweep(folder)
+    sweep(folder, TEMPORARY_PREFIX)
     temporary = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     try:
-        with _writing(draft.name, folder):
+        with writing(draft.name, folder):
             temporary.mkdir(mode=0o700)
             target = (temporary / draft.name).open("xb", buffering=0)
         with target:
-            sha256, size = _copy(blocks, target, on_bytes, lambda: _writing(draft.name, folder))
-        if size == 0:
-            raise UsageError(
-                f"`{draft.name}` is empty", hint="a batch needs at least one byte; leave the file out"
-            )
-        batch_id = draft.batch_id or f"file-{sha256[:32]}"
-        manifest = replace(draft, batch_id=batch_id, bytes=size, sha256=sha256)
-        with _writing(draft.name, folder):
+            sha256, size = _copy(blocks, target, on_bytes, lambda: writing(draft.name, folder))
+        manifest = _complete(draft, sha256, size)
+        with writing(draft.name, folder):
             _write_durably(temporary / MANIFEST_NAME, manifest.to_json().encode())
             sync_folder(temporary)
             failpoints.reach("after-landing-copy")
@@ -154,16 +182,25 @@ def _land(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-@contextmanager
-def _writing(name: str, folder: Path) -> Iterator[None]:
-    """Turn what goes wrong with landing's disk, and only that, into an error that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise DpipeError(
-            f"`{name}` can't be landed in `{folder}`: {error.strerror}",
-            hint="free space on its disk or check its permissions, then ingest again; nothing of it was kept",
-        ) from error
+def _complete(draft: Manifest, sha256: str, size: int) -> Manifest:
+    """The manifest with what the bytes tell. Raises `UsageError` when there are none."""
+    if size == 0:
+        raise UsageError(
+            f"`{draft.name}` is empty", hint="a batch needs at least one byte; leave the file out"
+        )
+    batch_id = draft.batch_id or f"file-{sha256[:32]}"
+    return replace(draft, batch_id=batch_id, bytes=size, sha256=sha256)
+
+
+def _there(project: Project, manifest: Manifest) -> Landed:
+    """The batch that has landed under the manifest's id already. Raises `UsageError` when it has other bytes."""
+    there = read_manifest(project, manifest.dataset, manifest.batch_id)
+    if there.sha256 != manifest.sha256:
+        raise UsageError(
+            f"`{manifest.batch_id}` of `{manifest.dataset}` has landed with other bytes",
+            hint="a batch never changes; submit these bytes under an id of their own",
+        )
+    return Landed(there, already=True)
 
 
 def _copy(
@@ -203,33 +240,12 @@ def _publish(project: Project, temporary: Path, manifest: Manifest) -> Landed:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        there = read_manifest(project, manifest.dataset, manifest.batch_id)
-        if there.sha256 != manifest.sha256:
-            raise UsageError(
-                f"`{manifest.batch_id}` of `{manifest.dataset}` has landed with other bytes",
-                hint="a batch never changes; submit these bytes under an id of their own",
-            ) from error
+        there = _there(project, manifest)
         # Whoever renamed it may have died before it made the name durable.
         sync_folder(temporary.parent)
-        return Landed(there, already=True)
+        return there
     sync_folder(temporary.parent)
     return Landed(manifest, already=False)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what landings that died left behind more than a day ago."""
-    for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
-        try:
-            old = time.time() - _last_written(leftover) > TEMPORARY_LIFETIME_SECONDS
-        except FileNotFoundError:
-            continue  # its landing finished meanwhile
-        if old:
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _last_written(folder: Path) -> float:
-    """Seconds since 1970; a file that grows leaves the time of its folder as it is."""
-    return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
 
 
 def sanitised(name: str) -> str:

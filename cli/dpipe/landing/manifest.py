@@ -1,4 +1,4 @@
-"""The manifest of a landed batch, and finding the batches that have landed."""
+"""The manifest of a landed batch."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
-
-from dpipe.errors import DpipeError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from dpipe.settings import Project
+from typing import Any, Literal
 
 MANIFEST_NAME = "manifest.json"
 BATCH_ID = re.compile(r"(file|job|replay)-[0-9a-f]{32}")
@@ -55,67 +47,8 @@ class Manifest:
         return json.dumps(known, indent=2) + "\n"
 
 
-def batch_ids(project: Project, dataset: str) -> set[str]:
-    """Ids of the dataset's landed batches, from the folders' names alone."""
-    folder = project.landing / dataset
-    if not folder.is_dir():
-        return set()
-    return {entry.name for entry in folder.iterdir() if BATCH_ID.fullmatch(entry.name)}
-
-
-def manifests(project: Project, dataset: str, wanted: Iterable[str] | None = None) -> list[Manifest]:
-    """Manifests of the dataset's landed batches, or of those `wanted`, in the order of their arrival.
-
-    Raises `DpipeError` when a manifest or its payload isn't as it was landed.
-    """
-    ids = batch_ids(project, dataset) if wanted is None else wanted
-    found = [read_manifest(project, dataset, batch_id) for batch_id in ids]
-    return sorted(found, key=lambda manifest: (manifest.received_at, manifest.batch_id))
-
-
-def find(project: Project, batch_id: str) -> Manifest:
-    """The one landed batch whose id is or begins with `batch_id`; raises `UsageError` unless there is one."""
-    datasets = sorted(path.name for path in project.landing.glob("*/"))
-    matching = [
-        (name, landed)
-        for name in datasets
-        for landed in batch_ids(project, name)
-        if landed.startswith(batch_id)
-    ]
-    if not matching:
-        raise UsageError(
-            f"no batch has an id that begins with `{batch_id}`", hint="`dpipe batches list` shows them"
-        )
-    if len(matching) > 1:
-        among = ", ".join(f"`{landed}` of `{name}`" for name, landed in sorted(matching)[:5])
-        raise UsageError(f"`{batch_id}` names several batches", hint=f"give more of the id: {among}")
-    return read_manifest(project, *matching[0])
-
-
-def payload_path(project: Project, manifest: Manifest) -> Path:
-    """Where the batch's bytes are."""
-    return project.landing / manifest.dataset / manifest.batch_id / manifest.name
-
-
-def read_manifest(project: Project, dataset: str, batch_id: str) -> Manifest:
-    """Read and check one manifest against its folder and its payload's size."""
-    path = project.landing / dataset / batch_id / MANIFEST_NAME
-    try:
-        manifest = _parse(json.loads(path.read_text(encoding="utf-8")))
-        if (manifest.dataset, manifest.batch_id) != (dataset, batch_id):
-            raise ValueError(f"it speaks of `{manifest.dataset}/{manifest.batch_id}`")  # noqa: TRY301
-        size = payload_path(project, manifest).stat().st_size
-        if size != manifest.bytes:
-            raise ValueError(f"its payload has {size} bytes, not {manifest.bytes}")  # noqa: TRY301
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DpipeError(
-            f"the landed batch `{batch_id}` of `{dataset}` is damaged: {error}",
-            hint=f"move `{path.parent}` out of landing and ingest the original file again",
-        ) from error
-    return manifest
-
-
-def _parse(document: Any) -> Manifest:  # noqa: ANN401 - whatever JSON holds
+def parse(document: Any) -> Manifest:  # noqa: ANN401 - whatever JSON holds
+    """The manifest that `manifest.json` holds. Raises `ValueError`, `TypeError` or `KeyError` when it holds none."""
     if not isinstance(document, dict):
         raise TypeError("its manifest is not a JSON object")
     numbers = document.get("record_nos")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dpipe.errors import UsageError
 from dpipe.iceberg import dismissed, ledger, open_catalog
 from dpipe.landing import batch_ids, manifests
+from dpipe.landing import datasets as landed_datasets
 from dpipe.state import refused
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def batches(project: Project, dataset: str | None = None) -> list[Batch]:
     catalog = open_catalog(project)
     committed = {(row["dataset"], row["batch_id"]): row for row in ledger.rows(catalog, dataset)}
     kept_out = {(batch.dataset, batch.batch_id): batch for batch in refused.listed(project, dataset)}
-    names = [dataset] if dataset else sorted(path.name for path in project.landing.glob("*/"))
+    names = [dataset] if dataset else landed_datasets(project)
     # What landed of a committed batch is for the audit to look at.
     waiting = {
         name: batch_ids(project, name) - {batch_id for of, batch_id in committed if of == name}

@@ -11,17 +11,18 @@ from dpipe.contract import archive, contract_for
 from dpipe.errors import DpipeError, UsageError
 from dpipe.iceberg import ledger, open_catalog
 from dpipe.iceberg.schema import RECORD_NO
-from dpipe.landing import manifests, payload_path
+from dpipe.landing import manifests, payload_file
 from dpipe.stages.judge import judge_records
 from dpipe.stages.replay import judged, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     import pyarrow as pa
 
     from dpipe.contract import Contract
+    from dpipe.landing import Manifest
     from dpipe.settings import Project
 
 EXAMPLES = 5
@@ -69,8 +70,7 @@ def against_landed(project: Project, old: Contract, new: Contract) -> Verdicts:
     """Judge all committed batches of the dataset, as they landed."""
     done = ledger.batch_ids(open_catalog(project), new.dataset)
     landed = [found for found in manifests(project, new.dataset, done) if found.origin is None]
-    contents = [_Content(payload_path(project, one), one.format, one.compression) for one in landed]
-    return _against(contents, old, new)
+    return _against(_contents(project, landed), old, new)
 
 
 def against_quarantine(project: Project, new: Contract) -> Verdicts:
@@ -84,7 +84,13 @@ def against_files(paths: Sequence[Path], old: Contract, new: Contract) -> Verdic
     return _against([_Content(path) for path in paths], old, new)
 
 
-def _against(contents: Sequence[_Content], old: Contract, new: Contract) -> Verdicts:
+def _contents(project: Project, landed: Iterable[Manifest]) -> Iterator[_Content]:
+    for one in landed:
+        with payload_file(project, one) as path:
+            yield _Content(path, one.format, one.compression)
+
+
+def _against(contents: Iterable[_Content], old: Contract, new: Contract) -> Verdicts:
     verdicts = Verdicts()
     breaks: Counter[tuple[str | None, str]] = Counter()
     with output.progress("compare") as on_progress:

@@ -8,16 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpipe import failpoints, output
-from dpipe.iceberg import ledger, quarantine, tables
+from dpipe.errors import UnavailableError
+from dpipe.iceberg import ledger, quarantine, storage, tables
 from dpipe.iceberg.attempt import Attempt, BatchEntry
-from dpipe.iceberg.catalog import local_path
 from dpipe.iceberg.commit import Committed, commit
+from dpipe.iceberg.datafiles import data_location
 from dpipe.iceberg.existing import ExistingRows, accepted_numbers, records_in
 from dpipe.iceberg.recovery import complete, recover
 from dpipe.iceberg.rewrite import rewrite
-from dpipe.landing import payload_path
+from dpipe.iceberg.storage import local_path
+from dpipe.landing import payload_place
 from dpipe.stages.gate import Verdict, judge
-from dpipe.stages.kernel import BatchCounts, KernelResult, UnprocessableError, remove_folder, run_kernel
+from dpipe.stages.kernel import (
+    BatchCounts,
+    KernelResult,
+    UnprocessableError,
+    discard,
+    remove_folder,
+    run_kernel,
+)
 from dpipe.state import quality, refused
 
 if TYPE_CHECKING:
@@ -27,6 +36,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
     from dpipe.contract import Contract
+    from dpipe.iceberg.attempt import WrittenFile
     from dpipe.iceberg.dismissed import RecordId
     from dpipe.landing import Manifest
     from dpipe.settings import Project
@@ -35,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A batch that was refused in this run: why, and the folder that has its files for a look.
+    """A batch that was refused in this run: why, and where its files are for a look.
 
     Those are what the kernel wrote, or what has landed when the kernel couldn't process it.
     """
@@ -43,7 +53,7 @@ class Refusal:
     batch_id: str
     source: str
     reasons: tuple[str, ...]
-    files: Path
+    files: str
 
 
 @dataclass
@@ -58,6 +68,8 @@ class Work:
     refused: list[Refusal] = field(default_factory=list)
     profiles: list[list[dict[str, Any]]] = field(default_factory=list)
     snapshot_id: int | None = None
+    outbox: Path | None = None
+    """Where files wait to be uploaded; None when the tables are on this machine's disk."""
     released: Mapping[str, str] = field(default_factory=dict)
     """Batches that are committed whatever the gate says, and why."""
     received: dict[str, datetime] = field(default_factory=dict)
@@ -101,13 +113,13 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
             verdicts = _judge(work, group, result)
             out = {verdict.batch_id: verdict for verdict in verdicts if verdict.refused}
             if not out:
-                result = _replaced(table, existing, result)
+                result = _delivered(work, table, existing, result)
         except BaseException:
-            result.discard()
+            discard(result)
             raise
         failpoints.reach("after-gate")
         if out:
-            result.discard()
+            discard(result)
             counts = {batch.batch_id: batch for batch in result.batches}
             for manifest in group:
                 if manifest.batch_id in out:
@@ -129,7 +141,8 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
             for manifest in group:
                 remove_folder(_refused_folder(work, manifest))  # of an earlier refusal
             return
-        result.discard()
+        files = result.files
+        storage.delete(file.path for file in (*files.accepted, *files.quarantined, *files.rewritten))
         recover(work.catalog, work.dataset)
         done = ledger.batch_ids(work.catalog, work.dataset)
         group = [manifest for manifest in group if manifest.batch_id not in done]
@@ -142,10 +155,14 @@ def _run_kernel(
     existing: ExistingRows | None,
     folder: Path | None = None,
 ) -> KernelResult:
-    """Run the kernel into the tables' folders, or into `folder` for files that are only to be looked at."""
+    """Run the kernel into the tables' folders, or into `folder` for files that are only to be looked at.
+
+    Files for a bucket are written on this machine's disk first.
+    """
     kept = tables.quarantine_table(work.catalog, work.dataset)
-    data_dir = folder / "accepted" if folder else Path(local_path(table.location())) / "data"
-    quarantine_dir = folder / "quarantine" if folder else Path(local_path(kept.location())) / "data"
+    folder = folder or work.outbox
+    data_dir = folder / "accepted" if folder else Path(local_path(data_location(table)))
+    quarantine_dir = folder / "quarantine" if folder else Path(local_path(data_location(kept)))
     return run_kernel(
         work.project,
         work.contract.plan.to_json(tables.field_ids(table)),
@@ -177,12 +194,37 @@ def _existing(work: Work, table: Table) -> ExistingRows | None:
     return ExistingRows(table, work.contract.plan) if work.contract.plan.key else None
 
 
-def _replaced(table: Table, existing: ExistingRows | None, result: KernelResult) -> KernelResult:
-    """The result with those of the table's files written anew that hold superseded rows."""
-    if existing is None or not result.superseded:
-        return result
-    rewritten, removed = rewrite(table, existing.touched, result.superseded)
-    return replace(result, files=replace(result.files, rewritten=rewritten, removed=removed))
+def _delivered(work: Work, table: Table, existing: ExistingRows | None, result: KernelResult) -> KernelResult:
+    """The result with its files where the tables' are, and those written anew that hold superseded rows."""
+    files = result.files
+    if existing is not None and result.superseded:
+        rewritten, removed = rewrite(table, existing.touched, result.superseded)
+        files = replace(files, rewritten=rewritten, removed=removed)
+    if work.outbox is not None:
+        kept = tables.quarantine_table(work.catalog, work.dataset)
+        files = replace(
+            files,
+            accepted=_uploaded(table, work.outbox / "accepted", files.accepted),
+            quarantined=_uploaded(kept, work.outbox / "quarantine", files.quarantined),
+        )
+    return replace(result, files=files)
+
+
+def _uploaded(table: Table, folder: Path, files: list[WrittenFile]) -> list[WrittenFile]:
+    """The files below the table's location, and no longer on this machine's disk."""
+    there = data_location(table)
+    try:
+        storage.upload(table.io, folder, there)
+    except OSError as error:
+        raise UnavailableError(
+            f"files can't be written below `{there}`: {error}",
+            hint="check the bucket and the credentials for it, then run `dpipe process` again; nothing was changed",
+        ) from error
+    remove_folder(folder)
+    return [
+        replace(file, path=f"{there}/{Path(local_path(file.path)).relative_to(folder).as_posix()}")
+        for file in files
+    ]
 
 
 def _without_replayed(work: Work, table: Table, group: list[Manifest]) -> list[Manifest]:
@@ -201,7 +243,7 @@ def _without_replayed(work: Work, table: Table, group: list[Manifest]) -> list[M
         if there:
             of_all = f"{len(there):,} of {len(numbers):,}"
             reason = f"record {min(there)} of `{manifest.origin}` is in raw, or in another replay, already ({of_all})"
-            landed = payload_path(work.project, manifest).parent
+            landed = payload_place(work.project, manifest)
             _remember(work, Refusal(manifest.batch_id, manifest.source, (reason,), landed), {})
         else:
             brought |= records
@@ -235,13 +277,15 @@ def _refuse(work: Work, table: Table, manifest: Manifest, verdict: Verdict, coun
     remove_folder(folder)
     _run_kernel(work, table, [manifest], _existing(work, table), folder)
     quality.add_results(work.run, verdict.results)
-    _remember(work, Refusal(manifest.batch_id, manifest.source, verdict.reasons, folder), counts.to_dict())
+    _remember(
+        work, Refusal(manifest.batch_id, manifest.source, verdict.reasons, str(folder)), counts.to_dict()
+    )
 
 
 def _refuse_unprocessable(work: Work, manifest: Manifest, error: UnprocessableError) -> None:
     remove_folder(_refused_folder(work, manifest))  # of an earlier refusal
     reasons = (f"the kernel can't process it: {error.__cause__}",)
-    landed = payload_path(work.project, manifest).parent
+    landed = payload_place(work.project, manifest)
     _remember(work, Refusal(manifest.batch_id, manifest.source, reasons, landed), {})
 
 
@@ -257,7 +301,9 @@ def _refused_folder(work: Work, manifest: Manifest) -> Path:
 
 def _attempt(work: Work, table: Table, group: Sequence[Manifest], result: KernelResult) -> Attempt:
     counts = {batch.batch_id: batch for batch in result.batches}
-    brought = records_in(result.files.accepted) if any(manifest.origin for manifest in group) else set()
+    brought = (
+        records_in(table, result.files.accepted) if any(manifest.origin for manifest in group) else set()
+    )
     head = table.current_snapshot()
     return Attempt(
         dataset=work.dataset,

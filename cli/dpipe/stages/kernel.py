@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from dpipe import output
 from dpipe.errors import DpipeError
 from dpipe.iceberg.attempt import Files, WrittenFile
-from dpipe.landing import payload_path
+from dpipe.iceberg.storage import local_path
+from dpipe.landing import payload_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from dpipe.landing import Manifest
     from dpipe.settings import Project
@@ -64,11 +66,6 @@ class KernelResult:
     profile: list[dict[str, Any]]
     superseded: dict[str, list[int]]
 
-    def discard(self) -> None:
-        """Delete the files. Only for files that no snapshot can be referring to."""
-        for file in (*self.files.accepted, *self.files.quarantined, *self.files.rewritten):
-            Path(file.path.removeprefix("file://")).unlink(missing_ok=True)
-
 
 def run_kernel(
     project: Project,
@@ -89,21 +86,13 @@ def run_kernel(
     """
     from dpipe import _kernel
 
-    sources = [
-        {
-            "batch_id": manifest.origin or manifest.batch_id,
-            "record_nos": manifest.record_nos,
-            "newer_batches": sorted(newer.get(manifest.batch_id, ())),
-            "path": str(payload_path(project, manifest)),
-            "format": manifest.format,
-            "compression": manifest.compression,
-        }
-        for manifest in manifests
-    ]
     for folder in (data_dir, quarantine_dir):
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        with output.progress(label, total_bytes=sum(manifest.bytes for manifest in manifests)) as on_progress:
+        with (
+            _sources(project, manifests, newer) as sources,
+            output.progress(label, total_bytes=sum(manifest.bytes for manifest in manifests)) as on_progress,
+        ):
             answer = _kernel.process(
                 plan_json,
                 sources,
@@ -122,6 +111,31 @@ def run_kernel(
             hint="the landed files are as they were; `dpipe batches list` shows them",
         ) from error
     return _checked(answer, manifests)
+
+
+@contextmanager
+def _sources(
+    project: Project, manifests: Sequence[Manifest], newer: Mapping[str, Collection[str]]
+) -> Iterator[list[dict[str, Any]]]:
+    """The batches as the kernel takes them, in files for as long as the block lasts."""
+    with ExitStack() as files:
+        yield [
+            {
+                "batch_id": manifest.origin or manifest.batch_id,
+                "record_nos": manifest.record_nos,
+                "newer_batches": sorted(newer.get(manifest.batch_id, ())),
+                "path": str(files.enter_context(payload_file(project, manifest))),
+                "format": manifest.format,
+                "compression": manifest.compression,
+            }
+            for manifest in manifests
+        ]
+
+
+def discard(result: KernelResult) -> None:
+    """Delete the files that the kernel wrote."""
+    for file in (*result.files.accepted, *result.files.quarantined):
+        Path(local_path(file.path)).unlink(missing_ok=True)
 
 
 def remove_folder(folder: Path) -> None:
@@ -152,12 +166,12 @@ def _checked(answer: dict[str, Any], manifests: Sequence[Manifest]) -> KernelRes
     result = KernelResult(batches, Files.of_kinds(files), answer["profile"], answer["superseded"])
     problem = _imbalance(result)
     if problem is not None:
-        result.discard()
+        discard(result)
         raise DpipeError(f"internal: the kernel's counts don't balance: {problem}", hint="please report it")
     for batch, manifest in zip(batches, manifests, strict=True):
         numbers = manifest.record_nos
         if numbers is not None and batch.records_in != len(numbers):
-            result.discard()
+            discard(result)
             raise UnprocessableError(
                 f"`{manifest.batch_id}` can't be processed",
                 hint="the contract reads its bytes otherwise than when it was made: replay the records again",

@@ -16,7 +16,7 @@ from pyiceberg.exceptions import CommitFailedException
 from dpipe import failpoints, output
 from dpipe.contract import contract_for
 from dpipe.errors import UsageError
-from dpipe.iceberg import compaction, history, open_catalog, orphans, tables
+from dpipe.iceberg import compaction, history, open_catalog, orphans, storage, tables
 from dpipe.iceberg.attempt import Attempt, Files
 from dpipe.iceberg.catalog import COMPACTIONS, DISMISSED, LEDGER, QUARANTINE, RAW
 from dpipe.iceberg.commit import Committed, commit
@@ -161,7 +161,7 @@ def _compact(work: _Work, dataset: str, name: Name) -> None:
             complete(work.catalog, dataset, outcome.record)
             _count(upkeep, parts, written)
         else:
-            compaction.discard(written)
+            storage.delete(file.path for file in written)
             recover(work.catalog, dataset)
             beaten += 1
     upkeep.busy = True
@@ -186,7 +186,7 @@ def _written(work: _Work, table: Table, parts: Sequence[Bin], order: Sequence[st
             written.append(compaction.write(table, part, order))
             work.advance(written[-1].rows, part.bytes)
     except BaseException:
-        compaction.discard(written)
+        storage.delete(file.path for file in written)
         raise
     return written
 
@@ -252,7 +252,7 @@ def _compact_shared(work: _Work, name: Name) -> None:
                     compaction=True,
                 )
         except CommitFailedException:
-            compaction.discard(written)
+            storage.delete(file.path for file in written)
             raise
         return parts, written
 
@@ -285,7 +285,7 @@ def _clean_up(work: _Work, name: Name, since: datetime, before: datetime) -> Non
     going = orphans.orphans(table, there, staying, before)
     upkeep.removed_files, upkeep.removed_bytes = len(going), sum(file.bytes for file in going)
     if not work.dry_run:
-        orphans.remove(table, going)
+        storage.delete(file.location for file in going)
 
 
 def described(upkeep: Upkeep) -> Iterator[str]:

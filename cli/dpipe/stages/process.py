@@ -7,14 +7,17 @@ nothing is visible; from the commit on, whatever dies, the next run completes wh
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dpipe.contract import archive, contract_for
 from dpipe.errors import DataError
+from dpipe.folders import temporary_folder
 from dpipe.iceberg import dismissed, ledger, open_catalog
 from dpipe.iceberg.recovery import recover
+from dpipe.iceberg.storage import is_local
 from dpipe.landing import Manifest, batch_ids, manifests
 from dpipe.stages.group import Refusal, Work, commit_group
 from dpipe.stages.locks import held
@@ -22,6 +25,7 @@ from dpipe.state import refused, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from dpipe.settings import Project
     from dpipe.state import Run
@@ -93,7 +97,7 @@ def process(
 
 def _process(work: Work, *, retry_refused: bool) -> ProcessResult:
     project = work.project
-    with held(project, work.dataset):
+    with held(project, work.dataset), _outbox(project) as work.outbox:
         started_at, start = datetime.now(UTC), time.perf_counter()
         recover(work.catalog, work.dataset)
         if retry_refused:
@@ -113,6 +117,16 @@ def _process(work: Work, *, retry_refused: bool) -> ProcessResult:
     if result.batches or result.refused:
         _record(work, result, started_at)
     return result
+
+
+@contextmanager
+def _outbox(project: Project) -> Iterator[Path | None]:
+    """Where files wait that are to be uploaded; None when the tables are on this machine's disk."""
+    if is_local(project.warehouse):
+        yield None
+        return
+    with temporary_folder(project.spool) as folder:
+        yield folder
 
 
 def grouped(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import duckdb
 
+from dpipe import s3
 from dpipe.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
@@ -57,21 +59,40 @@ def attach_lake(connection: duckdb.DuckDBPyConnection, locations: Mapping[str, s
     connection.execute("set global autoinstall_known_extensions = false")
     connection.execute("set global TimeZone = 'UTC'")
     # Connections of one process to one file share what is attached, so it may be there already.
+    if any(location.startswith(s3.SCHEME) for location in locations.values()):
+        reach_storage(connection)
     connection.execute(f"attach if not exists ':memory:' as {LAKE} (read_write)")
     for namespace in sorted({name.split(".", 1)[0] for name in locations}):
         connection.execute(f"create schema if not exists {LAKE}.{_quoted(namespace)}")
     for name, location in sorted(locations.items()):
         namespace, table = name.split(".", 1)
-        path = location.removeprefix("file://").replace("'", "''")
+        path = _text(location.removeprefix("file://"))
         view = f"{LAKE}.{_quoted(namespace)}.{_quoted(table)}"
-        scan = f"select * from iceberg_scan('{path}')"  # noqa: S608 - quoted above
+        scan = f"select * from iceberg_scan({path})"  # noqa: S608 - quoted above
         try:
             connection.execute(f"create or replace view {view} as {scan}")
         except duckdb.Error as error:
             raise UnavailableError(
                 f"Iceberg table `{name}` can't be read: {_first_line(error)}",
-                hint=f"is its metadata file there? `{path}`",
+                hint=f"is its metadata file there? {path}",
             ) from error
+
+
+def reach_storage(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let the connection read what is in S3, with what AWS's chain gives; the secret is in its memory only."""
+    found = s3.access()
+    endpoint = urlsplit(found.endpoint) if found.endpoint else None
+    options = {
+        "key_id": found.access_key_id,
+        "secret": found.secret_access_key,
+        "session_token": found.session_token,
+        "region": found.region,
+        "endpoint": endpoint.netloc if endpoint else None,
+        "url_style": "path" if endpoint else None,
+        "use_ssl": "false" if endpoint and endpoint.scheme == "http" else None,
+    }
+    said = ", ".join(f"{name} {_text(value)}" for name, value in options.items() if value is not None)
+    connection.execute(f"create or replace temporary secret dpipe_lake (type s3, {said})")
 
 
 def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
@@ -86,7 +107,7 @@ def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
                 f"DuckDB {duckdb.__version__} has no extension `{name}` at `{path}`",
                 hint=f"install `duckdb-extension-{name}=={duckdb.__version__}`",
             )
-        connection.execute(f"load '{str(path).replace(chr(39), chr(39) * 2)}'")
+        connection.execute(f"load {_text(str(path))}")
 
 
 def extension_path(name: str) -> Path:
@@ -103,6 +124,10 @@ def extension_path(name: str) -> Path:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _first_line(error: Exception) -> str:

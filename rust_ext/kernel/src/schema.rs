@@ -76,15 +76,15 @@ pub fn accepted(plan: &Plan) -> SchemaRef {
 /// Fields of one violation in the quarantine.
 pub fn violation_fields() -> Fields {
     Fields::from(vec![
-        with_id(Field::new("column", DataType::Utf8, true), 15),
-        with_id(Field::new("rule", DataType::Utf8, false), 16),
-        with_id(Field::new("message", DataType::Utf8, false), 17),
+        with_id(Field::new("column", DataType::Utf8, true), 17),
+        with_id(Field::new("rule", DataType::Utf8, false), 18),
+        with_id(Field::new("message", DataType::Utf8, false), 19),
     ])
 }
 
 /// The list element of a quarantined record's violations.
 pub fn violation_item() -> Field {
-    with_id(Field::new("element", DataType::Struct(violation_fields()), false), 14)
+    with_id(Field::new("element", DataType::Struct(violation_fields()), false), 16)
 }
 
 /// A rejected or duplicate record: its place, its bytes, and why it is here.
@@ -105,8 +105,8 @@ pub fn quarantine() -> SchemaRef {
         (11, "raw_header", Binary, true),
         (12, "raw", Binary, false),
         (13, "violations", violations, false),
-        (18, "winner_batch_id", Utf8, true),
-        (19, "winner_record_no", Int64, true),
+        (14, "winner_batch_id", Utf8, true),
+        (15, "winner_record_no", Int64, true),
     ];
     let field = |(id, name, kind, nullable)| with_id(Field::new(name, kind, nullable), id);
     Arc::new(Schema::new(fields.map(field).to_vec()))

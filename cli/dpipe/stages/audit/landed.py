@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from dpipe.contract import archive
-from dpipe.errors import ConfigError, DpipeError
-from dpipe.landing import payload_path
-from dpipe.landing.manifest import read_manifest
+from dpipe.errors import ConfigError, DpipeError, UnavailableError
+from dpipe.landing import payload_file
+from dpipe.landing.store import read_manifest
 from dpipe.stages.judge import judge_records
 
 if TYPE_CHECKING:
@@ -37,10 +37,11 @@ def check_landing(
     landed = [(batch, manifest) for batch in batches if (manifest := _manifest(audit, project, batch))]
 
     def digest(item: tuple[BatchEntry, Manifest]) -> str | OSError:
-        try:
-            return meter.sha256(payload_path(project, item[1]))
-        except OSError as error:
-            return error
+        with payload_file(project, item[1]) as path:
+            try:
+                return meter.sha256(path)
+            except OSError as error:
+                return error
 
     with ThreadPoolExecutor(workers) as pool:
         digests = list(pool.map(digest, landed))
@@ -63,6 +64,8 @@ def check_landing(
 def _manifest(audit: DatasetAudit, project: Project, batch: BatchEntry) -> Manifest | None:
     try:
         return read_manifest(project, audit.dataset, batch.batch_id)
+    except UnavailableError:
+        raise
     except DpipeError as error:
         audit.find("landing", batch.batch_id, error.message)
         return None
@@ -83,15 +86,16 @@ def _recount(
     from dpipe import _kernel
 
     try:
-        counted, _, _ = judge_records(
-            contract,
-            payload_path(project, manifest),
-            batch_id=batch.batch_id,
-            form=manifest.format,
-            compression=manifest.compression,
-            threads=project.settings.threads,
-            keep=False,
-        )
+        with payload_file(project, manifest) as path:
+            counted, _, _ = judge_records(
+                contract,
+                path,
+                batch_id=batch.batch_id,
+                form=manifest.format,
+                compression=manifest.compression,
+                threads=project.settings.threads,
+                keep=False,
+            )
     except _kernel.KernelError as error:
         audit.find("landing", batch.batch_id, f"its landed bytes can't be counted again: {error}")
         return

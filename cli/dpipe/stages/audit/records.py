@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
+from dpipe.iceberg.storage import is_local, local_path
+from dpipe.warehouse.lake import load_extensions, reach_storage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from dpipe.iceberg.attempt import BatchEntry
     from dpipe.stages.audit.findings import DatasetAudit
@@ -44,7 +45,7 @@ class Counted:
 
 
 def check_records(
-    audit: DatasetAudit, batches: Sequence[BatchEntry], accepted: Sequence[Path], quarantined: Sequence[Path]
+    audit: DatasetAudit, batches: Sequence[BatchEntry], accepted: Sequence[str], quarantined: Sequence[str]
 ) -> None:
     """Count raw's and quarantine's rows by batch and disposition; record numbers must be 1 to records in.
 
@@ -101,17 +102,22 @@ def _problem(batch: BatchEntry, replays: Sequence[BatchEntry], superseded: int, 
     return None
 
 
-def _count(accepted: Sequence[Path], quarantined: Sequence[Path]) -> dict[str, Counted]:
+def _count(accepted: Sequence[str], quarantined: Sequence[str]) -> dict[str, Counted]:
     parts = []
     with duckdb.connect() as connection:
-        for name, paths, disposition in (
+        if not all(map(is_local, (*accepted, *quarantined))):
+            load_extensions(connection)
+            reach_storage(connection)
+        for name, locations, disposition in (
             ("accepted", accepted, "'accepted' as disposition"),
             ("quarantined", quarantined, "disposition"),
         ):
-            if paths:
+            if locations:
                 # The folders are named after partition values, which must not turn into columns.
                 rows = connection.read_parquet(
-                    [str(path) for path in paths], hive_partitioning=False, union_by_name=True
+                    [local_path(location) for location in locations],
+                    hive_partitioning=False,
+                    union_by_name=True,
                 )
                 rows.select(f"{BATCH_ID}, {RECORD_NO}, {disposition}").create_view(name)
                 parts.append(f"from {name}")

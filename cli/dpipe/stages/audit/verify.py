@@ -15,7 +15,7 @@ from dpipe.iceberg import ledger, open_catalog, tables
 from dpipe.iceberg.attempt import commit_record
 from dpipe.iceberg.catalog import QUARANTINE, RAW
 from dpipe.stages.audit.commits import Commit, check_balance, check_chain, commits_of
-from dpipe.stages.audit.files import check_files, live_files
+from dpipe.stages.audit.files import check_files
 from dpipe.stages.audit.findings import DatasetAudit
 from dpipe.stages.audit.landed import check_landing
 from dpipe.stages.audit.meter import Meter
@@ -92,8 +92,7 @@ def _verify(project: Project, catalog: Catalog, dataset: str) -> DatasetAudit:
             (lake.raw, in_raw),
             (lake.quarantine, in_quarantine),
         ):
-            live = live_files(audit, table)
-            readable.append(check_files(audit, live, recorded, meter, workers=workers))
+            readable.append(check_files(audit, table, recorded, meter, workers=workers))
     check_records(audit, batches, *readable)
     return audit
 

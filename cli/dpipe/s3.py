@@ -1,0 +1,185 @@
+"""Objects in S3, or what speaks like it: endpoint, region and credentials by the usual chain of AWS.
+
+That is `AWS_ENDPOINT_URL_S3`, `AWS_REGION`, `AWS_ACCESS_KEY_ID` and their sisters, the profile of `~/.aws`, or the
+machine's role.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from dpipe.errors import ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+T = TypeVar("T")
+
+SCHEME = "s3://"
+OF_AWS = "amazonaws.com"
+MOST_DELETED = 1000
+PATIENCE = {"total_max_attempts": 5, "mode": "standard"}
+MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+THERE_ALREADY = frozenset({"PreconditionFailed", "412"})
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a client of its own needs: `endpoint` is None for AWS itself, keys are None where there are none."""
+
+    endpoint: str | None
+    region: str
+    access_key_id: str | None
+    secret_access_key: str | None
+    session_token: str | None
+
+    def __repr__(self) -> str:
+        return f"Access(endpoint={self.endpoint!r}, region={self.region!r})"
+
+
+class Location:
+    """A place in a bucket, under which objects have names: `s3://bucket/some/prefix`."""
+
+    def __init__(self, uri: str) -> None:
+        parts = urlsplit(uri)
+        if f"{parts.scheme}://" != SCHEME or not parts.netloc or parts.query or parts.fragment:
+            raise ConfigError(
+                f"`{uri}` is no place in S3", hint="write `s3://bucket` or `s3://bucket/prefix`"
+            )
+        self.bucket = parts.netloc
+        self._prefix = parts.path.strip("/")
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.bucket}/{self._prefix}".rstrip("/")
+
+    def key(self, name: str) -> str:
+        """The key of the object with this name."""
+        return f"{self._prefix}/{name}" if self._prefix else name
+
+    def put_once(self, name: str, content: bytes) -> bool:
+        """Make an object, durably, unless there is one; whether it was made.
+
+        An answer that is lost and asked for again says no although it was: compare what is there.
+        """
+        made = self._asked(
+            lambda: client().put_object(
+                Bucket=self.bucket, Key=self.key(name), Body=content, IfNoneMatch="*"
+            ),
+            unless=THERE_ALREADY,
+        )
+        return made is not None
+
+    def upload(self, path: Path, name: str) -> None:
+        """Make an object of a file, in parts when it is large; an object that is there is replaced."""
+        self._asked(lambda: client().upload_file(str(path), self.bucket, self.key(name)))
+
+    def read(self, name: str) -> bytes | None:
+        """An object's content, None when there is none."""
+        return self._asked(
+            lambda: bytes(client().get_object(Bucket=self.bucket, Key=self.key(name))["Body"].read()),
+            unless=MISSING,
+        )
+
+    def size(self, name: str) -> int | None:
+        """An object's bytes, None when there is none."""
+        return self._asked(
+            lambda: int(client().head_object(Bucket=self.bucket, Key=self.key(name))["ContentLength"]),
+            unless=MISSING,
+        )
+
+    def download(self, name: str, path: Path) -> bool:
+        """Copy an object's content into a file; whether there was one."""
+        with path.open("wb") as file:
+            done = self._asked(
+                lambda: client().download_fileobj(self.bucket, self.key(name), file) or True, unless=MISSING
+            )
+        return done is not None
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Names of the objects that begin so."""
+        own = len(self.key(""))
+
+        def listed() -> list[str]:
+            pages = client().get_paginator("list_objects_v2")
+            found = pages.paginate(Bucket=self.bucket, Prefix=self.key(prefix))
+            return [one["Key"][own:] for page in found for one in page.get("Contents", ())]
+
+        return self._asked(listed) or []
+
+    def _asked(self, step: Callable[[], T], unless: frozenset[str] = frozenset()) -> T | None:
+        return asked(str(self), step, unless)
+
+
+def delete(uris: Sequence[str]) -> None:
+    """Delete objects by their URIs; one that is gone already is fine."""
+    by_bucket: dict[str, list[str]] = {}
+    for uri in uris:
+        bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+        by_bucket.setdefault(bucket, []).append(key)
+    for bucket, keys in by_bucket.items():
+        for first in range(0, len(keys), MOST_DELETED):
+            _delete(bucket, keys[first : first + MOST_DELETED])
+
+
+def _delete(bucket: str, keys: Sequence[str]) -> None:
+    wanted = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+    answer = asked(f"{SCHEME}{bucket}", lambda: client().delete_objects(Bucket=bucket, Delete=wanted))
+    for error in (answer or {}).get("Errors", ()):
+        raise UnavailableError(
+            f"`{SCHEME}{bucket}/{error['Key']}` can't be deleted: {error['Code']}",
+            hint="check that the credentials may delete there, then run the command again",
+        )
+
+
+def asked(what: str, step: Callable[[], T], unless: frozenset[str] = frozenset()) -> T | None:
+    """What S3 answers, None for a refusal with one of these codes. Raises `UnavailableError` for any other."""
+    client()
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return step()
+    except (Boto3Error, BotoCoreError, ClientError) as error:
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] in unless:
+            return None
+        raise UnavailableError(
+            f"`{what}` can't be used: {error}",
+            hint="check that the bucket is there, and endpoint, region and credentials (`AWS_ENDPOINT_URL_S3`, "
+            "`AWS_REGION`, `AWS_ACCESS_KEY_ID` …)",
+        ) from error
+
+
+@cache
+def client() -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
+    """The client of this process, safe for threads. Raises `ConfigError` without the extra `aws`."""
+    try:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+    except ImportError as error:
+        raise ConfigError("S3 needs a library that isn't installed", hint="install `dpipe[aws]`") from error
+    try:
+        return boto3.client("s3", config=Config(retries=PATIENCE))
+    except BotoCoreError as error:
+        raise ConfigError(
+            f"AWS's settings can't be used: {error}", hint="check `AWS_REGION`, `AWS_PROFILE` and `~/.aws`"
+        ) from error
+
+
+def access() -> Access:
+    """What the chain gives, for libraries that have clients of their own."""
+    own = client()
+    endpoint = own.meta.endpoint_url
+    credentials = own._request_signer._credentials  # noqa: SLF001 - the client's, whatever they came from
+    frozen = credentials.get_frozen_credentials() if credentials else None
+    return Access(
+        endpoint=None if urlsplit(endpoint).hostname.endswith(OF_AWS) else endpoint,
+        region=own.meta.region_name or "us-east-1",
+        access_key_id=frozen.access_key if frozen else None,
+        secret_access_key=frozen.secret_key if frozen else None,
+        session_token=frozen.token if frozen else None,
+    )
