@@ -26,6 +26,10 @@ test-full *args: build data chromium dags-env
     just fuzz-smoke
     just dags-test
 
+# Have Spark read tables that dpipe wrote (needs Java 17; downloads pyspark and Iceberg's runtime)
+spark-test: build
+    {{ bin }}/pytest tests/test_readers.py -m long
+
 # Fuzz the kernel for so many seconds; the first time, building the targets takes minutes
 fuzz seconds="300": build
     rust_ext/fuzz/run.sh {{ seconds }}

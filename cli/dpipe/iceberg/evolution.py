@@ -8,7 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pyiceberg.types import DecimalType, IcebergType, IntegerType, LongType, NestedField
+from pyiceberg.types import (
+    DecimalType,
+    IcebergType,
+    IntegerType,
+    ListType,
+    LongType,
+    NestedField,
+    StructType,
+)
 
 from dpipe.iceberg import schema as schemas
 
@@ -101,7 +109,7 @@ def _apply(update: UpdateSchema, change: Change, schema: Schema, renames: dict[s
 
 
 def _added(name: str, field: NestedField, gone: Sequence[str]) -> Change:
-    text = f"column `{name}` of type {field.field_type} is new"
+    text = f"column `{name}` of type {_shape(field.field_type)} is new"
     if gone:
         text += f"; if it is `{gone[0]}` by another name, say so: `dpipe.renamedFrom: {gone[0]}`"
     return Change("add", name, text)
@@ -109,8 +117,8 @@ def _added(name: str, field: NestedField, gone: Sequence[str]) -> Change:
 
 def _altered(name: str, before: NestedField, after: NestedField) -> list[Change]:
     found = []
-    if str(before.field_type) != str(after.field_type):
-        types = f"{before.field_type} becomes {after.field_type}"
+    types = f"{_shape(before.field_type)} becomes {_shape(after.field_type)}"
+    if _shape(before.field_type) != _shape(after.field_type):
         if _is_wider(after.field_type, before.field_type):
             found.append(Change("widen", name, f"column `{name}`: {types}"))
         else:
@@ -123,6 +131,19 @@ def _altered(name: str, before: NestedField, after: NestedField) -> list[Change]
     if (before.doc or "") != (after.doc or ""):
         found.append(Change("describe", name, f"column `{name}` is described otherwise"))
     return found
+
+
+def _shape(kind: IcebergType) -> str:
+    """The type in words; ids of what is in it are the table's, and a new table's would be others."""
+    if isinstance(kind, StructType):
+        parts = (
+            f"{field.name}: {'required' if field.required else 'optional'} {_shape(field.field_type)}"
+            for field in kind.fields
+        )
+        return f"struct<{', '.join(parts)}>"
+    if isinstance(kind, ListType):
+        return f"list<{'required' if kind.element_required else 'optional'} {_shape(kind.element_type)}>"
+    return str(kind)
 
 
 def _is_wider(after: IcebergType, before: IcebergType) -> bool:
