@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +27,24 @@ def given_reason(text: str) -> str:
         raise UsageError("the reason is empty", hint="say why, for whoever looks at it later")
     return text.strip()
 
+
+def moment(text: str) -> datetime:
+    """A point in time in ISO 8601, in UTC unless it says otherwise. Raises `typer.BadParameter` for anything else."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"`{text}` is no point in time: write e.g. `2026-01-31` or `2026-01-31T12:00:00Z`"
+        ) from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+AsOfOption = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=moment, metavar="TIME", help="As it was then: `2026-01-31T12:00:00Z`; UTC without a zone."
+    ),
+]
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 

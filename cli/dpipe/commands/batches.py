@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dpipe import output
-from dpipe.context import JsonFlag, ReasonOption, dataset_names, given_reason, open_project
+from dpipe.context import AsOfOption, JsonFlag, ReasonOption, dataset_names, given_reason, open_project
 
 app = typer.Typer(help="Batches: landed, committed, refused or dropped.", no_args_is_help=True)
 
@@ -19,6 +19,7 @@ def list_batches(
     dataset: Annotated[
         str | None, typer.Argument(help="Dataset; all when left out", autocompletion=dataset_names)
     ] = None,
+    as_of: AsOfOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """List batches with their state and counts, in the order they came.
@@ -31,7 +32,7 @@ def list_batches(
     project = open_project(ctx)
     if dataset is not None:
         contract_path(project, dataset)
-    found = batches(project, dataset)
+    found = batches(project, dataset, as_of=as_of)
     if as_json:
         output.emit_json([asdict(batch) for batch in found])
         return

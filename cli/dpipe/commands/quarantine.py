@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from dpipe import output
-from dpipe.context import JsonFlag, ReasonOption, dataset_names, given_reason, open_project
+from dpipe.context import (
+    AsOfOption,
+    JsonFlag,
+    ReasonOption,
+    dataset_names,
+    given_reason,
+    moment,
+    open_project,
+)
 from dpipe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +43,15 @@ def list_reasons(
     dataset: Annotated[
         str | None, typer.Argument(help="Dataset; all when left out", autocompletion=dataset_names)
     ] = None,
+    batch: BatchOption = None,
+    rule: Annotated[str | None, typer.Option(help="Only this rule.")] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=moment, metavar="TIME", help="Only batches that were committed since: `2026-01-31`."
+        ),
+    ] = None,
+    as_of: AsOfOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Count quarantined records by what they broke. A record that broke several rules counts under each.
@@ -43,14 +61,18 @@ def list_reasons(
     Example: `dpipe quarantine list flights`
     """
     from dpipe.contract import contract_path
-    from dpipe.iceberg import open_catalog, quarantine
+    from dpipe.iceberg import history, open_catalog, quarantine
 
     project = open_project(ctx)
     if dataset is not None:
         contract_path(project, dataset)
-    catalog = open_catalog(project)
+    catalog = history.at(open_catalog(project), as_of)
     names = [dataset] if dataset else quarantine.datasets(catalog)
-    found = [reason for name in names for reason in quarantine.reasons(catalog, name)]
+    found = [
+        reason
+        for name in names
+        for reason in quarantine.reasons(catalog, name, batch=batch, rule=rule, since=since)
+    ]
     if as_json:
         output.emit_json(found)
         return
@@ -67,6 +89,7 @@ def show(
     batch: BatchOption = None,
     rule: RuleOption = None,
     limit: Annotated[int, typer.Option(min=1, help="How many records at most.")] = 20,
+    as_of: AsOfOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show quarantined records: where they came from, and every violation with its place in the bytes as they came.
@@ -76,11 +99,12 @@ def show(
     Example: `dpipe quarantine show flights --rule minimum --limit 5`
     """
     from dpipe.contract import contract_for
-    from dpipe.iceberg import open_catalog, quarantine
+    from dpipe.iceberg import history, open_catalog, quarantine
 
     project = open_project(ctx)
     options = contract_for(project, dataset).plan.csv
-    found = quarantine.records(open_catalog(project), dataset, batch=batch, rule=rule, limit=limit)
+    catalog = history.at(open_catalog(project), as_of)
+    found = quarantine.records(catalog, dataset, batch=batch, rule=rule, limit=limit)
     if as_json:
         output.emit_json(found)
         return
@@ -96,18 +120,20 @@ def export(
     batch: BatchOption = None,
     rule: RuleOption = None,
     to: Annotated[Path | None, typer.Option(help="A new file; stdout when left out.")] = None,
+    as_of: AsOfOption = None,
 ) -> None:
     """Write rejected records that nothing has become of yet as lines of JSON, to be mended and replayed.
 
     Example: `dpipe quarantine export flights --rule minimum --to bad.ndjson`
     """
     from dpipe.contract import contract_path
-    from dpipe.iceberg import open_catalog, quarantine
+    from dpipe.iceberg import history, open_catalog, quarantine
     from dpipe.stages import patch
 
     project = open_project(ctx)
     contract_path(project, dataset)
-    rows = quarantine.open_records(open_catalog(project), dataset, batch=batch, rule=rule)
+    catalog = history.at(open_catalog(project), as_of)
+    rows = quarantine.open_records(catalog, dataset, batch=batch, rule=rule)
     records = 0
     with _new_file(to) as file:
         for row in rows:

@@ -119,12 +119,16 @@ def _dataset(report: Report, definition: SchemaObject) -> tuple[Plan, tuple[Qual
     if extra.get("dpipe.writeMode") == "upsert" and not key:
         where = custom.place(report, at, "dpipe.writeMode")
         report.error(where, "an upsert of records without a key", "say which columns are the `primaryKey`")
+    partition = keys.partition(report, columns, key)
+    if extra.get("dpipe.writeMode") == "overwrite_partition" and not partition:
+        where = custom.place(report, at, "dpipe.writeMode")
+        report.error(where, "there are no partitions to overwrite", "say which column is `partitioned`")
     plan = Plan(
         dataset=name,
         contract=content_hash(report.source.document),
         columns=tuple(_with_row_rules(report, item, rules) for item in columns),
         key=key,
-        partition=keys.partition(report, columns, key),
+        partition=partition,
         unknown_fields=extra.get("dpipe.unknownFields", "ignore"),
         write_mode=extra.get("dpipe.writeMode", "append"),
         csv=_csv(report, extra),

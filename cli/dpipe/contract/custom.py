@@ -64,9 +64,10 @@ KNOWN: dict[str, Known] = {
     ),
     "dpipe.writeMode": Known(
         ("dataset",),
-        "`append` or `upsert`",
-        _one_of("append", "upsert"),
-        "of two records with one key the first is kept, or the last; default `append`",
+        "`append`, `upsert` or `overwrite_partition`",
+        _one_of("append", "upsert", "overwrite_partition"),
+        "of two records with one key the first is kept, or the last; or a batch replaces the partitions that it has "
+        "records of; default `append`",
     ),
     "dpipe.csv.delimiter": Known(
         ("dataset",), "one ASCII character", _is_byte, "between the fields of CSV; default `,`"

@@ -199,7 +199,7 @@ def _layout(old: Plan, new: Plan, renames: dict[str, str]) -> Iterator[Differenc
         text = f"a field that the contract doesn't know: {new.unknown_fields}"
         yield Difference(effect, dataset, text, ("records",))
     if old.write_mode != new.write_mode:
-        text = f"of two records with one key: {new.write_mode}, and was {old.write_mode}"
+        text = f"the write mode is {new.write_mode}, and was {old.write_mode}"
         yield Difference("breaking", dataset, text, ("records", "readers"))
     positions = (
         [column.name for column in old.columns],

@@ -41,7 +41,7 @@ RuleName = Literal[
 ]
 Transform = Literal["identity", "year", "month", "day", "hour"]
 UnknownFields = Literal["ignore", "reject"]
-WriteMode = Literal["append", "upsert"]
+WriteMode = Literal["append", "upsert", "overwrite_partition"]
 
 LIMITS: tuple[RuleName, ...] = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 MAX_RECORD_BYTES = 16 << 20
@@ -225,7 +225,8 @@ class Plan:
                 for part in self.partition
             ],
             "unknown_fields": self.unknown_fields,
-            "write_mode": self.write_mode,
+            # What is replaced whole isn't compared row by row.
+            "write_mode": "upsert" if self.write_mode == "upsert" else "append",
             "csv": {
                 "delimiter": self.csv.delimiter,
                 "quote": self.csv.quote,

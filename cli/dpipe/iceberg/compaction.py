@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from dpipe.errors import DpipeError
-from dpipe.iceberg.attempt import WrittenFile
 from dpipe.iceberg.existing import files_by_partition, whole_rows
-from dpipe.iceberg.rewrite import write_beside
+from dpipe.iceberg.rewrite import removed_files, write_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pyiceberg.table import FileScanTask, Table
+
+    from dpipe.iceberg.attempt import WrittenFile
 
 # A file that has most of what one may have stays as it is.
 SMALL = 0.75
@@ -45,10 +46,7 @@ class Bin:
     @property
     def removed(self) -> list[WrittenFile]:
         """The files as a commit names them."""
-        return [
-            WrittenFile(task.file.file_path, task.file.record_count, task.file.file_size_in_bytes, "")
-            for task in self.tasks
-        ]
+        return removed_files(self.tasks)
 
 
 def bins(table: Table, target: Target) -> list[Bin]:

@@ -85,14 +85,21 @@ def accepted_numbers(table: Table, batch_id: str, numbers: Collection[int]) -> s
     return set(there.filter(pc.is_in(there, value_set=pa.array(list(numbers), pa.int64()))).to_pylist())
 
 
-def records_in(table: Table, files: Iterable[WrittenFile]) -> set[RecordId]:
-    """The records, by batch and number, whose rows the files of the table hold."""
+def records_in(table: Table, locations: Iterable[str]) -> set[RecordId]:
+    """The records, by batch and number, whose rows the files of the table at these locations hold."""
     found: set[RecordId] = set()
-    for file in files:
-        with table.io.new_input(file.path).open() as stream:
+    for location in locations:
+        with table.io.new_input(location).open() as stream:
             rows = pq.read_table(stream, columns=[BATCH_ID, RECORD_NO])
         found.update(zip(rows[BATCH_ID].to_pylist(), rows[RECORD_NO].to_pylist(), strict=True))
     return found
+
+
+def files_beside(table: Table, written: Iterable[WrittenFile]) -> list[FileScanTask]:
+    """The files of the table's snapshot as loaded that are in the partitions of new ones."""
+    fields = table.spec().fields
+    touched = {_partition((field, file.partition[field.name]) for field in fields) for file in written}
+    return [task for at, tasks in files_by_partition(table).items() if at in touched for task in tasks]
 
 
 def whole_rows(table: Table, task: FileScanTask) -> pa.Table:

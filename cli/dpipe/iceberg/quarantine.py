@@ -11,6 +11,7 @@ from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from pyiceberg.catalog import Catalog
 
@@ -24,21 +25,32 @@ def datasets(catalog: Catalog) -> list[str]:
     return sorted(name[1] for name in catalog.list_tables(QUARANTINE))
 
 
-def reasons(catalog: Catalog, dataset: str) -> list[dict[str, Any]]:
+def reasons(
+    catalog: Catalog,
+    dataset: str,
+    *,
+    batch: str | None = None,
+    rule: str | None = None,
+    since: datetime | None = None,
+) -> list[dict[str, Any]]:
     """Records by `disposition`, `column` and `rule`; a record that broke several rules counts under each.
 
     A duplicate's rule is its kind, `identical` or `conflicting`. `open` are those rejected records that nothing has
-    become of yet.
+    become of yet. `batch` is the beginning of a batch id, `rule` the only one to count, `since` when batches were
+    committed.
     """
+    late = None if since is None else _committed_since(catalog, dataset, since)
     done = settled(catalog, dataset)
     counts: Counter[tuple[str, str | None, str]] = Counter()
     still: Counter[tuple[str, str | None, str]] = Counter()
-    for row in _rows(catalog, dataset, REASONS):
+    for row in _rows(catalog, dataset, REASONS, batch):
+        if late is not None and row[BATCH_ID] not in late:
+            continue
         if row["disposition"] == "duplicate":
             counts["duplicate", None, row["duplicate_kind"]] += 1
             continue
         broken = {(violation["column"], violation["rule"]) for violation in row["violations"]}
-        reasons = [(row["disposition"], column, rule) for column, rule in broken]
+        reasons = [(row["disposition"], *one) for one in broken]
         counts.update(reasons)
         if (row[BATCH_ID], row[RECORD_NO]) not in done:
             still.update(reasons)
@@ -52,7 +64,14 @@ def reasons(catalog: Catalog, dataset: str) -> list[dict[str, Any]]:
             "open": still[reason],
         }
         for reason, records in counts.most_common()
+        if rule is None or reason[2] == rule
     ]
+
+
+def _committed_since(catalog: Catalog, dataset: str, since: datetime) -> set[str]:
+    """Batches; of a replay its origin, whose records its duplicates are."""
+    rows = ledger.rows(catalog, dataset)
+    return {row["origin"] or row["batch_id"] for row in rows if row["committed_at"] >= since}
 
 
 def records(

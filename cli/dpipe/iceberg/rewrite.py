@@ -16,11 +16,19 @@ from dpipe.iceberg.existing import whole_rows
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pyiceberg.table import FileScanTask, Table
 
 COMPRESSION_LEVEL = 1
+
+
+def removed_files(tasks: Iterable[FileScanTask]) -> list[WrittenFile]:
+    """Files of a table as a commit names those that it replaces."""
+    return [
+        WrittenFile(task.file.file_path, task.file.record_count, task.file.file_size_in_bytes, "")
+        for task in tasks
+    ]
 
 
 def rewrite(
@@ -69,7 +77,7 @@ def _rewrite(
         if rows is not None:
             count = task.file.record_count
             left -= count - rows.num_rows
-            removed.append(WrittenFile(task.file.file_path, count, task.file.file_size_in_bytes, ""))
+            removed += removed_files([task])
             if rows.num_rows:
                 written.append(write_beside(table, task, rows))
     if left:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from dpipe.errors import UsageError
-from dpipe.iceberg import dismissed, ledger, open_catalog
+from dpipe.iceberg import dismissed, history, ledger, open_catalog
 from dpipe.landing import batch_ids, manifests
 from dpipe.landing import datasets as landed_datasets
 from dpipe.state import refused
@@ -46,11 +47,18 @@ class Batch:
     """Of a replay: the batch whose records it holds."""
 
 
-def batches(project: Project, dataset: str | None = None) -> list[Batch]:
-    """Every batch of a dataset, or of all, in the order of arrival; the ledger's even without landing."""
-    catalog = open_catalog(project)
+def batches(project: Project, dataset: str | None = None, *, as_of: datetime | None = None) -> list[Batch]:
+    """Every batch of a dataset, or of all, in the order of arrival; the ledger's even without landing.
+
+    With `as_of` those that had been received by then, as far as they had come.
+    """
+    catalog = history.at(open_catalog(project), as_of)
     committed = {(row["dataset"], row["batch_id"]): row for row in ledger.rows(catalog, dataset)}
-    kept_out = {(batch.dataset, batch.batch_id): batch for batch in refused.listed(project, dataset)}
+    kept_out = {
+        (batch.dataset, batch.batch_id): batch
+        for batch in refused.listed(project, dataset)
+        if as_of is None or batch.refused_at <= as_of
+    }
     names = [dataset] if dataset else landed_datasets(project)
     # What landed of a committed batch is for the audit to look at.
     waiting = {
@@ -63,7 +71,7 @@ def batches(project: Project, dataset: str | None = None) -> list[Batch]:
     found += [
         _landed(manifest, kept_out.get(key), dropped[key[0]].get(key[1]))
         for key, manifest in landed.items()
-        if key not in committed
+        if key not in committed and (as_of is None or datetime.fromisoformat(manifest.received_at) <= as_of)
     ]
     return sorted(found, key=lambda batch: (batch.dataset, batch.received_at, batch.batch_id))
 

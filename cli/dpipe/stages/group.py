@@ -18,6 +18,7 @@ from dpipe.iceberg.recovery import complete, recover
 from dpipe.iceberg.rewrite import rewrite
 from dpipe.iceberg.storage import local_path
 from dpipe.landing import payload_place
+from dpipe.stages import partitions
 from dpipe.stages.gate import Verdict, judge
 from dpipe.stages.kernel import (
     BatchCounts,
@@ -106,11 +107,13 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
         group = _without_replayed(work, table, group)
         if not group:
             return
-        existing = _existing(work, table)
+        existing = _existing(work, table, group)
         result = _run_kernel(work, table, group, existing)
         failpoints.reach("after-kernel")
         try:
-            verdicts = _judge(work, group, result)
+            if _overwrites(work) and group[0].origin is None:
+                result = partitions.overwriting(table, result)
+            verdicts = _judge(work, table, group, result)
             out = {verdict.batch_id: verdict for verdict in verdicts if verdict.refused}
             if not out:
                 result = _delivered(work, table, existing, result)
@@ -170,15 +173,13 @@ def _run_kernel(
         data_dir=data_dir,
         quarantine_dir=quarantine_dir,
         existing=existing,
-        newer=_newer(work, table, group),
+        newer=_newer(work, table, group) if work.contract.plan.write_mode == "upsert" else {},
         label=f"process {work.dataset}",
     )
 
 
 def _newer(work: Work, table: Table, group: Sequence[Manifest]) -> dict[str, set[str]]:
-    """For each batch of an upsert those that were received after it; after a replay's origin, of a replay."""
-    if work.contract.plan.write_mode != "upsert":
-        return {}
+    """For each batch those that were received after it; after a replay's origin, of a replay."""
     head = table.current_snapshot()
     if head is not None and head.snapshot_id != work.received_until:
         work.received = ledger.received(work.catalog, work.dataset)
@@ -190,14 +191,22 @@ def _newer(work: Work, table: Table, group: Sequence[Manifest]) -> dict[str, set
     return newer
 
 
-def _existing(work: Work, table: Table) -> ExistingRows | None:
-    return ExistingRows(table, work.contract.plan) if work.contract.plan.key else None
+def _existing(work: Work, table: Table, group: Sequence[Manifest]) -> ExistingRows | None:
+    """The rows that keys are compared with; none where a batch replaces them."""
+    plan = work.contract.plan
+    if not plan.key or (_overwrites(work) and not any(manifest.origin for manifest in group)):
+        return None
+    return ExistingRows(table, plan)
+
+
+def _overwrites(work: Work) -> bool:
+    return work.contract.plan.write_mode == "overwrite_partition"
 
 
 def _delivered(work: Work, table: Table, existing: ExistingRows | None, result: KernelResult) -> KernelResult:
     """The result with its files where the tables' are, and those written anew that hold superseded rows."""
     files = result.files
-    if existing is not None and result.superseded:
+    if existing is not None and result.superseded and not files.removed:
         rewritten, removed = rewrite(table, existing.touched, result.superseded)
         files = replace(files, rewritten=rewritten, removed=removed)
     if work.outbox is not None:
@@ -251,13 +260,27 @@ def _without_replayed(work: Work, table: Table, group: list[Manifest]) -> list[M
     return kept
 
 
-def _judge(work: Work, group: Sequence[Manifest], result: KernelResult) -> list[Verdict]:
+def _judge(work: Work, table: Table, group: Sequence[Manifest], result: KernelResult) -> list[Verdict]:
     """Rules on whole batches are for batches as they were delivered, not for records that are replayed."""
     delivered = {manifest.batch_id for manifest in group if manifest.origin is None}
     judged = delivered - work.released.keys()
     batches = [batch for batch in result.batches if batch.batch_id in judged]
     accepted = [local_path(file.path) for file in result.files.accepted]
-    return judge(work.contract, batches, accepted, work.project.settings.max_rejected_share)
+    verdicts = judge(work.contract, batches, accepted, work.project.settings.max_rejected_share)
+    return verdicts if not _overwrites(work) else _with_outdated(work, table, group[0], result, verdicts)
+
+
+def _with_outdated(
+    work: Work, table: Table, manifest: Manifest, result: KernelResult, verdicts: list[Verdict]
+) -> list[Verdict]:
+    """The verdicts, and one on a batch whose partitions were delivered anew after it was received."""
+    if manifest.batch_id in work.released:
+        return verdicts
+    newer = _newer(work, table, [manifest])[manifest.batch_id]
+    reasons = partitions.outdated(table, result, newer, replay=manifest.origin is not None)
+    if not verdicts:
+        return [Verdict(manifest.batch_id, [], reasons)]
+    return [replace(verdict, reasons=verdict.reasons + reasons) for verdict in verdicts]
 
 
 def _warn_of_lost_ends(batches: Sequence[BatchEntry], dataset: str) -> None:
@@ -275,7 +298,7 @@ def _refuse(work: Work, table: Table, manifest: Manifest, verdict: Verdict, coun
     """Keep the files of a refused batch for a look, and remember that it stays out."""
     folder = _refused_folder(work, manifest)
     remove_folder(folder)
-    _run_kernel(work, table, [manifest], _existing(work, table), folder)
+    _run_kernel(work, table, [manifest], _existing(work, table, [manifest]), folder)
     quality.add_results(work.run, verdict.results)
     _remember(
         work, Refusal(manifest.batch_id, manifest.source, verdict.reasons, str(folder)), counts.to_dict()
@@ -301,9 +324,8 @@ def _refused_folder(work: Work, manifest: Manifest) -> Path:
 
 def _attempt(work: Work, table: Table, group: Sequence[Manifest], result: KernelResult) -> Attempt:
     counts = {batch.batch_id: batch for batch in result.batches}
-    brought = (
-        records_in(table, result.files.accepted) if any(manifest.origin for manifest in group) else set()
-    )
+    replays = any(manifest.origin for manifest in group)
+    brought = records_in(table, (file.path for file in result.files.accepted)) if replays else set()
     head = table.current_snapshot()
     return Attempt(
         dataset=work.dataset,
@@ -313,7 +335,7 @@ def _attempt(work: Work, table: Table, group: Sequence[Manifest], result: Kernel
         ],
         files=result.files,
         read_snapshot_id=head.snapshot_id if head else None,
-        depends_on_rows=bool(work.contract.plan.key) or any(manifest.origin for manifest in group),
+        depends_on_rows=bool(work.contract.plan.key) or _overwrites(work) or replays,
     )
 
 

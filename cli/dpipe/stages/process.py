@@ -109,7 +109,7 @@ def _process(work: Work, *, retry_refused: bool) -> ProcessResult:
         )
         pending = batch_ids(project, work.dataset) - done
         # Of two batches the later supersedes the earlier, so that it must not matter which come into one commit.
-        most = 1 if work.contract.plan.write_mode == "upsert" else MOST_BATCHES_A_COMMIT
+        most = MOST_BATCHES_A_COMMIT if work.contract.plan.write_mode == "append" else 1
         for group in grouped(manifests(project, work.dataset, pending - out), most):
             archive.keep(project, work.contract)
             commit_group(work, group)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from dpipe import output
+from dpipe.contract import contract_for
 from dpipe.errors import UsageError
 from dpipe.iceberg.catalog import metadata_locations
 from dpipe.stages.locks import held
@@ -129,9 +130,18 @@ def _plan(project: Project, lake: _Lake, project_hash: str, *, full_refresh: boo
         reason = "the dbt project changed"
     elif published.batches - lake.ledger:
         reason = "the ledger lacks batches that are published"
+    elif overwritten := _overwritten(project, lake.ledger - published.batches):
+        reason = f"partitions of `{overwritten}` were overwritten"
     else:
         return _Plan(lake.locations, project.marts, lake.ledger - published.batches, None)
     return _Plan(lake.locations, None, lake.ledger, reason)
+
+
+def _overwritten(project: Project, new: frozenset[Batch]) -> str | None:
+    """A dataset of which rows left without others with their keys, so that an incremental model would keep them."""
+    candidates = sorted({batch.dataset for batch in new if batch.superseded}.intersection(project.datasets()))
+    modes = {name: contract_for(project, name).plan.write_mode for name in candidates}
+    return next((name for name, mode in modes.items() if mode == "overwrite_partition"), None)
 
 
 def _build(project: Project, plan: _Plan, *, unit_tests: bool, lock: int) -> DbtReport:

@@ -48,6 +48,8 @@ class Batch:
     snapshot_id: int
     origin: str | None = field(default=None, compare=False)
     """Of a replay: the batch that its rows belong to."""
+    superseded: bool = field(default=False, compare=False)
+    """Whether rows of other batches left the table for its rows."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def ledger(locations: Mapping[str, str]) -> frozenset[Batch]:
     with duckdb.connect() as connection:
         attach_lake(connection, {LEDGER: locations[LEDGER]})
         found = connection.execute(
-            "select dataset, batch_id, snapshot_id, origin from lake.dpipe.batches"
+            "select dataset, batch_id, snapshot_id, origin, coalesce(superseded, '{}') <> '{}' from lake.dpipe.batches"
         ).fetchall()
     return frozenset(Batch(*row) for row in found)
 
