@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 Kind = Literal[
     "int32",
@@ -208,11 +208,14 @@ class Plan:
         inner = [path for column in self.columns for path in column.inner_paths(column.name)]
         return {path: number for number, path in enumerate([*names, *inner], start=1)}
 
-    def to_json(self, field_ids: Mapping[str, int] | None = None) -> str:
+    def to_json(
+        self, field_ids: Mapping[str, int] | None = None, quarantine_ids: Sequence[int] | None = None
+    ) -> str:
         """The plan as the kernel reads it.
 
         `field_ids` are the Iceberg table's, by path; without them they are those of a new table. When they name
-        the provenance columns too, those ids go along.
+        the provenance columns too, those ids go along. `quarantine_ids` are those of the quarantine table's fields in
+        their order, and then of what is in them.
         """
         ids = field_ids or self.field_ids()
         document: dict[str, Any] = {
@@ -239,4 +242,6 @@ class Plan:
         }
         if field_ids and all(name in ids for name in PROVENANCE):
             document["provenance_ids"] = [ids[name] for name in PROVENANCE]
+        if quarantine_ids is not None:
+            document["quarantine_ids"] = list(quarantine_ids)
         return json.dumps(document, ensure_ascii=False)

@@ -117,10 +117,7 @@ def raw_partition_spec(plan: Plan, schema: Schema) -> PartitionSpec:
 
 
 def quarantine_schema() -> Schema:
-    """One row a rejected or duplicate record. The kernel writes these field ids; they never change.
-
-    They are those that any catalog gives which numbers a new table's fields itself, level by level.
-    """
+    """One row a rejected or duplicate record."""
     violation = StructType(
         NestedField(17, "column", StringType(), required=False, doc="None when the whole record is meant"),
         NestedField(18, "rule", StringType(), required=True),

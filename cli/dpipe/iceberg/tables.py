@@ -90,6 +90,17 @@ def field_ids(table: Table) -> dict[str, int]:
     return index_by_name(table.schema())
 
 
+def quarantine_ids(table: Table) -> list[int]:
+    """The ids of the quarantine table's fields in their order, then of what is in them, as the kernel takes them.
+
+    A catalog may have numbered them in its own way.
+    """
+    ids = field_ids(table)
+    inner = "violations.element"
+    nested = (inner, f"{inner}.column", f"{inner}.rule", f"{inner}.message")
+    return [ids[field.name] for field in schemas.quarantine_schema().fields] + [ids[path] for path in nested]
+
+
 def _ensure(catalog: Catalog, name: Name, schema: Schema, spec: PartitionSpec) -> Table:
     table = load(catalog, name)
     if table is not None:

@@ -168,7 +168,7 @@ def _run_kernel(
     quarantine_dir = folder / "quarantine" if folder else Path(local_path(data_location(kept)))
     return run_kernel(
         work.project,
-        work.contract.plan.to_json(tables.field_ids(table)),
+        work.contract.plan.to_json(tables.field_ids(table), tables.quarantine_ids(kept)),
         group,
         data_dir=data_dir,
         quarantine_dir=quarantine_dir,

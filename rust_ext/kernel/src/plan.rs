@@ -41,10 +41,16 @@ pub struct Plan {
     /// The Iceberg table's ids of the three provenance columns; by default those after the largest column's.
     #[serde(default)]
     pub provenance_ids: Option<[i32; 3]>,
+    /// The ids of the quarantine table's fields; by default from 1.
+    #[serde(default)]
+    pub quarantine_ids: Option<QuarantineIds>,
     /// A longer record is quarantined with its first bytes only.
     #[serde(default = "default_max_record_bytes")]
     pub max_record_bytes: usize,
 }
+
+/// Ids of the quarantine table's fields in their order, then those of an item of `violations` and of what is in it.
+pub type QuarantineIds = [i32; 19];
 
 fn default_max_record_bytes() -> usize {
     16 << 20
@@ -466,6 +472,17 @@ impl Plan {
     pub fn provenance_ids(&self) -> [i32; 3] {
         let last = self.columns.iter().map(Column::last_id).max().unwrap_or(0);
         self.provenance_ids.unwrap_or([last + 1, last + 2, last + 3])
+    }
+
+    /// Field ids of the quarantine table.
+    pub fn quarantine_ids(&self) -> QuarantineIds {
+        self.quarantine_ids.unwrap_or_else(|| {
+            let mut ids = 0;
+            std::array::from_fn(|_| {
+                ids += 1;
+                ids
+            })
+        })
     }
 
     /// The paths of the columns, and then of what is in them: `order`, `items`, `order.id`, `items[]`, `items[].price`.

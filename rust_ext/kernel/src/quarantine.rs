@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use arrow::{
     array::{ArrayBuilder, ArrayRef, BinaryBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder},
+    datatypes::SchemaRef,
     record_batch::RecordBatch,
 };
 use parquet::arrow::ArrowWriter;
@@ -11,7 +12,7 @@ use parquet::arrow::ArrowWriter;
 use crate::{
     cell::Violation,
     error::Result,
-    plan::Plan,
+    plan::{Plan, QuarantineIds},
     run::Destination,
     scatter, schema,
     write::{Finished, NewFile, writer_properties},
@@ -73,6 +74,7 @@ pub struct QuarantineWriter {
     target: Target,
     contract: String,
     columns: Vec<String>,
+    schema: SchemaRef,
     held: Held,
     held_bytes: usize,
     rows: usize,
@@ -122,11 +124,13 @@ impl QuarantineWriter {
             Destination::Memory => Target::Memory(Vec::new()),
             Destination::Nowhere => Target::Nowhere,
         };
+        let ids = plan.quarantine_ids();
         Self {
             target,
             contract: plan.contract.clone(),
             columns: plan.paths(),
-            held: Held::new(),
+            schema: schema::quarantine(&ids),
+            held: Held::new(&ids),
             held_bytes: 0,
             rows: 0,
         }
@@ -150,7 +154,7 @@ impl QuarantineWriter {
     }
 
     fn write_held(&mut self) -> Result<()> {
-        let schema = schema::quarantine();
+        let schema = &self.schema;
         let batch = RecordBatch::try_new(schema.clone(), self.held.finish())?;
         self.held_bytes = 0;
         match &mut self.target {
@@ -160,7 +164,7 @@ impl QuarantineWriter {
                     None => {
                         let file = NewFile::create(path.clone())?;
                         let properties = writer_properties().build();
-                        writer.insert(Box::new(ArrowWriter::try_new(file, schema, Some(properties))?))
+                        writer.insert(Box::new(ArrowWriter::try_new(file, schema.clone(), Some(properties))?))
                     }
                 };
                 writer.write(&batch)?;
@@ -196,8 +200,8 @@ fn long(value: u64) -> i64 {
 }
 
 impl Held {
-    fn new() -> Self {
-        let violation = StructBuilder::from_fields(schema::violation_fields(), 0);
+    fn new(ids: &QuarantineIds) -> Self {
+        let violation = StructBuilder::from_fields(schema::violation_fields(ids), 0);
         Self {
             batch_id: StringBuilder::new(),
             record_no: Int64Builder::new(),
@@ -211,7 +215,7 @@ impl Held {
             raw_format: StringBuilder::new(),
             raw_header: BinaryBuilder::new(),
             raw: BinaryBuilder::new(),
-            violations: ListBuilder::new(violation).with_field(schema::violation_item()),
+            violations: ListBuilder::new(violation).with_field(schema::violation_item(ids)),
             winner_batch_id: StringBuilder::new(),
             winner_record_no: Int64Builder::new(),
         }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
-use crate::plan::{Column, Kind, Plan};
+use crate::plan::{Column, Kind, Plan, QuarantineIds};
 
 /// Column that names the batch a row came in.
 pub const BATCH_ID: &str = "_dpipe_batch_id";
@@ -73,41 +73,43 @@ pub fn accepted(plan: &Plan) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Fields of one violation in the quarantine.
-pub fn violation_fields() -> Fields {
+/// Fields of one violation in the quarantine; the ids are the last three.
+pub fn violation_fields(ids: &QuarantineIds) -> Fields {
+    let [.., column, rule, message] = *ids;
     Fields::from(vec![
-        with_id(Field::new("column", DataType::Utf8, true), 17),
-        with_id(Field::new("rule", DataType::Utf8, false), 18),
-        with_id(Field::new("message", DataType::Utf8, false), 19),
+        with_id(Field::new("column", DataType::Utf8, true), column),
+        with_id(Field::new("rule", DataType::Utf8, false), rule),
+        with_id(Field::new("message", DataType::Utf8, false), message),
     ])
 }
 
 /// The list element of a quarantined record's violations.
-pub fn violation_item() -> Field {
-    with_id(Field::new("element", DataType::Struct(violation_fields()), false), 16)
+pub fn violation_item(ids: &QuarantineIds) -> Field {
+    let [.., item, _, _, _] = *ids;
+    with_id(Field::new("element", DataType::Struct(violation_fields(ids)), false), item)
 }
 
 /// A rejected or duplicate record: its place, its bytes, and why it is here.
-pub fn quarantine() -> SchemaRef {
+pub fn quarantine(ids: &QuarantineIds) -> SchemaRef {
     use DataType::{Binary, Int64, Utf8};
-    let violations = DataType::List(Arc::new(violation_item()));
+    let violations = DataType::List(Arc::new(violation_item(ids)));
     let fields = [
-        (1, BATCH_ID, Utf8, false),
-        (2, RECORD_NO, Int64, false),
-        (3, CONTRACT, Utf8, false),
-        (4, "disposition", Utf8, false),
-        (5, "duplicate_kind", Utf8, true),
-        (6, "member", Utf8, true),
-        (7, "byte_offset", Int64, true),
-        (8, "byte_length", Int64, true),
-        (9, "line", Int64, true),
-        (10, "raw_format", Utf8, false),
-        (11, "raw_header", Binary, true),
-        (12, "raw", Binary, false),
-        (13, "violations", violations, false),
-        (14, "winner_batch_id", Utf8, true),
-        (15, "winner_record_no", Int64, true),
+        (BATCH_ID, Utf8, false),
+        (RECORD_NO, Int64, false),
+        (CONTRACT, Utf8, false),
+        ("disposition", Utf8, false),
+        ("duplicate_kind", Utf8, true),
+        ("member", Utf8, true),
+        ("byte_offset", Int64, true),
+        ("byte_length", Int64, true),
+        ("line", Int64, true),
+        ("raw_format", Utf8, false),
+        ("raw_header", Binary, true),
+        ("raw", Binary, false),
+        ("violations", violations, false),
+        ("winner_batch_id", Utf8, true),
+        ("winner_record_no", Int64, true),
     ];
-    let field = |(id, name, kind, nullable)| with_id(Field::new(name, kind, nullable), id);
-    Arc::new(Schema::new(fields.map(field).to_vec()))
+    let field = |((name, kind, nullable), &id)| with_id(Field::new(name, kind, nullable), id);
+    Arc::new(Schema::new(fields.into_iter().zip(ids).map(field).collect::<Vec<_>>()))
 }

@@ -88,7 +88,7 @@ fn process_in_memory<'py>(
     Ok((
         answer,
         RecordBatches::new(schema::accepted(&plan), outcome.accepted),
-        RecordBatches::new(schema::quarantine(), outcome.quarantined),
+        RecordBatches::new(schema::quarantine(&plan.quarantine_ids()), outcome.quarantined),
     ))
 }
 
