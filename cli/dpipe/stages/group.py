@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dpipe import failpoints, output
 from dpipe.errors import UnavailableError
 from dpipe.iceberg import ledger, quarantine, storage, tables
-from dpipe.iceberg.attempt import Attempt, BatchEntry
 from dpipe.iceberg.commit import Committed, commit
 from dpipe.iceberg.datafiles import data_location
-from dpipe.iceberg.existing import ExistingRows, accepted_numbers, records_in
+from dpipe.iceberg.existing import ExistingRows, accepted_numbers
 from dpipe.iceberg.recovery import complete, recover
 from dpipe.iceberg.rewrite import rewrite
 from dpipe.iceberg.storage import local_path
 from dpipe.landing import payload_place
 from dpipe.stages import partitions
+from dpipe.stages.entries import attempt_of
 from dpipe.stages.gate import Verdict, judge
 from dpipe.stages.kernel import (
     BatchCounts,
@@ -28,59 +28,17 @@ from dpipe.stages.kernel import (
     remove_folder,
     run_kernel,
 )
-from dpipe.state import quality, refused
+from dpipe.stages.work import Refusal
+from dpipe.state import quality
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
-    from dpipe.contract import Contract
-    from dpipe.iceberg.attempt import WrittenFile
-    from dpipe.iceberg.dismissed import RecordId
+    from dpipe.iceberg.attempt import BatchEntry, WrittenFile
     from dpipe.landing import Manifest
-    from dpipe.settings import Project
-    from dpipe.state import Run
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A batch that was refused in this run: why, and where its files are for a look.
-
-    Those are what the kernel wrote, or what has landed when the kernel couldn't process it.
-    """
-
-    batch_id: str
-    source: str
-    reasons: tuple[str, ...]
-    files: str
-
-
-@dataclass
-class Work:
-    """A dataset under way: what it works with, and what has been committed and refused so far."""
-
-    project: Project
-    run: Run
-    contract: Contract
-    catalog: Catalog
-    committed: list[BatchEntry] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
-    profiles: list[list[dict[str, Any]]] = field(default_factory=list)
-    snapshot_id: int | None = None
-    outbox: Path | None = None
-    """Where files wait to be uploaded; None when the tables are on this machine's disk."""
-    released: Mapping[str, str] = field(default_factory=dict)
-    """Batches that are committed whatever the gate says, and why."""
-    received: dict[str, datetime] = field(default_factory=dict)
-    received_until: int | None = None
-    """When committed batches were received, as of that snapshot of raw."""
-
-    @property
-    def dataset(self) -> str:
-        """The dataset's name."""
-        return self.contract.dataset
+    from dpipe.stages.work import Work
 
 
 def commit_group(work: Work, group: list[Manifest]) -> None:
@@ -111,7 +69,7 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
         result = _run_kernel(work, table, group, existing)
         failpoints.reach("after-kernel")
         try:
-            if _overwrites(work) and group[0].origin is None:
+            if work.overwrites and group[0].origin is None:
                 result = partitions.overwriting(table, result)
             verdicts = _judge(work, table, group, result)
             out = {verdict.batch_id: verdict for verdict in verdicts if verdict.refused}
@@ -129,7 +87,7 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
                     _refuse(work, table, manifest, out[manifest.batch_id], counts[manifest.batch_id])
             group = [manifest for manifest in group if manifest.batch_id not in out]
             continue
-        outcome = commit(work.catalog, _attempt(work, table, group, result))
+        outcome = commit(work.catalog, attempt_of(work, table, group, result))
         if isinstance(outcome, Committed):
             failpoints.reach("after-raw-commit")
             complete(work.catalog, work.dataset, outcome.record)
@@ -142,7 +100,7 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
             }
             _warn_of_lost_ends(outcome.record.batches, work.dataset)
             for manifest in group:
-                remove_folder(_refused_folder(work, manifest))  # of an earlier refusal
+                remove_folder(work.refused_folder(manifest))  # of an earlier refusal
             return
         files = result.files
         storage.delete(file.path for file in (*files.accepted, *files.quarantined, *files.rewritten))
@@ -173,34 +131,17 @@ def _run_kernel(
         data_dir=data_dir,
         quarantine_dir=quarantine_dir,
         existing=existing,
-        newer=_newer(work, table, group) if work.contract.plan.write_mode == "upsert" else {},
+        newer=work.newer(table, group) if work.contract.plan.write_mode == "upsert" else {},
         label=f"process {work.dataset}",
     )
-
-
-def _newer(work: Work, table: Table, group: Sequence[Manifest]) -> dict[str, set[str]]:
-    """For each batch those that were received after it; after a replay's origin, of a replay."""
-    head = table.current_snapshot()
-    if head is not None and head.snapshot_id != work.received_until:
-        work.received = ledger.received(work.catalog, work.dataset)
-        work.received_until = head.snapshot_id
-    newer = {}
-    for manifest in group:
-        own = work.received.get(manifest.origin or "", datetime.fromisoformat(manifest.received_at))
-        newer[manifest.batch_id] = {batch_id for batch_id, at in work.received.items() if at > own}
-    return newer
 
 
 def _existing(work: Work, table: Table, group: Sequence[Manifest]) -> ExistingRows | None:
     """The rows that keys are compared with; none where a batch replaces them."""
     plan = work.contract.plan
-    if not plan.key or (_overwrites(work) and not any(manifest.origin for manifest in group)):
+    if not plan.key or (work.overwrites and not any(manifest.origin for manifest in group)):
         return None
     return ExistingRows(table, plan)
-
-
-def _overwrites(work: Work) -> bool:
-    return work.contract.plan.write_mode == "overwrite_partition"
 
 
 def _delivered(work: Work, table: Table, existing: ExistingRows | None, result: KernelResult) -> KernelResult:
@@ -253,7 +194,7 @@ def _without_replayed(work: Work, table: Table, group: list[Manifest]) -> list[M
             of_all = f"{len(there):,} of {len(numbers):,}"
             reason = f"record {min(there)} of `{manifest.origin}` is in raw, or in another replay, already ({of_all})"
             landed = payload_place(work.project, manifest)
-            _remember(work, Refusal(manifest.batch_id, manifest.source, (reason,), landed), {})
+            work.refuse(Refusal(manifest.batch_id, manifest.source, (reason,), landed), {})
         else:
             brought |= records
             kept.append(manifest)
@@ -267,7 +208,7 @@ def _judge(work: Work, table: Table, group: Sequence[Manifest], result: KernelRe
     batches = [batch for batch in result.batches if batch.batch_id in judged]
     accepted = [local_path(file.path) for file in result.files.accepted]
     verdicts = judge(work.contract, batches, accepted, work.project.settings.max_rejected_share)
-    return verdicts if not _overwrites(work) else _with_outdated(work, table, group[0], result, verdicts)
+    return verdicts if not work.overwrites else _with_outdated(work, table, group[0], result, verdicts)
 
 
 def _with_outdated(
@@ -276,7 +217,7 @@ def _with_outdated(
     """The verdicts, and one on a batch whose partitions were delivered anew after it was received."""
     if manifest.batch_id in work.released:
         return verdicts
-    newer = _newer(work, table, [manifest])[manifest.batch_id]
+    newer = work.newer(table, [manifest])[manifest.batch_id]
     reasons = partitions.outdated(table, result, newer, replay=manifest.origin is not None)
     if not verdicts:
         return [Verdict(manifest.batch_id, [], reasons)]
@@ -296,90 +237,15 @@ def _warn_of_lost_ends(batches: Sequence[BatchEntry], dataset: str) -> None:
 
 def _refuse(work: Work, table: Table, manifest: Manifest, verdict: Verdict, counts: BatchCounts) -> None:
     """Keep the files of a refused batch for a look, and remember that it stays out."""
-    folder = _refused_folder(work, manifest)
+    folder = work.refused_folder(manifest)
     remove_folder(folder)
     _run_kernel(work, table, [manifest], _existing(work, table, [manifest]), folder)
     quality.add_results(work.run, verdict.results)
-    _remember(
-        work, Refusal(manifest.batch_id, manifest.source, verdict.reasons, str(folder)), counts.to_dict()
-    )
+    work.refuse(Refusal(manifest.batch_id, manifest.source, verdict.reasons, str(folder)), counts.to_dict())
 
 
 def _refuse_unprocessable(work: Work, manifest: Manifest, error: UnprocessableError) -> None:
-    remove_folder(_refused_folder(work, manifest))  # of an earlier refusal
+    remove_folder(work.refused_folder(manifest))  # of an earlier refusal
     reasons = (f"the kernel can't process it: {error.__cause__}",)
     landed = payload_place(work.project, manifest)
-    _remember(work, Refusal(manifest.batch_id, manifest.source, reasons, landed), {})
-
-
-def _remember(work: Work, refusal: Refusal, counts: dict[str, int]) -> None:
-    refused.remember(work.project, work.dataset, refusal.batch_id, refusal.reasons, counts)
-    work.refused.append(refusal)
-    output.warn(f"batch `{refusal.batch_id}` of `{work.dataset}` is refused: {'; '.join(refusal.reasons)}")
-
-
-def _refused_folder(work: Work, manifest: Manifest) -> Path:
-    return work.project.refused / work.dataset / manifest.batch_id
-
-
-def _attempt(work: Work, table: Table, group: Sequence[Manifest], result: KernelResult) -> Attempt:
-    counts = {batch.batch_id: batch for batch in result.batches}
-    replays = any(manifest.origin for manifest in group)
-    brought = records_in(table, (file.path for file in result.files.accepted)) if replays else set()
-    head = table.current_snapshot()
-    return Attempt(
-        dataset=work.dataset,
-        batches=[
-            _entry(work, manifest, counts[manifest.batch_id], result.superseded, brought)
-            for manifest in group
-        ],
-        files=result.files,
-        read_snapshot_id=head.snapshot_id if head else None,
-        depends_on_rows=bool(work.contract.plan.key) or _overwrites(work) or replays,
-    )
-
-
-def _entry(
-    work: Work,
-    manifest: Manifest,
-    counts: BatchCounts,
-    superseded: Mapping[str, list[int]],
-    brought: Collection[RecordId],
-) -> BatchEntry:
-    """A batch for the ledger. Where rows are superseded, it is the commit's only one.
-
-    `brought` are the accepted records, needed for a replay only.
-    """
-    return BatchEntry(
-        batch_id=manifest.batch_id,
-        kind=manifest.kind,
-        source=manifest.source,
-        sha256=manifest.sha256,
-        bytes=manifest.bytes,
-        received_at=manifest.received_at,
-        contract=work.contract.hash,
-        contract_version=work.contract.version,
-        run_id=work.run.run_id,
-        records_in=counts.records_in,
-        accepted=counts.accepted,
-        rejected=counts.rejected,
-        duplicate=counts.duplicate,
-        violations=counts.violations,
-        origin=manifest.origin,
-        released=work.released.get(manifest.batch_id),
-        superseded={batch_id: len(numbers) for batch_id, numbers in superseded.items()},
-        replayed=_ranges(
-            number for number in manifest.record_nos or () if (manifest.origin, number) in brought
-        ),
-    )
-
-
-def _ranges(numbers: Iterable[int]) -> list[list[int]]:
-    """The numbers as ranges from the first to the last."""
-    ranges: list[list[int]] = []
-    for number in sorted(numbers):
-        if ranges and ranges[-1][1] == number - 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ranges
+    work.refuse(Refusal(manifest.batch_id, manifest.source, reasons, landed), {})

@@ -19,8 +19,9 @@ from dpipe.iceberg import dismissed, ledger, open_catalog
 from dpipe.iceberg.recovery import recover
 from dpipe.iceberg.storage import is_local
 from dpipe.landing import Manifest, batch_ids, manifests
-from dpipe.stages.group import Refusal, Work, commit_group
+from dpipe.stages.group import commit_group
 from dpipe.stages.locks import held
+from dpipe.stages.work import Refusal, Work
 from dpipe.state import refused, runs
 
 if TYPE_CHECKING:
