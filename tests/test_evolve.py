@@ -297,7 +297,10 @@ def test_lint_knows_a_rename_that_can_not_be(project: Project, column: str, said
 def test_the_commands_show_and_do_it_and_the_run_has_it(project: Project) -> None:
     change(project, *ALL, "{name: colour, logicalType: string}")
     shown = run_dpipe(project, "contract", "plan", "orders")
-    assert shown.stdout == "add: column `colour` of type string is new\n"
+    assert (
+        shown.stdout
+        == "add: column `colour` of type string is new\nnew check: exists of `colour`\nnew check: type of `colour`\n"
+    )
     applied = json.loads(run_dpipe(project, "contract", "apply", "orders", "--json").stdout)
     assert [one["kind"] for one in applied["changes"]] == ["add"]
     assert "fits its contract" in run_dpipe(project, "contract", "apply", "orders").stdout
@@ -310,3 +313,35 @@ def test_the_commands_show_and_do_it_and_the_run_has_it(project: Project) -> Non
     assert refused.returncode == 2
     assert re.search("--allow-drop colour", refused.stderr)
     assert run_dpipe(project, "contract", "apply", "orders", "--allow-drop", "colour").returncode == 0
+
+
+def test_a_plan_says_which_checks_and_which_lines_of_the_project_are_touched(project: Project) -> None:
+    for name, text in (
+        (
+            "transform/models/staging/stg_orders.sql",
+            "select order_id,\n    price, count\nfrom x where counted\n",
+        ),
+        ("transform/target/compiled.sql", "count"),
+        ("ui/page.py", "st.write(row['price'])\n"),
+        ("checks/orders.yml", "column: order_id\n"),
+    ):
+        path = project.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    renamed = COUNT.replace("{name: count", "{name: number").replace(
+        "}", ", customProperties: [{property: dpipe.renamedFrom, value: count}]}"
+    )
+    change(project, ORDER_ID, DAY, renamed, NOTE)
+    shown = run_dpipe(project, "contract", "plan", "orders")
+    assert shown.returncode == 0
+    lines = set(shown.stdout.splitlines())
+    assert {
+        "to be mended: transform/models/staging/stg_orders.sql:2 names `price`",
+        "to be mended: transform/models/staging/stg_orders.sql:2 names `count`",
+        "to be mended: ui/page.py:1 names `price`",
+        "check goes: type of `price`",
+        "new check: type of `number`",
+    } <= lines
+    assert not any("compiled" in line or "stg_orders.sql:3" in line or "checks/" in line for line in lines)
+    found = json.loads(run_dpipe(project, "contract", "plan", "orders", "--json").stdout)["consequences"]
+    assert len(found["mentions"]) == 3

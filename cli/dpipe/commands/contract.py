@@ -206,15 +206,27 @@ def plan(
 ) -> None:
     """Show what a contract asks of the table that is there already: columns to be added, renamed, widened, dropped.
 
+    And what else follows: checks that come or go, and lines of models, checks and pages that name a column that goes.
+
     Example: `dpipe contract plan flights`
     """
+    from dataclasses import asdict
+
+    from dpipe.stages.consequences import consequences
     from dpipe.stages.evolve import planned
 
-    evolution = planned(open_project(ctx), dataset)
+    project = open_project(ctx)
+    evolution = planned(project, dataset)
+    found = consequences(project, evolution)
     if as_json:
-        output.emit_json(evolution)
-    else:
-        _print_changes(evolution)
+        output.emit_json(asdict(evolution) | {"consequences": asdict(found)})
+        return
+    _print_changes(evolution)
+    for verb, names in (("new check", found.checks_added), ("check goes", found.checks_removed)):
+        for name in names:
+            output.emit(f"{verb}: {name}")
+    for mention in found.mentions:
+        output.emit(f"to be mended: {mention.path}:{mention.line} names `{mention.column}`")
 
 
 @app.command()

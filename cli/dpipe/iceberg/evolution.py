@@ -37,13 +37,14 @@ Kind = Literal["rename", "add", "widen", "make optional", "describe", "drop", "i
 class Change:
     """One difference between a table and its contract.
 
-    `column` is the contract's, of a `drop` the table's; `text` is a sentence. After a `drop` only old snapshots have
-    the values; what is `impossible` needs another column or another dataset.
+    `column` is the contract's, of a `drop` the table's; `before` is what a renamed one is called there; `text` is a
+    sentence. After a `drop` only old snapshots have the values; what is `impossible` needs another column or dataset.
     """
 
     kind: Kind
     column: str
     text: str
+    before: str | None = None
 
 
 def changes(table: Table, plan: Plan) -> list[Change]:
@@ -54,7 +55,7 @@ def changes(table: Table, plan: Plan) -> list[Change]:
     there = {field.name: field for field in table.schema().fields}
     wanted = {field.name: field for field in schemas.raw_schema(plan).fields}
     renames = plan.renames(there.keys())
-    found = [Change("rename", new, f"column `{old}` becomes `{new}`") for new, old in renames.items()]
+    found = [Change("rename", new, f"column `{old}` becomes `{new}`", old) for new, old in renames.items()]
     gone = [name for name in there if name not in wanted and name not in renames.values()]
     for name, field in wanted.items():
         before = there.get(renames.get(name, name))
