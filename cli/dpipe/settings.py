@@ -15,7 +15,7 @@ from dpipe.errors import ConfigError, UsageError
 from dpipe.s3 import Location
 
 CONFIG_FILE = Path("configs/dpipe.yaml")
-SECRETS = frozenset({"catalog_credential", "catalog_token"})
+SECRETS = frozenset({"alert_urls", "catalog_credential", "catalog_token"})
 
 
 class Settings(BaseSettings):
@@ -62,6 +62,10 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         description="the gate refuses a batch with a larger share of rejected records",
+    )
+    alert_urls: list[SecretStr] = Field(
+        default_factory=list,
+        description="where alerts go, as apprise's URLs in a JSON list; from the environment only",
     )
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8080, ge=0, le=65535)

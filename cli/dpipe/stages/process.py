@@ -19,6 +19,7 @@ from dpipe.iceberg import dismissed, ledger, open_catalog
 from dpipe.iceberg.recovery import recover
 from dpipe.iceberg.storage import is_local
 from dpipe.landing import Manifest, batch_ids, manifests
+from dpipe.quality import alerts
 from dpipe.stages.group import commit_group
 from dpipe.stages.locks import held
 from dpipe.stages.work import Refusal, Work
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["ProcessResult", "Refusal", "grouped", "process"]
 
 MOST_BATCHES_A_COMMIT = 256
+ALERTED = 20
 MOST_BYTES_A_COMMIT = 4 << 30
 
 
@@ -91,6 +93,7 @@ def process(
     `ConfigError` for a contract that can't be carried out.
     """
     contracts = [contract_for(project, name) for name in datasets or project.datasets()]
+    alerts.check(project)
     catalog = open_catalog(project)
     works = [Work(project, run, contract, catalog, released=released or {}) for contract in contracts]
     return [_process(work, retry_refused=retry_refused) for work in works]
@@ -117,7 +120,26 @@ def _process(work: Work, *, retry_refused: bool) -> ProcessResult:
         result = _result(work, still_refused=len(pending & out), seconds=time.perf_counter() - start)
     if result.batches or result.refused:
         _record(work, result, started_at)
+    if result.refused:
+        _alert(project, result)
     return result
+
+
+def _alert(project: Project, result: ProcessResult) -> None:
+    """Once a run and dataset; a batch that stays refused is not told of again."""
+    lines = [
+        f"{refusal.batch_id} ({refusal.source}): {'; '.join(refusal.reasons)}" for refusal in result.refused
+    ]
+    look = (
+        "Look at them with `dpipe batches list`, then `dpipe batches release` or `drop` each with a reason."
+    )
+    alerts.send(
+        project,
+        f"dpipe {project.settings.name}: {len(lines)} batch(es) of `{result.dataset}` refused",
+        "\n".join(
+            [*lines[:ALERTED], *([f"and {len(lines) - ALERTED} more"] if len(lines) > ALERTED else []), look]
+        ),
+    )
 
 
 @contextmanager
