@@ -13,16 +13,21 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from dpipe import landing
 from dpipe.iceberg import open_catalog, tables
 from dpipe.iceberg.attempt import Attempt, BatchEntry, Files, WrittenFile
 from dpipe.iceberg.storage import local_path
 from dpipe.landing import payload_place
 from dpipe.settings import Project, load_project
+from dpipe.stages.audit.verify import verify
+from dpipe.stages.process import process
+from dpipe.state import runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dpipe.landing import Manifest
+    from dpipe.stages.process import ProcessResult
     from pyiceberg.catalog import Catalog
 
 ORDERS = """\
@@ -44,6 +49,10 @@ schema:
       - {name: amount, logicalType: number, physicalType: double, logicalTypeOptions: {minimum: 0},
          description: Amount in euros}
 """
+UPSERT = ORDERS.replace(
+    "    properties:\n",
+    "    customProperties: [{property: dpipe.writeMode, value: upsert}]\n    properties:\n",
+)
 
 
 def make_project(
@@ -59,6 +68,32 @@ def make_project(
     for name, text in (contracts if contracts is not None else {"orders": ORDERS}).items():
         (configs / "contracts" / f"{name}.odcs.yaml").write_text(text, encoding="utf-8")
     return load_project(folder)
+
+
+def land(project: Project, content: str, name: str = "a.csv") -> str:
+    """Land a file of orders with this content; its batch's id."""
+    path = project.root / name
+    path.write_text(content)
+    return landing.land_file(project, "orders", path).manifest.batch_id
+
+
+def processed(project: Project) -> ProcessResult:
+    """Process what has landed of the project's only dataset."""
+    with runs.recorded(project, "process") as run:
+        (result,) = process(project, run=run)
+    return result
+
+
+def ingest(project: Project, content: str) -> ProcessResult:
+    """Land orders and process them."""
+    land(project, content)
+    return processed(project)
+
+
+def assert_holds(project: Project) -> None:
+    """The audit of the project's only dataset finds nothing."""
+    (audit,) = verify(project)
+    assert audit.findings == []
 
 
 def run_dpipe(

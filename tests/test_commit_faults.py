@@ -21,7 +21,7 @@ from dpipe.stages.process import process
 from dpipe.state import runs
 from pyiceberg.exceptions import ServiceUnavailableError
 from pyiceberg.io.pyarrow import PyArrowFile
-from support import ORDERS, lake_content, make_project
+from support import UPSERT, lake_content, make_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 
     from dpipe.settings import Project
 
-UPSERT = ORDERS.replace(
-    "    properties:\n",
-    "    customProperties: [{property: dpipe.writeMode, value: upsert}]\n    properties:\n",
-)
 HEADER = "order_id,day,amount\n"
 BATCHES = (
     HEADER + "".join(f"{number},2013-01-0{number % 3 + 1},1\n" for number in range(12)) + "x,2013-01-01,1\n",

@@ -28,16 +28,12 @@ from dpipe.state import runs
 from dpipe.warehouse import batches as warehouse
 from dpipe.warehouse import lake as warehouse_lake
 from pyiceberg.table.snapshots import Operation
-from support import ORDERS, lake_content, make_project, rows_of, run_dpipe
+from support import ORDERS, UPSERT, assert_holds, ingest, lake_content, make_project, rows_of, run_dpipe
 
 if TYPE_CHECKING:
     from dpipe.settings import Project
     from pyiceberg.table import Table
 
-UPSERT = ORDERS.replace(
-    "    properties:\n",
-    "    customProperties: [{property: dpipe.writeMode, value: upsert}]\n    properties:\n",
-)
 HEADER = "order_id,day,amount\n"
 SMALL = Target(file_bytes=64 << 20, least_files=2)
 LONG = timedelta(days=365)
@@ -60,15 +56,6 @@ def filled(project: Project, commits: int = 6) -> Project:
     return project
 
 
-def ingest(project: Project, content: str) -> str:
-    path = project.root / "a.csv"
-    path.write_text(content)
-    batch_id = landing.land_file(project, "orders", path).manifest.batch_id
-    with runs.recorded(project, "process") as run:
-        process(project, run=run)
-    return batch_id
-
-
 def maintained(
     project: Project,
     *,
@@ -88,11 +75,6 @@ def table(project: Project, name: str = "raw.orders") -> Table:
 
 def live(project: Project, name: str = "raw.orders") -> list[Path]:
     return [Path(local_path(task.file.file_path)) for task in table(project, name).scan().plan_files()]
-
-
-def assert_holds(project: Project) -> None:
-    (audit,) = verify(project)
-    assert audit.findings == []
 
 
 def on_disk(project: Project) -> dict[Path, int]:

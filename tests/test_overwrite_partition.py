@@ -5,25 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from dpipe import landing
 from dpipe.contract import contract_for
 from dpipe.errors import ConfigError
 from dpipe.failpoints import ENVIRONMENT_VARIABLE, NAMES
 from dpipe.iceberg import ledger, metadata_locations, open_catalog
-from dpipe.stages.audit.verify import verify
-from dpipe.stages.process import process
 from dpipe.stages.refusals import release
 from dpipe.stages.replay import Selection, replay
 from dpipe.stages.transform import _overwritten
 from dpipe.state import runs
 from dpipe.warehouse import batches as warehouse
-from support import ORDERS, lake_content, make_project, rows_of, run_dpipe
+from support import (
+    ORDERS,
+    assert_holds,
+    ingest,
+    lake_content,
+    land,
+    make_project,
+    processed,
+    rows_of,
+    run_dpipe,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dpipe.settings import Project
-    from dpipe.stages.process import ProcessResult
 
 OVERWRITE = ORDERS.replace(
     "    properties:\n",
@@ -43,30 +49,8 @@ def made(folder: Path, text: str = OVERWRITE) -> Project:
     return make_project(folder, {"orders": text}, {"max_rejected_share": 1.0})
 
 
-def land(project: Project, content: str) -> str:
-    path = project.root / "a.csv"
-    path.write_text(content)
-    return landing.land_file(project, "orders", path).manifest.batch_id
-
-
-def processed(project: Project) -> ProcessResult:
-    with runs.recorded(project, "process") as run:
-        (result,) = process(project, run=run)
-    return result
-
-
-def ingest(project: Project, content: str) -> ProcessResult:
-    land(project, content)
-    return processed(project)
-
-
 def rows(project: Project) -> dict[int, float]:
     return {row["order_id"]: row["amount"] for row in rows_of(project, "raw", "orders")}
-
-
-def assert_holds(project: Project) -> None:
-    (audit,) = verify(project)
-    assert audit.findings == []
 
 
 def test_a_batch_replaces_the_partitions_that_it_has_records_of(project: Project) -> None:

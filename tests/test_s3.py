@@ -20,7 +20,7 @@ from dpipe.stages.process import process
 from dpipe.state import runs
 from dpipe.warehouse import lake
 from servers import SECRET_KEY, moto, seaweedfs, start, stop
-from support import ORDERS, lake_content, make_project, run_dpipe
+from support import UPSERT, assert_holds, lake_content, land, make_project, run_dpipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
     Place = Callable[[], dict[str, str]]
 
-UPSERT = ORDERS.replace(
-    "    properties:\n",
-    "    customProperties: [{property: dpipe.writeMode, value: upsert}]\n    properties:\n",
-)
 HEADER = "order_id,day,amount\n"
 FIRST = (
     HEADER + "".join(f"{number},2013-01-0{number % 3 + 1},1\n" for number in range(30)) + "x,2013-01-01,1\n"
@@ -51,22 +47,11 @@ def made(folder: Path, settings: dict[str, Any] | None = None) -> Project:
     return make_project(folder, {"orders": UPSERT}, {"max_rejected_share": 1.0, **(settings or {})})
 
 
-def land(project: Project, content: str, name: str = "a.csv") -> str:
-    path = project.root / name
-    path.write_text(content)
-    return landing.land_file(project, "orders", path).manifest.batch_id
-
-
 def ingest(project: Project, content: str) -> str:
     batch_id = land(project, content)
     with runs.recorded(project, "process") as run:
         process(project, run=run)
     return batch_id
-
-
-def assert_holds(project: Project) -> None:
-    (audit,) = verify(project)
-    assert audit.findings == []
 
 
 def test_the_tables_are_those_that_a_disk_would_hold(project: Project, tmp_path: Path) -> None:
@@ -83,7 +68,8 @@ def test_the_tables_are_those_that_a_disk_would_hold(project: Project, tmp_path:
     assert not list(project.data_dir.rglob("*.parquet"))
 
 
-def test_every_command_about_batches_works_on_it(project: Project) -> None:
+def test_every_command_about_batches_works_on_it(bucket: Place, tmp_path: Path) -> None:
+    project = made(tmp_path, bucket())
     batch_id = ingest(project, FIRST)
     contract = project.contracts / "orders.odcs.yaml"
     for arguments in (
@@ -101,7 +87,8 @@ def test_every_command_about_batches_works_on_it(project: Project) -> None:
         assert (told.returncode, told.stderr) == (0, ""), arguments
 
 
-def test_maintenance_works_on_it(project: Project) -> None:
+def test_maintenance_works_on_it(rest: Place, tmp_path: Path) -> None:
+    project = made(tmp_path, rest())
     for content in (FIRST, SECOND, HEADER + "1,2013-01-02,9\n"):
         ingest(project, content)
     before = lake_content(project)
@@ -112,7 +99,8 @@ def test_maintenance_works_on_it(project: Project) -> None:
 
 
 @pytest.mark.parametrize("point", [name for name in NAMES if name != "after-landing-copy"])
-def test_a_run_after_a_kill_gives_the_same_tables(project: Project, tmp_path: Path, point: str) -> None:
+def test_a_run_after_a_kill_gives_the_same_tables(rest: Place, tmp_path: Path, point: str) -> None:
+    project = made(tmp_path / "remote", rest())
     here = made(tmp_path / "here")
     for one in (project, here):
         for content in (FIRST, SECOND):

@@ -8,17 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dpipe import landing
 from dpipe.errors import UsageError
 from dpipe.iceberg import history, ledger, open_catalog, quarantine
 from dpipe.iceberg.compaction import Target
 from dpipe.stages.batches import batches
 from dpipe.stages.evolve import evolve
 from dpipe.stages.maintain import maintain
-from dpipe.stages.process import process
 from dpipe.stages.replay import Selection, dismiss, replay
 from dpipe.state import runs
-from support import ORDERS, make_project, run_dpipe
+from support import UPSERT, ingest, make_project, run_dpipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,19 +25,7 @@ if TYPE_CHECKING:
 
     Past = tuple[Project, list[tuple[datetime, dict[str, Any]]]]
 
-UPSERT = ORDERS.replace(
-    "    properties:\n",
-    "    customProperties: [{property: dpipe.writeMode, value: upsert}]\n    properties:\n",
-)
 HEADER = "order_id,day,amount\n"
-
-
-def ingest(project: Project, content: str) -> None:
-    path = project.root / "a.csv"
-    path.write_text(content)
-    landing.land_file(project, "orders", path)
-    with runs.recorded(project, "process") as run:
-        process(project, run=run)
 
 
 def told(project: Project, as_of: datetime | None = None) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dpipe import landing
 from dpipe.contract import contract_for
 from dpipe.errors import ConfigError
 from dpipe.failpoints import ENVIRONMENT_VARIABLE, NAMES
@@ -15,11 +14,10 @@ from dpipe.iceberg import ledger, open_catalog
 from dpipe.stages.audit.story import story
 from dpipe.stages.audit.verify import verify
 from dpipe.stages.evolve import evolve
-from dpipe.stages.process import process
 from dpipe.stages.refusals import release
 from dpipe.stages.replay import Selection, replay
 from dpipe.state import runs
-from support import ORDERS, lake_content, make_project, rows_of, run_dpipe
+from support import UPSERT, ingest, lake_content, land, make_project, processed, rows_of, run_dpipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,10 +26,6 @@ if TYPE_CHECKING:
     from dpipe.stages.audit.findings import DatasetAudit
     from dpipe.stages.process import ProcessResult
 
-UPSERT = ORDERS.replace(
-    "    properties:\n",
-    "    customProperties: [{property: dpipe.writeMode, value: upsert}]\n    properties:\n",
-)
 HEADER = "order_id,day,amount\n"
 FIRST = HEADER + "1,2013-01-01,1\n2,2013-01-01,2\n3,2013-01-02,3\n4,2013-01-03,4\n"
 
@@ -39,23 +33,6 @@ FIRST = HEADER + "1,2013-01-01,1\n2,2013-01-01,2\n3,2013-01-02,3\n4,2013-01-03,4
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     return make_project(tmp_path / "a project", {"orders": UPSERT}, {"max_rejected_share": 1.0})
-
-
-def land(project: Project, content: str) -> str:
-    path = project.root / "a.csv"
-    path.write_text(content)
-    return landing.land_file(project, "orders", path).manifest.batch_id
-
-
-def processed(project: Project) -> ProcessResult:
-    with runs.recorded(project, "process") as run:
-        (result,) = process(project, run=run)
-    return result
-
-
-def ingest(project: Project, content: str) -> ProcessResult:
-    land(project, content)
-    return processed(project)
 
 
 def counts(result: ProcessResult) -> tuple[int, int, int, int]:

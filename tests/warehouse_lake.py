@@ -45,7 +45,7 @@ LAYOUT = {
         distance:int hour:int minute:int time_hour:timestamptz
     """,
 }
-LEDGER = "batch_id:string dataset:string snapshot_id:long origin:string"
+LEDGER = "batch_id:string dataset:string snapshot_id:long origin:string superseded:string"
 
 
 def new_project(root: Path) -> Project:

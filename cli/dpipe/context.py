@@ -51,7 +51,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 def duration(text: str) -> timedelta:
     """A length of time as people write it: `30m`, `12h`, `5d`. Raises `typer.BadParameter` for anything else."""
-    found = re.fullmatch(r"([0-9]{1,6})([mhd])", text)
+    found = re.fullmatch(r"([0-9]{1,4})([mhd])", text)
     if found is None:
         raise typer.BadParameter(f"`{text}` is no length of time: write a number with m, h or d, e.g. `12h`")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dpipe.errors import UnavailableError
 
 # By module and name, since these libraries are imported where they are used only.
-NETWORK = ("requests.exceptions", "urllib3.exceptions", "botocore.exceptions")
+NETWORK = ("requests.exceptions", "urllib3.exceptions")
+SERVER_ERROR = 500
+THROTTLING = frozenset({"Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown"})
 OF_CATALOGS = frozenset(
     {
         "AuthorizationExpiredError",
@@ -32,10 +34,19 @@ OF_STORAGE = (
 
 def is_momentary(error: BaseException) -> bool:
     """Whether a catalog or the way to it failed, and may answer when it is asked again."""
+    if _is_of_aws(error):
+        answer = getattr(error, "response", {})
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+        return status >= SERVER_ERROR or answer.get("Error", {}).get("Code") in THROTTLING
     kind = type(error)
-    return kind.__module__.startswith(NETWORK) or (
-        kind.__module__ == "pyiceberg.exceptions" and kind.__name__ in MOMENTARY
-    )
+    # A wrong URL is a ValueError, too.
+    of_network = kind.__module__.startswith(NETWORK) and not isinstance(error, ValueError)
+    return of_network or (kind.__module__ == "pyiceberg.exceptions" and kind.__name__ in MOMENTARY)
+
+
+def _is_of_aws(error: BaseException) -> bool:
+    """Exceptions of a service are classes that botocore makes as it goes, below its own."""
+    return any(kind.__module__.startswith("botocore.") for kind in type(error).__mro__)
 
 
 def unavailable(error: BaseException) -> UnavailableError | None:
@@ -47,9 +58,10 @@ def unavailable(error: BaseException) -> UnavailableError | None:
             f"an outside system did not answer: {said}",
             hint="check the network, `catalog_uri` and `AWS_ENDPOINT_URL_S3`, then run it again; nothing was lost",
         )
-    if kind.__module__ == "pyiceberg.exceptions" and kind.__name__ in OF_CATALOGS:
+    refused = kind.__module__ == "pyiceberg.exceptions" and kind.__name__ in OF_CATALOGS
+    if refused or _is_of_aws(error) or kind.__module__.startswith(NETWORK):
         return UnavailableError(
-            f"the Iceberg catalog refuses: {said}",
-            hint="check `catalog_uri`, `warehouse` and `DPIPE_CATALOG_CREDENTIAL` or `DPIPE_CATALOG_TOKEN`",
+            f"the catalog or its storage refuses: {said}",
+            hint="check `catalog_uri`, `warehouse` and the credentials (`DPIPE_CATALOG_CREDENTIAL`, AWS's chain)",
         )
     return None

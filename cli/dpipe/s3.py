@@ -6,6 +6,8 @@ machine's role.
 
 from __future__ import annotations
 
+import re
+import time
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,11 +22,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SCHEME = "s3://"
-OF_AWS = "amazonaws.com"
+OF_AWS = re.compile(r"s3([.-][a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
+ROLES = frozenset({"iam-role", "container-role", "assume-role-with-web-identity"})
 MOST_DELETED = 1000
-PATIENCE = {"total_max_attempts": 5, "mode": "standard"}
 MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
-THERE_ALREADY = frozenset({"PreconditionFailed", "412"})
+THERE_ALREADY = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
+TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Access:
     access_key_id: str | None
     secret_access_key: str | None
     session_token: str | None
+    of_role: bool
+    """Whether they are the machine's role's, which it gets anew before they end."""
 
     def __repr__(self) -> str:
         return f"Access(endpoint={self.endpoint!r}, region={self.region!r})"
@@ -65,13 +70,23 @@ class Location:
 
         An answer that is lost and asked for again says no although it was: compare what is there.
         """
-        made = self._asked(
-            lambda: client().put_object(
-                Bucket=self.bucket, Key=self.key(name), Body=content, IfNoneMatch="*"
-            ),
-            unless=THERE_ALREADY,
+        for attempt in range(TRIES):
+            time.sleep(attempt / 10)
+            made = self._asked(
+                lambda: client().put_object(
+                    Bucket=self.bucket, Key=self.key(name), Body=content, IfNoneMatch="*"
+                ),
+                unless=THERE_ALREADY,
+            )
+            if made is not None:
+                return True
+            # Where it isn't, another request for it was under way and hasn't come to an end.
+            if self.size(name) is not None:
+                return False
+        raise UnavailableError(
+            f"`{self}/{name}` can't be made: other requests for it don't come to an end",
+            hint="try again later",
         )
-        return made is not None
 
     def upload(self, path: Path, name: str) -> None:
         """Make an object of a file, in parts when it is large; an object that is there is replaced."""
@@ -156,14 +171,21 @@ def asked(what: str, step: Callable[[], T], unless: frozenset[str] = frozenset()
 @cache
 def client() -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
     """The client of this process, safe for threads. Raises `ConfigError` without the extra `aws`."""
+    return client_of("s3", attempts=5)
+
+
+def client_of(service: str, *, attempts: int) -> Any:  # noqa: ANN401
+    """A client of a service of AWS that asks so many times. Raises `ConfigError` without the extra `aws`."""
     try:
         import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
     except ImportError as error:
-        raise ConfigError("S3 needs a library that isn't installed", hint="install `dpipe[aws]`") from error
+        raise ConfigError("AWS needs a library that isn't installed", hint="install `dpipe[aws]`") from error
     try:
-        return boto3.client("s3", config=Config(retries=PATIENCE))
+        return boto3.client(
+            service, config=Config(retries={"total_max_attempts": attempts, "mode": "standard"})
+        )
     except BotoCoreError as error:
         raise ConfigError(
             f"AWS's settings can't be used: {error}", hint="check `AWS_REGION`, `AWS_PROFILE` and `~/.aws`"
@@ -177,9 +199,10 @@ def access() -> Access:
     credentials = own._request_signer._credentials  # noqa: SLF001 - the client's, whatever they came from
     frozen = credentials.get_frozen_credentials() if credentials else None
     return Access(
-        endpoint=None if urlsplit(endpoint).hostname.endswith(OF_AWS) else endpoint,
+        endpoint=None if OF_AWS.fullmatch(urlsplit(endpoint).hostname or "") else endpoint,
         region=own.meta.region_name or "us-east-1",
         access_key_id=frozen.access_key if frozen else None,
         secret_access_key=frozen.secret_key if frozen else None,
         session_token=frozen.token if frozen else None,
+        of_role=credentials is not None and credentials.method in ROLES,
     )

@@ -173,8 +173,13 @@ def _shortened(files: list[WrittenFile], warehouse: str) -> list[dict[str, Any]]
 
 def _restored(text: str | None, warehouse: str) -> list[WrittenFile]:
     return [
-        WrittenFile(**{**file, "path": f"{warehouse}/{file['path']}"}) for file in json.loads(text or "[]")
+        WrittenFile(**{**file, "path": _place(file["path"], warehouse)}) for file in json.loads(text or "[]")
     ]
+
+
+def _place(path: str, warehouse: str) -> str:
+    """The location of a file; one that isn't below the warehouse, where catalogs may put tables, is named whole."""
+    return path if "://" in path else f"{warehouse}/{path}"
 
 
 def _compact(value: object) -> str:

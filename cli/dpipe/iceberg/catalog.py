@@ -11,6 +11,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 from dpipe import s3
 from dpipe.errors import UnavailableError
 from dpipe.folders import make_private
+from dpipe.iceberg.lookup import looking_up
 from dpipe.iceberg.sql_catalog import LakeCatalog
 
 if TYPE_CHECKING:
@@ -94,13 +95,14 @@ def _rest(project: Project, uri: str, properties: dict[str, str]) -> Catalog:
 def _glue(properties: dict[str, str]) -> Catalog:
     from pyiceberg.catalog.glue import GlueCatalog
 
-    return GlueCatalog(CATALOG_NAME, **properties)
+    # Asked once: a commit that is asked for again, since its answer was lost, meets itself.
+    return GlueCatalog(CATALOG_NAME, client=s3.client_of("glue", attempts=1), **properties)
 
 
 def _with_namespaces(catalog: Catalog) -> Catalog:
     for namespace in NAMESPACES:
         catalog.create_namespace_if_not_exists(namespace)
-    return catalog
+    return looking_up(catalog)
 
 
 def _storage(project: Project) -> dict[str, str]:
@@ -111,10 +113,14 @@ def _storage(project: Project) -> dict[str, str]:
     named = {
         "s3.endpoint": found.endpoint,
         "s3.region": found.region,
-        "s3.access-key-id": found.access_key_id,
-        "s3.secret-access-key": found.secret_access_key,
-        "s3.session-token": found.session_token,
     }
+    # Keys of the machine's role end while a long run goes on; pyarrow gets new ones itself.
+    if not found.of_role:
+        named |= {
+            "s3.access-key-id": found.access_key_id,
+            "s3.secret-access-key": found.secret_access_key,
+            "s3.session-token": found.session_token,
+        }
     return {name: value for name, value in named.items() if value is not None}
 
 

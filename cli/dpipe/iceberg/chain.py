@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from dpipe.iceberg.attempt import BatchEntry, Files, WrittenFile
 
+KINDS_OF_OLD = frozenset({"accepted", "quarantine", "rewritten", "removed"})
+
 
 def entry_hash(
     dataset: str,
@@ -28,8 +30,12 @@ def entry_hash(
     content = {
         "dataset": dataset,
         "previous": previous,
-        "batches": sorted((asdict(_in_utc(batch)) for batch in batches), key=_batch_id),
-        "files": {kind: sorted(map(_file, of_kind)) for kind, of_kind in files.by_kind().items() if of_kind},
+        "batches": sorted(map(_content, batches), key=_batch_id),
+        "files": {
+            kind: sorted(map(_file, of_kind))
+            for kind, of_kind in files.by_kind().items()
+            if of_kind or kind in KINDS_OF_OLD
+        },
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -43,6 +49,14 @@ def end(links: Sequence[tuple[str | None, str | None]]) -> str | None:
     continued = {previous for previous, _ in links}
     ends = [entry for _, entry in links if entry is not None and entry not in continued]
     return ends[-1] if ends else None
+
+
+def _content(batch: BatchEntry) -> dict[str, Any]:
+    """What came to be known of batches later counts where there is something, so that older hashes stay right."""
+    content = asdict(_in_utc(batch))
+    if not content["replayed"]:
+        del content["replayed"]
+    return content
 
 
 def _in_utc(batch: BatchEntry) -> BatchEntry:

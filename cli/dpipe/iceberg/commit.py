@@ -18,7 +18,7 @@ from dpipe.errors import UnavailableError
 from dpipe.iceberg import ledger
 from dpipe.iceberg.attempt import ATTEMPT, BATCHES, ENTRY_HASH, Attempt, commit_record, summary_value
 from dpipe.iceberg.catalog import RAW
-from dpipe.iceberg.datafiles import data_files, live_files
+from dpipe.iceberg.datafiles import OtherFieldsError, data_files, live_files
 from dpipe.iceberg.overwrite import replace_files
 from dpipe.iceberg.recovery import complete, unrecorded
 from dpipe.iceberg.retry import is_transient, with_retries
@@ -75,10 +75,20 @@ def _try(catalog: Catalog, attempt: Attempt) -> Outcome:
     head = table.current_snapshot()
     if attempt.depends_on_rows and attempt.read_snapshot_id != (head.snapshot_id if head else None):
         return Stale()
+    return _commit(catalog, table, attempt)
+
+
+def _commit(catalog: Catalog, table: Table, attempt: Attempt) -> Outcome:
+    """Commit on top of the table as loaded, and look what became of it."""
     removed = live_files(table, {file.path for file in attempt.files.removed})
     if len(removed) != len(attempt.files.removed):
         return Stale()
-    added = data_files(table, [*attempt.files.accepted, *attempt.files.rewritten])
+    try:
+        added = data_files(table, [*attempt.files.accepted, *attempt.files.rewritten])
+    except OtherFieldsError:
+        if not attempt.batches:  # the table was changed since a compaction of it began
+            return Stale()
+        raise
     properties = attempt.summary(catalog.properties["warehouse"], _last_hash(catalog, table, attempt.dataset))
     try:
         replace_files(

@@ -10,6 +10,7 @@ import pyarrow as pa
 from dpipe.errors import DpipeError
 from dpipe.iceberg.existing import files_by_partition, whole_rows
 from dpipe.iceberg.rewrite import removed_files, write_beside
+from dpipe.outages import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 SMALL = 0.75
 # The rows of a file are sorted in memory.
 MOST_ROWS = 4_000_000
+MOST_FILES = 1_000
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def write(table: Table, part: Bin, sort_by: Sequence[str]) -> WrittenFile:
             rows = rows.sort_by([(name, "ascending") for name in sort_by])
         return write_beside(table, part.tasks[0], rows)
     except (OSError, pa.ArrowException) as error:
-        raise DpipeError(
+        raise unavailable(error) or DpipeError(
             f"files of `{'.'.join(table.name())}` can't be written anew: {error}",
             hint="check the disk and its space; `dpipe audit verify` says whether files are missing",
         ) from error
@@ -89,7 +91,8 @@ def _filled(tasks: Sequence[FileScanTask], target: Target) -> Iterator[Bin]:
     for task in tasks:
         held_bytes += task.file.file_size_in_bytes
         held_rows += task.file.record_count
-        if held and (held_bytes > target.file_bytes or held_rows > MOST_ROWS):
+        full = held_bytes > target.file_bytes or held_rows > MOST_ROWS or len(held) == MOST_FILES
+        if held and full:
             yield Bin(tuple(held))
             held, held_bytes, held_rows = [], task.file.file_size_in_bytes, task.file.record_count
         held.append(task)

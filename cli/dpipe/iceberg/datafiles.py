@@ -15,6 +15,7 @@ from pyiceberg.typedef import Record
 
 from dpipe.errors import DpipeError
 from dpipe.iceberg.storage import local_path
+from dpipe.outages import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
     from dpipe.iceberg.attempt import WrittenFile
+
+
+class OtherFieldsError(DpipeError):
+    """A file was written for the table as it was before a change."""
 
 
 def data_location(table: Table) -> str:
@@ -51,7 +56,7 @@ def _data_file(table: Table, file: WrittenFile) -> DataFile:
             footer = pq.read_metadata(stream)
         size = len(table.io.new_input(file.path))
     except OSError as error:
-        raise DpipeError(
+        raise unavailable(error) or DpipeError(
             f"the file `{local_path(file.path)}` can't be read: {error}",
             hint="it belongs to a commit that isn't complete; restore it, then run `dpipe process` again",
         ) from error
@@ -63,7 +68,7 @@ def _data_file(table: Table, file: WrittenFile) -> DataFile:
     schema = table.schema()
     in_file = {field.name: _field_id(field.metadata) for field in footer.schema.to_arrow_schema()}
     if in_file != {field.name: field.field_id for field in schema.fields}:
-        raise DpipeError(f"internal: the fields of `{local_path(file.path)}` aren't those of its table")
+        raise OtherFieldsError(f"internal: the fields of `{local_path(file.path)}` aren't those of its table")
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=footer,
         stats_columns=compute_statistics_plan(schema, table.properties),

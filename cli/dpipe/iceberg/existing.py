@@ -15,6 +15,7 @@ from dpipe.contract.arrow import arrow_type
 from dpipe.errors import DpipeError
 from dpipe.iceberg import filters
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
+from dpipe.outages import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable
@@ -65,7 +66,7 @@ class ExistingRows:
         try:
             rows = self._read(self._table, tasks, self._names)
         except (OSError, pa.ArrowException) as error:
-            raise DpipeError(
+            raise unavailable(error) or DpipeError(
                 f"rows of `{'.'.join(self._table.name())}` can't be read: {error}",
                 hint="restore the table's files, then run `dpipe process` again",
             ) from error

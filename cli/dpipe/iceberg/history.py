@@ -61,7 +61,9 @@ def at(catalog: Catalog, moment: datetime | None) -> Catalog:
 
 def _check_began_later(table: Table, moment: datetime) -> None:
     """Sequence numbers begin at 1, so that a later first one tells of snapshots that are gone."""
-    first = min(table.snapshots(), key=lambda one: one.timestamp_ms, default=None)
+    first = None
+    for first in ancestors_of(table.current_snapshot(), table.metadata):  # noqa: B007 - the last of them is meant
+        pass
     if first is not None and (first.sequence_number or 0) > 1:
         raise UsageError(
             f"the history of `{'.'.join(table.name())}` begins at {committed_at(first).isoformat(timespec='seconds')}, "

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot
 
+FOLDERS = ("data", "metadata")
+
 
 @dataclass(frozen=True)
 class StoredFile:
@@ -29,12 +31,16 @@ class StoredFile:
 
 
 def stored(table: Table) -> list[StoredFile]:
-    """Every file in the table's folder."""
+    """Every file in the table's folders of data and metadata."""
     files, root = filesystem(table.io, table.location())
     scheme = table.location().removesuffix(root)
+    selectors = (
+        FileSelector(f"{root.rstrip('/')}/{part}", recursive=True, allow_not_found=True) for part in FOLDERS
+    )
     return [
         StoredFile(f"{scheme}{info.path}", info.path, info.size, info.mtime)
-        for info in files.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
+        for selector in selectors
+        for info in files.get_file_info(selector)
         if info.type == FileType.File
     ]
 

@@ -44,7 +44,7 @@ def reasons(
     counts: Counter[tuple[str, str | None, str]] = Counter()
     still: Counter[tuple[str, str | None, str]] = Counter()
     for row in _rows(catalog, dataset, REASONS, batch):
-        if late is not None and row[BATCH_ID] not in late:
+        if late is not None and (row[BATCH_ID], row["disposition"] == "duplicate") not in late:
             continue
         if row["disposition"] == "duplicate":
             counts["duplicate", None, row["duplicate_kind"]] += 1
@@ -68,10 +68,13 @@ def reasons(
     ]
 
 
-def _committed_since(catalog: Catalog, dataset: str, since: datetime) -> set[str]:
-    """Batches; of a replay its origin, whose records its duplicates are."""
-    rows = ledger.rows(catalog, dataset)
-    return {row["origin"] or row["batch_id"] for row in rows if row["committed_at"] >= since}
+def _committed_since(catalog: Catalog, dataset: str, since: datetime) -> set[tuple[str, bool]]:
+    """Batches, and whether it is about duplicates; a replay leaves those alone, and under its origin."""
+    rows = [row for row in ledger.rows(catalog, dataset) if row["committed_at"] >= since]
+    delivered = {
+        (row["batch_id"], duplicate) for row in rows if not row["origin"] for duplicate in (False, True)
+    }
+    return delivered | {(row["origin"], True) for row in rows if row["origin"]}
 
 
 def records(

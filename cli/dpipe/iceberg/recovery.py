@@ -6,6 +6,7 @@ complete when the ledger has its batches, so the ledger comes last.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from pyiceberg.table.snapshots import ancestors_of
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
     from dpipe.iceberg.attempt import CommitRecord
+
+SURELY_KEPT_SECONDS = 600
 
 
 def recover(catalog: Catalog, dataset: str) -> list[CommitRecord]:
@@ -67,6 +70,9 @@ def _append_quarantine(catalog: Catalog, dataset: str, record: CommitRecord) -> 
     done = str(record.snapshot_id)
     if any(summary_value(snapshot, RAW_SNAPSHOT) == done for snapshot in table.snapshots()):
         return
+    # That snapshot may be given up by now, when this process was stopped for long.
+    if _is_old(record) and ledger.has(catalog, dataset, record):
+        return
     replace_files(
         table,
         added=data_files(table, record.files.quarantined),
@@ -74,3 +80,8 @@ def _append_quarantine(catalog: Catalog, dataset: str, record: CommitRecord) -> 
         properties={RAW_SNAPSHOT: done},
         compaction=not record.batches,
     )
+
+
+def _is_old(record: CommitRecord) -> bool:
+    """Whether history of the time of the commit may be gone; it is kept for an hour at least."""
+    return time.time() - record.committed_at_ms / 1000 > SURELY_KEPT_SECONDS

@@ -14,6 +14,7 @@ from dpipe.iceberg import storage
 from dpipe.iceberg.attempt import WrittenFile
 from dpipe.iceberg.existing import whole_rows
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
+from dpipe.outages import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,7 +47,7 @@ def rewrite(
     except BaseException as error:
         storage.delete(file.path for file in written)
         if isinstance(error, (OSError, pa.ArrowException)):
-            raise DpipeError(
+            raise unavailable(error) or DpipeError(
                 f"files of `{'.'.join(table.name())}` can't be written anew: {error}",
                 hint="check the disk and its space, then run `dpipe process` again; nothing was changed",
             ) from error

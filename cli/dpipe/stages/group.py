@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ from dpipe.stages.kernel import (
     remove_folder,
     run_kernel,
 )
-from dpipe.stages.work import Refusal
+from dpipe.stages.work import Refusal, received
 from dpipe.state import quality
 
 if TYPE_CHECKING:
@@ -87,17 +86,18 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
                     _refuse(work, table, manifest, out[manifest.batch_id], counts[manifest.batch_id])
             group = [manifest for manifest in group if manifest.batch_id not in out]
             continue
-        outcome = commit(work.catalog, attempt_of(work, table, group, result))
+        attempt = attempt_of(work, table, group, result)
+        outcome = commit(work.catalog, attempt)
         if isinstance(outcome, Committed):
             failpoints.reach("after-raw-commit")
             complete(work.catalog, work.dataset, outcome.record)
             quality.add_results(work.run, [check for verdict in verdicts for check in verdict.results])
             work.committed += outcome.record.batches
             work.profiles.append(result.profile)
-            work.snapshot_id = work.received_until = outcome.record.snapshot_id
-            work.received |= {
-                entry.batch_id: datetime.fromisoformat(entry.received_at) for entry in outcome.record.batches
-            }
+            work.snapshot_id = outcome.record.snapshot_id
+            if work.received_until == attempt.read_snapshot_id:
+                work.received |= received(outcome.record.batches)
+                work.received_until = outcome.record.snapshot_id
             _warn_of_lost_ends(outcome.record.batches, work.dataset)
             for manifest in group:
                 remove_folder(work.refused_folder(manifest))  # of an earlier refusal

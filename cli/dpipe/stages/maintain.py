@@ -15,10 +15,10 @@ from pyiceberg.exceptions import CommitFailedException
 
 from dpipe import failpoints, output
 from dpipe.contract import contract_for
-from dpipe.errors import UsageError
-from dpipe.iceberg import compaction, history, open_catalog, orphans, storage, tables
+from dpipe.errors import DpipeError, UsageError
+from dpipe.iceberg import compaction, history, ledger, open_catalog, orphans, storage, tables
 from dpipe.iceberg.attempt import Attempt, Files
-from dpipe.iceberg.catalog import COMPACTIONS, DISMISSED, LEDGER, QUARANTINE, RAW
+from dpipe.iceberg.catalog import COMPACTIONS, DISMISSED, LEDGER, NAMESPACES, QUARANTINE, RAW
 from dpipe.iceberg.commit import Committed, commit
 from dpipe.iceberg.datafiles import data_files, live_files
 from dpipe.iceberg.overwrite import replace_files
@@ -44,6 +44,8 @@ Name = tuple[str, str]
 YOUNG = timedelta(days=1)
 # What is written between two commits; the more, the likelier that another commit comes between.
 MOST_BYTES_A_COMMIT = 1 << 30
+# Their names are in the snapshot for as long as it is kept.
+MOST_FILES_A_COMMIT = 2_000
 TRIES = 5
 
 
@@ -126,7 +128,8 @@ def maintain(
 
 
 def _datasets(catalog: Catalog, wanted: Sequence[str] | None) -> list[str]:
-    known = sorted(name for _, name in catalog.list_tables(RAW))
+    # Others' tables may be in a catalog that is shared.
+    known = sorted({row["dataset"] for row in ledger.rows(catalog)})
     for name in wanted or ():
         if name not in known:
             raise UsageError(
@@ -169,10 +172,11 @@ def _compact(work: _Work, dataset: str, name: Name) -> None:
 
 def _first(parts: list[Bin]) -> list[Bin]:
     """As many as one commit takes, at least one."""
-    taken, size = parts[:1], parts[0].bytes
+    taken, size, files = parts[:1], parts[0].bytes, len(parts[0].tasks)
     for part in parts[1:]:
         size += part.bytes
-        if size > MOST_BYTES_A_COMMIT:
+        files += len(part.tasks)
+        if size > MOST_BYTES_A_COMMIT or files > MOST_FILES_A_COMMIT:
             break
         taken.append(part)
     return taken
@@ -197,7 +201,7 @@ def _order(project: Project, name: Name, table: Table) -> list[str]:
         return [BATCH_ID, RECORD_NO]
     try:
         key = contract_for(project, name[1]).plan.key
-    except UsageError:  # the contract is gone, the table stays
+    except DpipeError:  # the contract is gone or broken, the table stays
         return []
     names = set(table.schema().column_names)
     return [*key, BATCH_ID, RECORD_NO] if key and names.issuperset(key) else []
@@ -251,7 +255,7 @@ def _compact_shared(work: _Work, name: Name) -> None:
                     properties={},
                     compaction=True,
                 )
-        except CommitFailedException:
+        except CommitFailedException:  # and the table was looked at
             storage.delete(file.path for file in written)
             raise
         return parts, written
@@ -278,7 +282,8 @@ def _clean_up(work: _Work, name: Name, since: datetime, before: datetime) -> Non
         upkeep.expired_snapshots = history.expire(work.catalog, name, since)
         failpoints.reach("after-expiry")
     table = work.catalog.load_table(name)
-    staying = history.kept(table, since)
+    _check_alone(work.catalog, table)
+    staying = history.kept(table, since) if work.dry_run else table.snapshots()
     upkeep.kept_snapshots = len(staying)
     if work.dry_run:
         upkeep.expired_snapshots = len(table.snapshots()) - len(staying)
@@ -286,6 +291,19 @@ def _clean_up(work: _Work, name: Name, since: datetime, before: datetime) -> Non
     upkeep.removed_files, upkeep.removed_bytes = len(going), sum(file.bytes for file in going)
     if not work.dry_run:
         storage.delete(file.location for file in going)
+
+
+def _check_alone(catalog: Catalog, table: Table) -> None:
+    """Refuse to clean up a folder that has another table's folder in it."""
+    own = f"{table.location().rstrip('/')}/"
+    for namespace in NAMESPACES:
+        for name in catalog.list_tables(namespace):
+            location = catalog.load_table(name).location()
+            if name[-2:] != table.name()[-2:] and f"{location.rstrip('/')}/".startswith(own):
+                raise DpipeError(
+                    f"the folder of `{'.'.join(name)}` is inside that of `{'.'.join(table.name())}`, `{own}`",
+                    hint="nothing of them was deleted; move one of the tables",
+                )
 
 
 def described(upkeep: Upkeep) -> Iterator[str]:

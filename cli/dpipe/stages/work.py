@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from dpipe import output
 from dpipe.iceberg import ledger
+from dpipe.iceberg.recovery import unrecorded
 from dpipe.state import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pyiceberg.catalog import Catalog
@@ -83,10 +84,20 @@ class Work:
         """For each batch those that were received after it; after a replay's origin, of a replay."""
         head = table.current_snapshot()
         if head is not None and head.snapshot_id != self.received_until:
+            # A commit that another writer hasn't told the ledger of yet counts, and is asked for again.
+            waiting = unrecorded(self.catalog, table, self.dataset)
             self.received = ledger.received(self.catalog, self.dataset)
-            self.received_until = head.snapshot_id
+            self.received |= received(entry for record in waiting for entry in record.batches)
+            self.received_until = None if waiting else head.snapshot_id
         newer = {}
         for manifest in group:
             own = self.received.get(manifest.origin or "", datetime.fromisoformat(manifest.received_at))
             newer[manifest.batch_id] = {batch_id for batch_id, at in self.received.items() if at > own}
         return newer
+
+
+def received(batches: Iterable[BatchEntry]) -> dict[str, datetime]:
+    """When batches were received; a replay's records came with its origin."""
+    return {
+        batch.batch_id: datetime.fromisoformat(batch.received_at) for batch in batches if batch.origin is None
+    }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dpipe.iceberg import storage
 from dpipe.iceberg.storage import local_path
+from dpipe.outages import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,6 +68,8 @@ def _look(table: Table, location: str, recorded: WrittenFile | None, meter: Mete
     try:
         sha256 = storage.sha256(table.io, location, lambda count: meter.add(0, count))
     except OSError as error:
+        if (gone := unavailable(error)) is not None:
+            raise gone from error
         return f"it can't be read: {error.strerror or error}"
     if recorded is None:
         return "the table has it, and no batch in the ledger brought it"

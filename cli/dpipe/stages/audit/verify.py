@@ -124,12 +124,12 @@ def _look(project: Project, catalog: Catalog, dataset: str) -> _Lake:
 
 
 def _is_recorded(lake: _Lake, warehouse: str) -> bool:
-    """Whether the ledger's rows have the newest commit of raw."""
+    """Whether the ledger's rows have every commit of raw that its history has."""
     if lake.raw is None:
         return True
     records = (
         commit_record(snapshot, warehouse)
         for snapshot in ancestors_of(lake.raw.current_snapshot(), lake.raw.metadata)
     )
-    newest = next((record for record in records if record), None)
-    return newest is None or any(row["snapshot_id"] == newest.snapshot_id for row in lake.rows)
+    known = {row["snapshot_id"] for row in lake.rows}
+    return all(record.snapshot_id in known for record in records if record)
