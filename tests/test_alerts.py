@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import make_project, run_dpipe
+from support import land, make_project, run_dpipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,8 +60,7 @@ def receiver() -> Iterator[Receiver]:
 def project(tmp_path: Path) -> Project:
     project = make_project(tmp_path)
     for name, content in (("bad.csv", BAD), ("good.csv", GOOD)):
-        (tmp_path / name).write_text(content)
-        assert run_dpipe(project, "ingest", "orders", str(tmp_path / name)).returncode == 0
+        land(project, content, name)
     return project
 
 

@@ -138,7 +138,14 @@ def test_a_replay_into_a_partition_that_was_delivered_anew_is_refused(project: P
     assert_holds(project)
 
 
-@pytest.mark.parametrize("point", [name for name in NAMES if name != "after-landing-copy"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        name if name == "after-raw-commit" else pytest.param(name, marks=pytest.mark.long)
+        for name in NAMES
+        if name != "after-landing-copy"
+    ],
+)
 def test_a_run_after_a_kill_gives_the_same_tables(tmp_path: Path, point: str) -> None:
     disturbed, calm = made(tmp_path / "disturbed"), made(tmp_path / "calm")
     for project in (disturbed, calm):

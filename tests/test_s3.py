@@ -37,6 +37,15 @@ FIRST = (
 SECOND = HEADER + "".join(f"{number},2013-01-0{number % 3 + 1},2\n" for number in range(20, 50))
 
 
+# Those between the steps of a commit; the others are as on a disk, and long here.
+QUICK = {"after-raw-commit", "after-quarantine-commit"}
+POINTS = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.long)
+    for name in NAMES
+    if name != "after-landing-copy"
+]
+
+
 @pytest.fixture(params=["bucket", "rest"])
 def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
     place: Place = request.getfixturevalue(request.param)
@@ -68,6 +77,7 @@ def test_the_tables_are_those_that_a_disk_would_hold(project: Project, tmp_path:
     assert not list(project.data_dir.rglob("*.parquet"))
 
 
+@pytest.mark.long
 def test_every_command_about_batches_works_on_it(bucket: Place, tmp_path: Path) -> None:
     project = made(tmp_path, bucket())
     batch_id = ingest(project, FIRST)
@@ -98,7 +108,7 @@ def test_maintenance_works_on_it(rest: Place, tmp_path: Path) -> None:
     assert_holds(project)
 
 
-@pytest.mark.parametrize("point", [name for name in NAMES if name != "after-landing-copy"])
+@pytest.mark.parametrize("point", POINTS)
 def test_a_run_after_a_kill_gives_the_same_tables(rest: Place, tmp_path: Path, point: str) -> None:
     project = made(tmp_path / "remote", rest())
     here = made(tmp_path / "here")
@@ -114,6 +124,7 @@ def test_a_run_after_a_kill_gives_the_same_tables(rest: Place, tmp_path: Path, p
     assert_holds(project)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", OF_MAINTENANCE)
 def test_maintenance_after_a_kill_completes(rest: Place, tmp_path: Path, point: str) -> None:
     project = made(tmp_path, rest())

@@ -32,7 +32,7 @@ def kept(project: Project, dataset: str, digest: str) -> Contract | None:
 
     Raises `ConfigError` when its file is damaged, or when this dpipe can't carry it out.
     """
-    place = f"{project.landing_bucket or project.kept_contracts}"
+    place = f"{project.landing_bucket}/_contracts" if project.landing_bucket else str(project.kept_contracts)
     try:
         content = _content(project, dataset, digest)
         document = None if content is None else json.loads(content)
@@ -57,7 +57,7 @@ def _content(project: Project, dataset: str, digest: str) -> bytes | None:
 
 def _damaged(place: str, dataset: str, digest: str) -> ConfigError:
     return ConfigError(
-        f"the kept contract `{dataset}/{digest}.json` in `{place}` is not what its name says",
+        f"the kept contract `{place}/{dataset}/{digest}.json` is not what its name says",
         hint="restore it from a backup",
     )
 
