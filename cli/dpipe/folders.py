@@ -43,10 +43,7 @@ def write_once(path: Path, content: bytes) -> None:
     make_private(path.parent)
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_durably(temporary, content)
         temporary.rename(path)
         sync_folder(path.parent)
     except OSError as error:
@@ -55,6 +52,14 @@ def write_once(path: Path, content: bytes) -> None:
             f"`{path}` can't be written: {error.strerror}",
             hint="check its folder's permissions and that the disk isn't full",
         ) from error
+
+
+def write_durably(path: Path, content: bytes | memoryview) -> None:
+    """Make a file with this content; its name is as safe as its folder's entry, see `sync_folder`. Raises `OSError`."""
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,11 +11,12 @@ from pyarrow.fs import FileType
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from dpipe import s3
-from dpipe.folders import sync_folder
+from dpipe.folders import sync_folder, write_durably
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
+    from pyarrow import NativeFile
     from pyarrow.fs import FileSystem
     from pyiceberg.io import FileIO
 
@@ -43,15 +42,10 @@ def filesystem(io: FileIO, location: str) -> tuple[FileSystem, str]:
     return found, path
 
 
-def sha256(io: FileIO, location: str, on_bytes: Callable[[int], None]) -> str:
-    """A file's SHA-256, hex; told how many bytes more are read. Raises `OSError`."""
+def stream(io: FileIO, location: str) -> NativeFile:
+    """A file's bytes, to be read from the beginning and closed. Raises `OSError`."""
     files, path = filesystem(io, location)
-    digest = hashlib.sha256()
-    with files.open_input_stream(path) as stream:
-        while block := stream.read(BLOCK_BYTES):
-            digest.update(block)
-            on_bytes(len(block))
-    return digest.hexdigest()
+    return files.open_input_stream(path)
 
 
 def size(io: FileIO, location: str) -> int | None:
@@ -65,10 +59,7 @@ def write(io: FileIO, location: str, content: memoryview) -> None:
     """Make a file, durably. Raises `OSError`."""
     if is_local(location):
         path = Path(local_path(location))
-        with path.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_durably(path, content)
         sync_folder(path.parent)
         return
     files, path_there = filesystem(io, location)

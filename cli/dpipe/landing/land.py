@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dpipe import failpoints
 from dpipe.errors import DpipeError, UsageError
-from dpipe.folders import make_private, sweep, sync_folder, temporary_folder
+from dpipe.folders import make_private, sweep, sync_folder, temporary_folder, write_durably
 from dpipe.landing import remote
 from dpipe.landing.manifest import MANIFEST_NAME, Manifest
 from dpipe.landing.store import read_manifest, writing
@@ -174,7 +174,7 @@ def _land_here(
             sha256, size = _copy(blocks, target, on_bytes, lambda: writing(draft.name, folder))
         manifest = _complete(draft, sha256, size)
         with writing(draft.name, folder):
-            _write_durably(temporary / MANIFEST_NAME, manifest.to_json().encode())
+            write_durably(temporary / MANIFEST_NAME, manifest.to_json().encode())
             sync_folder(temporary)
             failpoints.reach("after-landing-copy")
             return _publish(project, temporary, manifest)
@@ -223,13 +223,6 @@ def _copy(
     with writing():
         os.fsync(target.fileno())
     return digest.hexdigest(), size
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _publish(project: Project, temporary: Path, manifest: Manifest) -> Landed:

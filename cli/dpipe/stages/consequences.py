@@ -48,11 +48,11 @@ def consequences(project: Project, evolution: Evolution) -> Consequences:
     Raises `UsageError` for an unknown dataset.
     """
     new = contract_for(project, evolution.dataset)
+    after = _checks(new)
     try:
         before = _checks(last_committed(project, evolution.dataset))
     except UsageError:
-        before = _checks(new)
-    after = _checks(new)
+        before = after
     gone = {change.column for change in evolution.changes if change.kind == "drop"}
     gone |= {change.before for change in evolution.changes if change.before}
     return Consequences(

@@ -66,7 +66,8 @@ def _live_files(audit: DatasetAudit, table: Table | None) -> list[str]:
 def _look(table: Table, location: str, recorded: WrittenFile | None, meter: Meter) -> str | None:
     """What is wrong with a live file."""
     try:
-        sha256 = storage.sha256(table.io, location, lambda count: meter.add(0, count))
+        with storage.stream(table.io, location) as stream:
+            sha256 = meter.sha256(stream)
     except OSError as error:
         if (gone := unavailable(error)) is not None:
             raise gone from error

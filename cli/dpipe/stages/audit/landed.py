@@ -39,7 +39,8 @@ def check_landing(
     def digest(item: tuple[BatchEntry, Manifest]) -> str | OSError:
         with payload_file(project, item[1]) as path:
             try:
-                return meter.sha256(path)
+                with path.open("rb", buffering=0) as file:
+                    return meter.sha256(file)
             except OSError as error:
                 return error
 

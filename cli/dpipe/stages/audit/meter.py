@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    class Readable(Protocol):
+        """What both a file of Python's and one of pyarrow's are."""
+
+        def read(self, size: int, /) -> bytes: ...
+
 
 BLOCK_BYTES = 1 << 20
 
@@ -28,11 +33,10 @@ class Meter:
             self._bytes += count
             self._on_progress(self._records, self._bytes)
 
-    def sha256(self, path: Path) -> str:
-        """A file's SHA-256, hex. Raises `OSError`."""
+    def sha256(self, stream: Readable) -> str:
+        """SHA-256, hex, of what is left in a stream. Raises `OSError`."""
         digest = hashlib.sha256()
-        with path.open("rb", buffering=0) as file:
-            while block := file.read(BLOCK_BYTES):
-                digest.update(block)
-                self.add(0, len(block))
+        while block := stream.read(BLOCK_BYTES):
+            digest.update(block)
+            self.add(0, len(block))
         return digest.hexdigest()
