@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 A = "- {name: a, logicalType: string}"
 
 
+UPSERT = "customProperties:\n  - {property: dpipe.writeMode, value: upsert}"
+VERSIONED = f"{UPSERT}\n  - {{property: dpipe.versionColumn, value: v}}"
+
+
+def keyed(version: str) -> str:
+    key = "- {name: a, logicalType: string, primaryKey: true, required: true}"
+    return f"{key}\n- {{name: {version}, logicalType: integer, required: true}}"
+
+
 def loaded(columns: str, top: str = "", version: str = "1.0.0") -> Contract:
     text = contract(columns, dataset=top).replace("version: 1.0.0", f"version: {version}")
     return Contract.from_text(text)
@@ -34,6 +43,22 @@ def loaded(columns: str, top: str = "", version: str = "1.0.0") -> Contract:
 
 def column(rest: str) -> str:
     return f"- {{name: a, {rest}}}"
+
+
+def test_another_version_column_breaks_and_a_renamed_one_does_not() -> None:
+    (found,) = diff(loaded(keyed("v"), UPSERT), loaded(keyed("v"), VERSIONED))
+    assert (found.effect, found.text) == (
+        "breaking",
+        "of two records with one key the one with the larger `v` wins, and the later one did",
+    )
+    renamed = keyed("w").removesuffix("}") + ", customProperties: [{property: dpipe.renamedFrom, value: v}]}"
+    found_texts = [
+        one.text
+        for one in diff(
+            loaded(keyed("v"), VERSIONED), loaded(renamed, VERSIONED.replace("value: v", "value: w"))
+        )
+    ]
+    assert not [text for text in found_texts if "one key" in text]
 
 
 @pytest.mark.parametrize(

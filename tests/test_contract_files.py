@@ -173,6 +173,7 @@ def test_the_plan_of_flights_is_the_one_we_know() -> None:
         ],
         "unknown_fields": "ignore",
         "write_mode": "upsert",
+        "version": None,
         "csv": {
             "delimiter": ",",
             "quote": '"',

@@ -52,6 +52,14 @@ def custom(name: str, value: str) -> str:
     return f"customProperties:\n  - {{property: {name}, value: {value}}}"
 
 
+def versioned(version: str, name: str) -> str:
+    return contract(
+        "- {name: a, logicalType: string, primaryKey: true, required: true}\n- {name: v, " + version + "}",
+        dataset=custom("dpipe.writeMode", "upsert")
+        + f"\n  - {{property: dpipe.versionColumn, value: {name}}}",
+    )
+
+
 def column_custom(name: str, value: str, kind: str = "string", more: str = "") -> str:
     return f"- name: a\n  logicalType: {kind}\n{more}  customProperties:\n    - {{property: {name}, value: {value}}}"
 
@@ -489,6 +497,29 @@ DATASETS = {
         contract(dataset=custom("dpipe.csv.escape", "‸'\"'")),
         "the CSV quote is the escape",
     ),
+    "version of an append": (
+        contract(
+            "- {name: a, logicalType: string, primaryKey: true, required: true}\n"
+            "- {name: v, logicalType: integer, required: true}",
+            dataset=custom("dpipe.versionColumn", "‸v"),
+        ),
+        "a version without an upsert",
+    ),
+    "version that is no column": (
+        versioned("logicalType: integer, required: true", "‸vv"),
+        "no column `vv` to be the version",
+    ),
+    "version that is text": (
+        versioned("logicalType: string, required: true", "‸v"),
+        "a string as the version",
+    ),
+    "version that may be null": (versioned("logicalType: integer", "‸v"), "the version `v` may be null"),
+    "version in the key": (
+        versioned("logicalType: integer, required: true", "‸a").replace(
+            "a, logicalType: string", "a, logicalType: integer"
+        ),
+        "the version `a` is in the primary key",
+    ),
     "property inside a rule": (
         on_dataset(
             "metric: rowCount, mustBe: 1, customProperties: [{property: ‸dpipe.severity, value: error}]"
@@ -509,6 +540,7 @@ BAD_VALUES = {
     "dpipe.partitionTransform": "bucket",
     "dpipe.formats": "'%Y'",
     "dpipe.writeMode": "merge",
+    "dpipe.versionColumn": "7",
     "dpipe.renamedFrom": "7",
 }
 

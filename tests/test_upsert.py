@@ -206,6 +206,46 @@ def test_files_of_before_a_change_of_the_contract_are_written_as_the_table_is_no
     assert_holds(project)
 
 
+VERSIONED = (
+    UPSERT.replace("value: upsert}]", "value: upsert}, {property: dpipe.versionColumn, value: version}]")
+    + "      - {name: version, logicalType: integer, required: true}\n"
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_with_versions_the_newest_wins_in_whatever_order_batches_come(tmp_path: Path, seed: int) -> None:
+    project = make_project(tmp_path / "a project", {"orders": VERSIONED})
+    luck = random.Random(seed)
+    records = [(luck.randrange(12), luck.randrange(1, 3), at) for at in range(60)]
+    luck.shuffle(records)
+    header = "order_id,day,amount,version\n"
+    for start in range(0, 60, 12):
+        part = records[start : start + 12]
+        ingest(project, header + "".join(f"{key},2013-01-0{day},{at},{at}\n" for key, day, at in part))
+    newest: dict[tuple[int, int], int] = {}
+    for key, day, at in records:
+        newest[key, day] = max(at, newest.get((key, day), -1))
+    found = rows_of(project, "raw", "orders")
+    assert {(row["order_id"], row["day"].day): row["version"] for row in found} == newest
+    assert len(found) == len(newest)
+    audit = assert_holds(project)
+    assert audit.records_in == 60
+    assert audit.accepted - audit.superseded == len(newest)
+
+
+def test_of_equal_versions_the_later_record_wins_and_an_older_one_is_a_duplicate(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "a project", {"orders": VERSIONED})
+    header = "order_id,day,amount,version\n"
+    first = land(project, header + "1,2013-01-01,1,5\n")
+    processed(project)
+    assert counts(ingest(project, header + "1,2013-01-01,2,5\n")) == (1, 0, 0, 1)
+    assert counts(ingest(project, header + "1,2013-01-01,3,4\n")) == (0, 0, 1, 0)
+    assert rows(project) == {1: 2.0}
+    (kept,) = rows_of(project, "quarantine", "orders")
+    assert kept["duplicate_kind"] == "conflicting"
+    assert kept["winner_batch_id"] != first
+
+
 @pytest.mark.parametrize("point", [name for name in NAMES if name != "after-landing-copy"])
 def test_a_run_after_a_kill_gives_the_same_tables(tmp_path: Path, point: str) -> None:
     contents = []

@@ -131,6 +131,7 @@ def _dataset(report: Report, definition: SchemaObject) -> tuple[Plan, tuple[Qual
         partition=partition,
         unknown_fields=extra.get("dpipe.unknownFields", "ignore"),
         write_mode=extra.get("dpipe.writeMode", "append"),
+        version=keys.version(report, columns, key, extra),
         csv=_csv(report, extra),
         max_record_bytes=extra.get("dpipe.maxRecordBytes", MAX_RECORD_BYTES),
     )

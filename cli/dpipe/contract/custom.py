@@ -69,6 +69,12 @@ KNOWN: dict[str, Known] = {
         "of two records with one key the first is kept, or the last; or a batch replaces the partitions that it has "
         "records of; default `append`",
     ),
+    "dpipe.versionColumn": Known(
+        ("dataset",),
+        "a column's name",
+        lambda value: isinstance(value, str) and bool(value),
+        "of two records with one key an upsert keeps the one with the larger value here, whichever came last",
+    ),
     "dpipe.csv.delimiter": Known(
         ("dataset",), "one ASCII character", _is_byte, "between the fields of CSV; default `,`"
     ),

@@ -201,6 +201,9 @@ def _layout(old: Plan, new: Plan, renames: dict[str, str]) -> Iterator[Differenc
     if old.write_mode != new.write_mode:
         text = f"the write mode is {new.write_mode}, and was {old.write_mode}"
         yield Difference("breaking", dataset, text, ("records", "readers"))
+    if old.version != (renames.get(new.version, new.version) if new.version else None):
+        text = f"of two records with one key {_newer(new.version)} wins, and {_newer(old.version)} did"
+        yield Difference("breaking", dataset, text, ("records",))
     positions = (
         [column.name for column in old.columns],
         [renames.get(column.name, column.name) for column in new.columns],
@@ -218,6 +221,10 @@ def _layout(old: Plan, new: Plan, renames: dict[str, str]) -> Iterator[Differenc
         yield Difference(
             effect, dataset, f"a record has at most {new.max_record_bytes:,} bytes", ("records",)
         )
+
+
+def _newer(version: str | None) -> str:
+    return f"the one with the larger `{version}`" if version else "the later one"
 
 
 def _batch_rules(old: Contract, new: Contract) -> Iterator[Difference]:

@@ -1,10 +1,11 @@
-"""Primary key and partition of a dataset."""
+"""Primary key, version and partition of a dataset."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dpipe.contract import custom
+from dpipe.contract.findings import did_you_mean
 from dpipe.contract.plan import PartitionField
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _DATED: dict[Kind, frozenset[Transform]] = {
     "timestamp_ntz": frozenset({"identity", "year", "month", "day", "hour"}),
 }
 _PLAIN: frozenset[Transform] = frozenset({"identity"})
+_VERSIONS: frozenset[Kind] = frozenset({"int32", "int64", "date", "timestamp", "timestamp_ntz", "time"})
 _NEVER: frozenset[Kind] = frozenset({"float64", "decimal", "time", "struct", "list"})
 
 
@@ -117,6 +119,30 @@ def partition(
                 "add `partitioned: true` and `partitionKeyPosition`",
             )
     return tuple(fields)
+
+
+def version(
+    report: Report, columns: Sequence[Compiled], key: tuple[str, ...], extra: dict[str, Any]
+) -> str | None:
+    """The column that says which of two records with one key is newer, None when it is the one that came later."""
+    name: str | None = extra.get("dpipe.versionColumn")
+    if name is None:
+        return None
+    where = custom.place(report, ("schema", 0), "dpipe.versionColumn")
+    column = next((item.column for item in columns if item.column.name == name), None)
+    if extra.get("dpipe.writeMode") != "upsert":
+        report.error(where, "a version without an upsert", "add `dpipe.writeMode: upsert`, or leave it out")
+    elif column is None:
+        hint = did_you_mean(name, [item.column.name for item in columns], otherwise="name a column of it")
+        report.error(where, f"no column `{name}` to be the version", hint)
+    elif column.kind not in _VERSIONS:
+        hint = "name a column of integers, dates or times"
+        report.error(where, f"a {column.type_name} as the version", hint)
+    elif not column.required:
+        report.error(where, f"the version `{name}` may be null", f"add `required: true` to `{name}`")
+    elif name in key:
+        report.error(where, f"the version `{name}` is in the primary key", "name a column that isn't")
+    return name
 
 
 def _instead(kind: Kind) -> str:

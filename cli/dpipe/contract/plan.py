@@ -179,7 +179,10 @@ class CsvOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """A dataset's columns, key and layout; `contract` is the contract's hash."""
+    """A dataset's columns, key and layout; `contract` is the contract's hash.
+
+    `version` is the column whose larger value wins an upsert; without one the later record does.
+    """
 
     dataset: str
     contract: str
@@ -188,6 +191,7 @@ class Plan:
     partition: tuple[PartitionField, ...] = ()
     unknown_fields: UnknownFields = "ignore"
     write_mode: WriteMode = "append"
+    version: str | None = None
     csv: CsvOptions = field(default_factory=CsvOptions)
     max_record_bytes: int = MAX_RECORD_BYTES
 
@@ -230,6 +234,7 @@ class Plan:
             "unknown_fields": self.unknown_fields,
             # What is replaced whole isn't compared row by row.
             "write_mode": "upsert" if self.write_mode == "upsert" else "append",
+            "version": self.version,
             "csv": {
                 "delimiter": self.csv.delimiter,
                 "quote": self.csv.quote,

@@ -2,7 +2,7 @@
 //!
 //! Keys are compared value by value; the hash only says where to look, so that a collision can't lose a record.
 
-use std::path::PathBuf;
+use std::{cmp::Ordering, path::PathBuf};
 
 use arrow::array::ArrayRef;
 
@@ -11,7 +11,7 @@ use crate::{
     keys::{self, Keys},
     numbering::Numbering,
     scalars::Scalars,
-    spill::Spill,
+    spill::{Spill, Spilled},
 };
 
 /// Where a record is: the batch's index and its number in the batch, from 1.
@@ -87,6 +87,7 @@ enum BlockRows {
     Held {
         columns: Vec<ArrayRef>,
         fingerprints: Vec<u64>,
+        versions: Vec<i64>,
     },
     /// In the spill file, from there on.
     Spilled(u64),
@@ -110,7 +111,8 @@ impl KeyIndex {
 
     /// Claim the keys of rows for the records at `places`, but for those that are `left_out`.
     ///
-    /// `taken` is told of the keys that another record has already, and says whether the newcomer gets it.
+    /// `taken` is told of the keys that another record has already, and how that one's version compares with the newcomer's;
+    /// it says whether the newcomer gets the key.
     ///
     /// # Errors
     /// `Error::Io` when keys can't be moved to the file or read from it, `Error::Plan` when there are 2³² of them.
@@ -119,10 +121,10 @@ impl KeyIndex {
         keys: Keys,
         places: Places,
         left_out: impl Fn(usize) -> bool,
-        mut taken: impl FnMut(usize, Winner) -> bool,
+        mut taken: impl FnMut(usize, Winner, Ordering) -> bool,
     ) -> Result<()> {
         const AHEAD: usize = 32;
-        let Keys { columns, hashes, fingerprints } = keys;
+        let Keys { columns, hashes, fingerprints, versions } = keys;
         let first = self.rows;
         self.rows += hashes.len();
         if u32::try_from(self.rows).is_err() {
@@ -131,7 +133,13 @@ impl KeyIndex {
         }
         let scalars = columns.iter().map(|column| Scalars::of(column)).collect::<Result<Vec<_>>>()?;
         self.reserve(hashes.len());
-        let newcomer = Newcomer { first, scalars: &scalars, fingerprints: &fingerprints, places: &places };
+        let newcomer = Newcomer {
+            first,
+            scalars: &scalars,
+            fingerprints: &fingerprints,
+            versions: &versions,
+            places: &places,
+        };
         for start in (0..hashes.len()).step_by(AHEAD) {
             let rows = start..(start + AHEAD).min(hashes.len());
             // The slots of some rows are fetched from memory side by side, and are near when they are needed.
@@ -141,19 +149,24 @@ impl KeyIndex {
                 if left_out(row) {
                     continue;
                 }
-                if let Some((at, winner)) = self.claim_row(row, hashes[row], &newcomer)?
-                    && taken(row, winner)
+                if let Some((at, winner, version)) = self.claim_row(row, hashes[row], &newcomer)?
+                    && taken(row, winner, version)
                 {
                     self.slots[at] = slot_of(hashes[row], newcomer.first + row);
                 }
             }
         }
-        self.keep(Block { first, places, rows: BlockRows::Held { columns, fingerprints } })
+        self.keep(Block { first, places, rows: BlockRows::Held { columns, fingerprints, versions } })
     }
 
-    /// The slot and the record that has the key; none when nothing had it, and then the row does.
+    /// The slot, the record that has the key and how its version compares; none when nothing had it, and then the row does.
     #[inline]
-    fn claim_row(&mut self, row: usize, hash: u64, newcomer: &Newcomer) -> Result<Option<(usize, Winner)>> {
+    fn claim_row(
+        &mut self,
+        row: usize,
+        hash: u64,
+        newcomer: &Newcomer,
+    ) -> Result<Option<(usize, Winner, Ordering)>> {
         let mut at = self.slot(hash);
         loop {
             let slot = self.slots[at];
@@ -162,8 +175,8 @@ impl KeyIndex {
             }
             if slot >> HALF == hash >> HALF {
                 let number = (slot & u64::from(u32::MAX)) as usize - 1;
-                if let Some(winner) = self.same(number, row, newcomer)? {
-                    return Ok(Some((at, winner)));
+                if let Some((winner, version)) = self.same(number, row, newcomer)? {
+                    return Ok(Some((at, winner, version)));
                 }
             }
             at = (at + 1) & (self.slots.len() - 1);
@@ -173,33 +186,33 @@ impl KeyIndex {
         Ok(None)
     }
 
-    /// The record that row number `number` was, when it has the key of the newcomer's row.
+    /// The record that row number `number` was and how its version compares, when it has the key of the newcomer's row.
     #[cold]
-    fn same(&mut self, number: usize, row: usize, newcomer: &Newcomer) -> Result<Option<Winner>> {
-        let (is_same, fingerprint, place) = if let Some(other) = number.checked_sub(newcomer.first) {
+    fn same(&mut self, number: usize, row: usize, newcomer: &Newcomer) -> Result<Option<(Winner, Ordering)>> {
+        let (is_same, fingerprint, version, place) = if let Some(other) = number.checked_sub(newcomer.first) {
             let is_same = newcomer.scalars.iter().all(|column| column.get(other) == column.get(row));
-            (is_same, newcomer.fingerprints[other], newcomer.places.of(other))
+            (is_same, newcomer.fingerprints[other], newcomer.version(other), newcomer.places.of(other))
         } else {
             let index = self.blocks.partition_point(|block| block.first <= number) - 1;
             let block = &self.blocks[index];
             let other = number - block.first;
-            let (is_same, fingerprint) = match &block.rows {
-                BlockRows::Held { columns, fingerprints } => {
+            let (is_same, fingerprint, version) = match &block.rows {
+                BlockRows::Held { columns, fingerprints, versions } => {
                     let mut pairs = columns.iter().zip(newcomer.scalars);
                     let is_same = pairs.try_fold(true, |same, (known, new)| {
                         Scalars::of(known).map(|known| same && known.get(other) == new.get(row))
                     })?;
-                    (is_same, fingerprints[other])
+                    (is_same, fingerprints[other], version_of(versions, other))
                 }
                 BlockRows::Spilled(start) => {
-                    let (key, fingerprint) = self.spill.read(*start, other)?;
-                    (key == newcomer.encoded(row), fingerprint)
+                    let Spilled { key, fingerprint, version } = self.spill.read(*start, other)?;
+                    (key == newcomer.encoded(row), fingerprint, version)
                 }
             };
-            (is_same, fingerprint, block.places.of(other))
+            (is_same, fingerprint, version, block.places.of(other))
         };
         let identical = fingerprint == newcomer.fingerprints[row];
-        Ok(is_same.then_some(Winner { place, identical }))
+        Ok(is_same.then_some((Winner { place, identical }, version.cmp(&newcomer.version(row)))))
     }
 
     fn keep(&mut self, block: Block) -> Result<()> {
@@ -207,8 +220,8 @@ impl KeyIndex {
         self.blocks.push(block);
         if self.held_bytes > self.most_held_bytes {
             for block in &mut self.blocks {
-                if let BlockRows::Held { columns, fingerprints } = &block.rows {
-                    block.rows = BlockRows::Spilled(self.spill.write(columns, fingerprints)?);
+                if let BlockRows::Held { columns, fingerprints, versions } = &block.rows {
+                    block.rows = BlockRows::Spilled(self.spill.write(columns, fingerprints, versions)?);
                 }
             }
             self.held_bytes = 0;
@@ -254,10 +267,20 @@ struct Newcomer<'a> {
     first: usize,
     scalars: &'a [Scalars<'a>],
     fingerprints: &'a [u64],
+    versions: &'a [i64],
     places: &'a Places,
 }
 
+/// A row's version; all are equal where rows have none.
+fn version_of(versions: &[i64], row: usize) -> i64 {
+    versions.get(row).copied().unwrap_or_default()
+}
+
 impl Newcomer<'_> {
+    fn version(&self, row: usize) -> i64 {
+        version_of(self.versions, row)
+    }
+
     /// A row's key as a spill file has it.
     fn encoded(&self, row: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -269,9 +292,11 @@ impl Newcomer<'_> {
 impl BlockRows {
     /// The memory that they take, of what they have of it reserved only what is in use.
     fn bytes(&self) -> Result<usize> {
-        let Self::Held { columns, fingerprints } = self else { return Ok(0) };
+        let Self::Held { columns, fingerprints, versions } = self else { return Ok(0) };
         let columns = columns.iter().map(|column| column.to_data().get_slice_memory_size());
-        Ok(columns.sum::<std::result::Result<usize, _>>()? + size_of_val(fingerprints.as_slice()))
+        Ok(columns.sum::<std::result::Result<usize, _>>()?
+            + size_of_val(fingerprints.as_slice())
+            + size_of_val(versions.as_slice()))
     }
 }
 
@@ -284,13 +309,22 @@ mod tests {
 
     use super::*;
 
+    /// Which of two different records with one key gets it.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Rule {
+        First,
+        Last,
+        /// The one with the larger version, which here is the payload.
+        Newest,
+    }
+
     /// Claims `chunks` of values and payloads, all under one hash or under good ones; what each row was told.
     fn claim(
         chunks: &[Vec<(i64, u64)>],
         collide: bool,
         most_held_bytes: usize,
-        last_wins: bool,
-    ) -> Vec<Option<Winner>> {
+        rule: Rule,
+    ) -> Vec<Option<(Winner, Ordering)>> {
         let folder = tempfile::tempdir().unwrap();
         let mut index = KeyIndex::new(most_held_bytes, folder.path().into());
         let mut all = Vec::new();
@@ -303,14 +337,19 @@ mod tests {
                 columns: vec![Arc::new(values)],
                 hashes: chunk.iter().map(hash).collect(),
                 fingerprints: chunk.iter().map(|row| row.1).collect(),
+                versions: chunk
+                    .iter()
+                    .filter(|_| rule == Rule::Newest)
+                    .map(|row| row.1.cast_signed())
+                    .collect(),
             };
             let before = all.len() as u64;
             all.resize(all.len() + chunk.len(), None);
             let told = &mut all[usize::try_from(before).unwrap()..];
             let places = Places::Chunk { batch: 0, before, numbering: Numbering::default() };
-            let taken = |row: usize, winner: Winner| {
-                told[row] = Some(winner);
-                last_wins && !winner.identical
+            let taken = |row: usize, winner: Winner, version| {
+                told[row] = Some((winner, version));
+                rule != Rule::First && !winner.identical && version != Ordering::Greater
             };
             index.claim(keys, places, |_| false, taken).unwrap();
         }
@@ -320,10 +359,10 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
         #[test]
-        fn the_first_or_the_last_record_with_a_key_wins_whatever_collides_or_is_spilled(
+        fn the_first_the_last_or_the_newest_record_with_a_key_wins_whatever_collides_or_is_spilled(
             chunks in prop::collection::vec(prop::collection::vec((0..60_i64, 0..3_u64), 0..40), 1..8),
             collide: bool,
-            last_wins: bool,
+            rule in prop::sample::select(vec![Rule::First, Rule::Last, Rule::Newest]),
             most_held_bytes in prop::sample::select(vec![0, 700, usize::MAX]),
         ) {
             let mut held = HashMap::new();
@@ -332,12 +371,13 @@ mod tests {
                 let (winner, of_winner) = *held.entry(*value).or_insert((record, *payload));
                 let place = RecordPlace { batch: 0, record: winner };
                 let told = Winner { place, identical: of_winner == *payload };
-                expected.push((winner != record).then_some(told));
-                if last_wins && !told.identical {
+                let version = if rule == Rule::Newest { of_winner.cmp(payload) } else { Ordering::Equal };
+                expected.push((winner != record).then_some((told, version)));
+                if (rule == Rule::Last && of_winner != *payload) || (rule == Rule::Newest && of_winner < *payload) {
                     held.insert(*value, (record, *payload));
                 }
             }
-            prop_assert_eq!(claim(&chunks, collide, most_held_bytes, last_wins), expected);
+            prop_assert_eq!(claim(&chunks, collide, most_held_bytes, rule), expected);
         }
     }
 }

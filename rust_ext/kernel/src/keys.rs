@@ -22,6 +22,7 @@ use crate::{
 pub struct KeyEncoder {
     key: Vec<usize>,
     others: Vec<usize>,
+    version: Option<usize>,
     hashing: Hashing,
 }
 
@@ -34,6 +35,8 @@ pub struct Keys {
     pub hashes: Vec<u64>,
     /// A hash of all of each row's values. It only labels a duplicate as identical or conflicting.
     pub fingerprints: Vec<u64>,
+    /// Each row's version, the larger the newer; empty when rows have none.
+    pub versions: Vec<i64>,
 }
 
 impl Keys {
@@ -59,14 +62,15 @@ impl KeyEncoder {
     /// An encoder for the plan's key, `None` when records have none.
     ///
     /// # Errors
-    /// `Error::Plan` when the key names no column.
+    /// `Error::Plan` when the key or the version names no column.
     pub fn new(plan: &Plan) -> Result<Option<Self>> {
         if plan.key.is_empty() {
             return Ok(None);
         }
         let key: Vec<usize> = plan.key.iter().map(|name| plan.column(name)).collect::<Result<_>>()?;
         let others = (0..plan.columns.len()).filter(|index| !key.contains(index)).collect();
-        Ok(Some(Self { key, others, hashing: Hashing::new() }))
+        let version = plan.version.as_deref().map(|name| plan.column(name)).transpose()?;
+        Ok(Some(Self { key, others, version, hashing: Hashing::new() }))
     }
 
     /// The keys of rows whose first columns are the plan's.
@@ -83,8 +87,20 @@ impl KeyEncoder {
             self.hashing.mix_column(&mut fingerprints, rows.column(*index))?;
         }
         let columns = self.key.iter().map(|index| rows.column(*index).clone()).collect();
-        Ok(Keys { columns, hashes, fingerprints })
+        let versions =
+            self.version.map(|index| versions(rows.column(index))).transpose()?.unwrap_or_default();
+        Ok(Keys { columns, hashes, fingerprints, versions })
     }
+}
+
+/// The values as versions. A row of a table may have none, from before there were any: any other is newer.
+fn versions(column: &ArrayRef) -> Result<Vec<i64>> {
+    let values = Scalars::of(column)?;
+    let version = |row| match values.get(row) {
+        Scalar::Number(value) => value,
+        _ => i64::MIN,
+    };
+    Ok((0..column.len()).map(version).collect())
 }
 
 /// Hashes by multiplying with a factor that differs from run to run, so that no input can be made to collide.

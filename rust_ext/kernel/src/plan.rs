@@ -35,6 +35,9 @@ pub struct Plan {
     /// Which of two records with one key is kept.
     #[serde(default)]
     pub write_mode: WriteMode,
+    /// The column whose larger value wins an upsert; without one the later record does.
+    #[serde(default)]
+    pub version: Option<String>,
     /// How CSV text reads.
     #[serde(default)]
     pub csv: CsvOptions,
@@ -130,6 +133,11 @@ impl Kind {
     /// Whether values have parts.
     pub fn is_nested(self) -> bool {
         matches!(self, Self::Struct | Self::List)
+    }
+
+    /// Whether its values can say which of two records is newer.
+    pub fn is_version(self) -> bool {
+        matches!(self, Self::Int32 | Self::Int64) || self.is_dated()
     }
 
     /// Whether its values are days or times.
@@ -464,6 +472,11 @@ impl Plan {
             if self.columns[self.column(name)?].kind.is_nested() {
                 return Err(Error::Plan(format!("`{name}` is nested, and no key or partition is")));
             }
+        }
+        if let Some(name) = &self.version
+            && !self.columns[self.column(name)?].kind.is_version()
+        {
+            return Err(Error::Plan(format!("`{name}` is no integer, date or time, and a version is one")));
         }
         self.csv.validate()
     }

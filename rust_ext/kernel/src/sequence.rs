@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    cmp::Ordering,
     collections::{BTreeMap, HashSet},
     sync::Arc,
 };
@@ -227,7 +228,7 @@ impl Sequencer {
                 keys,
                 places,
                 |_| false,
-                |row, winner| {
+                |row, winner, _| {
                     duplicates.push((row, winner));
                     false
                 },
@@ -243,16 +244,20 @@ impl Sequencer {
             duplicates.extend(known);
         }
         let left_out = |row: usize| !losers.is_empty() && losers.contains_key(&place(row));
-        index.claim(keys, places, left_out, |row, winner| {
+        index.claim(keys, places, left_out, |row, winner, version| {
             let is_of_run = (winner.place.batch as usize) < batches.len();
-            if winner.identical {
+            if winner.identical || version == Ordering::Greater {
                 duplicates.push((row, winner));
                 if is_of_run {
                     contest.kept_out(place(row), winner);
                 }
-            } else if is_of_run {
+                return false;
+            }
+            if is_of_run {
                 contest.replaced(winner.place, place(row));
-            } else {
+                return true;
+            }
+            if version == Ordering::Equal {
                 let held_by = &*batch_ids[winner.place.batch as usize];
                 // Of its own batch a replay brings records that came before others, and some that came after.
                 let number = || own.record_no(place(row).record).unwrap_or_default();
@@ -262,9 +267,9 @@ impl Sequencer {
                     duplicates.push((row, winner));
                     return false;
                 }
-                superseded.push(winner.place);
             }
-            !winner.identical
+            superseded.push(winner.place);
+            true
         })?;
         duplicates.sort_unstable_by_key(|(row, _)| *row);
         Ok(duplicates)
@@ -322,7 +327,7 @@ impl Sequencer {
             places.push(RecordPlace { batch, record: record_nos.value(at).cast_unsigned() });
         }
         // Two rows of the table with one key: an older state of affairs that isn't this run's to judge.
-        self.index.claim(keys.unshared()?, Places::Listed(places), |_| false, |_, _| false)
+        self.index.claim(keys.unshared()?, Places::Listed(places), |_| false, |_, _, _| false)
     }
 
     fn quarantine(

@@ -14,29 +14,39 @@ use crate::{
     scalars::Scalars,
 };
 
-/// A row's entry: where its key ends among the block's keys, and its fingerprint.
-const ENTRY: u64 = 16;
-
-/// Keys and fingerprints of blocks of rows.
+/// Keys of blocks of rows, with their fingerprints and, where rows have any, versions.
 ///
-/// A block is its number of rows, an entry a row and then the keys, so that a row is read without its block.
+/// A block is its number of rows, an entry a row and then the keys, so that a row is read without its block. An entry is where
+/// its key ends among the block's keys, the fingerprint, and the version.
 pub struct Spill {
     folder: PathBuf,
     file: Option<File>,
     bytes: u64,
+    has_versions: bool,
+}
+
+/// A row as the file has it.
+pub struct Spilled {
+    /// Its key, as [`push_key`] writes it.
+    pub key: Vec<u8>,
+    /// The hash of all of its values.
+    pub fingerprint: u64,
+    /// Its version; 0 where rows have none.
+    pub version: i64,
 }
 
 impl Spill {
     /// Nothing yet; the file will be in `folder`.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, file: None, bytes: 0 }
+        Self { folder, file: None, bytes: 0, has_versions: false }
     }
 
-    /// Add a block with these key columns; where it is.
+    /// Add a block with these key columns; where it is. All blocks have `versions`, or none has.
     ///
     /// # Errors
     /// `Error::Io` when it can't be written.
-    pub fn write(&mut self, columns: &[ArrayRef], fingerprints: &[u64]) -> Result<u64> {
+    pub fn write(&mut self, columns: &[ArrayRef], fingerprints: &[u64], versions: &[i64]) -> Result<u64> {
+        self.has_versions = !versions.is_empty();
         let columns = columns.iter().map(|column| Scalars::of(column)).collect::<Result<Vec<_>>>()?;
         let (mut block, mut keys) = (Vec::new(), Vec::new());
         block.extend_from_slice(&(fingerprints.len() as u64).to_le_bytes());
@@ -44,6 +54,9 @@ impl Spill {
             push_key(&mut keys, &columns, row);
             block.extend_from_slice(&(keys.len() as u64).to_le_bytes());
             block.extend_from_slice(&fingerprint.to_le_bytes());
+            if let Some(version) = versions.get(row) {
+                block.extend_from_slice(&version.to_le_bytes());
+            }
         }
         block.append(&mut keys);
         let start = self.bytes;
@@ -64,15 +77,16 @@ impl Spill {
         file.write_all(block)
     }
 
-    /// The key, as [`push_key`] writes it, and the fingerprint of a row of the block at `start`.
+    /// A row of the block at `start`.
     ///
     /// # Errors
-    /// `Error::Io` when they can't be read.
-    pub fn read(&mut self, start: u64, row: usize) -> Result<(Vec<u8>, u64)> {
+    /// `Error::Io` when it can't be read.
+    pub fn read(&mut self, start: u64, row: usize) -> Result<Spilled> {
         self.read_row(start, row as u64).map_err(|error| Error::io(&self.folder, error))
     }
 
-    fn read_row(&mut self, start: u64, row: u64) -> std::io::Result<(Vec<u8>, u64)> {
+    fn read_row(&mut self, start: u64, row: u64) -> std::io::Result<Spilled> {
+        let entry: u64 = if self.has_versions { 24 } else { 16 };
         let file = self.file.as_mut().expect("a block was written");
         let mut number = |at: u64| {
             let mut bytes = [0; 8];
@@ -81,12 +95,13 @@ impl Spill {
         };
         let rows = number(start)?;
         let entries = start + 8;
-        let key_start = if row == 0 { 0 } else { number(entries + (row - 1) * ENTRY)? };
-        let key_stop = number(entries + row * ENTRY)?;
-        let fingerprint = number(entries + row * ENTRY + 8)?;
+        let key_start = if row == 0 { 0 } else { number(entries + (row - 1) * entry)? };
+        let key_stop = number(entries + row * entry)?;
+        let fingerprint = number(entries + row * entry + 8)?;
+        let version = if self.has_versions { number(entries + row * entry + 16)?.cast_signed() } else { 0 };
         let mut key = vec![0; usize::try_from(key_stop - key_start).expect("a key fits into memory")];
-        file.seek(SeekFrom::Start(entries + rows * ENTRY + key_start))?;
+        file.seek(SeekFrom::Start(entries + rows * entry + key_start))?;
         file.read_exact(&mut key)?;
-        Ok((key, fingerprint))
+        Ok(Spilled { key, fingerprint, version })
     }
 }

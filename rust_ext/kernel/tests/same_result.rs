@@ -271,6 +271,72 @@ proptest! {
     }
 
     #[test]
+    fn of_records_with_one_key_an_upsert_keeps_the_newest_version_in_whatever_order_they_come(
+        records in proptest::collection::vec((0..12i64, 0..6i64, "[ab]"), 0..80),
+        ends in proptest::collection::vec(0..80usize, 3),
+        batch_size in 1usize..50,
+        threads in 1usize..4,
+        chunk_bytes in 1usize..400,
+        key_bytes in prop_oneof![Just(0usize), Just(1 << 20)],
+    ) {
+        let plan = serde_json::json!({
+            "dataset": "things", "contract": "c", "write_mode": "upsert", "key": ["id"], "version": "version",
+            "columns": [
+                {"name": "id", "field_id": 1, "type": "int64", "required": true},
+                {"name": "version", "field_id": 2, "type": "int64", "required": true},
+                {"name": "note", "field_id": 3, "type": "string"},
+            ],
+        });
+        let plan = Plan::from_json(&plan.to_string()).unwrap();
+        let mut ends: Vec<usize> = ends.into_iter().map(|end| end.min(records.len())).collect();
+        ends.sort_unstable();
+        let parts = [0, ends[0], ends[1], ends[2], records.len()];
+        let sources: Vec<Source> = (0..4).map(|index| {
+            let lines: Vec<String> = records[parts[index]..parts[index + 1]].iter().map(|(id, version, note)| {
+                serde_json::json!({"id": id, "version": version, "note": note}).to_string()
+            }).collect();
+            let mut source = Source::of(format!("batch-{index}"), Content::Bytes(lines.join("\n").into_bytes().into()));
+            source.format = Some(Format::Ndjson);
+            source
+        }).collect();
+        let mut options = Options::to(Destination::Memory);
+        (options.batch_size, options.threads, options.chunk_bytes) = (batch_size, threads, chunk_bytes);
+        options.key_bytes = key_bytes;
+        // The first part is in the table, which all else is said to be older than: versions win.
+        let table = run(&plan, &sources[..1], &options, &mut Alone).unwrap().accepted;
+        let mut later = sources[1..].to_vec();
+        later.iter_mut().for_each(|source| source.newer_batches = ["batch-0".to_owned()].into());
+        let found = run(&plan, &later, &options, &mut Holding(table.clone())).unwrap();
+
+        // Said again: of the records in their order the last one of the largest version, but the table's of equal ones.
+        let mut newest: BTreeMap<i64, (i64, bool, String)> = BTreeMap::new();
+        for (at, (id, version, note)) in records.iter().enumerate() {
+            let is_held = at < ends[0];
+            if newest.get(id).is_none_or(|(before, held, _)| before < version || (before == version && *held == is_held)) {
+                newest.insert(*id, (*version, is_held, note.clone()));
+            }
+        }
+        let superseded: BTreeSet<i64> = found.superseded.values().flatten().map(|number| number.cast_signed()).collect();
+        let rows = |batches: &[RecordBatch]| -> Vec<(i64, i64, String, i64)> {
+            batches.iter().flat_map(|batch| {
+                let [ids, versions] = [0, 1].map(|at| batch.column(at).as_primitive::<Int64Type>().clone());
+                let notes = batch.column(2).as_string::<i32>().clone();
+                let numbers = batch.column_by_name(schema::RECORD_NO).unwrap().as_primitive::<Int64Type>().clone();
+                (0..batch.num_rows())
+                    .map(|row| (ids.value(row), versions.value(row), notes.value(row).to_owned(), numbers.value(row)))
+                    .collect::<Vec<_>>()
+            }).collect()
+        };
+        let kept = rows(&table).into_iter().filter(|row| !superseded.contains(&row.3));
+        let now: Vec<_> = kept.chain(rows(&found.accepted)).map(|(id, version, note, _)| (id, (version, note))).collect();
+        let count = now.len();
+        let now: BTreeMap<_, _> = now.into_iter().collect();
+        prop_assert_eq!(now.len(), count, "two rows have one key");
+        let expected: BTreeMap<_, _> = newest.into_iter().map(|(id, (version, _, note))| (id, (version, note))).collect();
+        prop_assert_eq!(now, expected);
+    }
+
+    #[test]
     fn of_records_with_one_key_an_upsert_keeps_the_last(
         batches in proptest::collection::vec(proptest::collection::vec(record(), 0..60), 2..3),
         batch_size in 1usize..50,
