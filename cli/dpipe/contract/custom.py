@@ -58,9 +58,10 @@ KNOWN: dict[str, Known] = {
     ),
     "dpipe.unknownFields": Known(
         ("dataset",),
-        "`ignore` or `reject`",
-        _one_of("ignore", "reject"),
-        "a field that the contract doesn't know is left out, or its record rejected; default `ignore`",
+        "`ignore`, `reject` or `evolve`",
+        _one_of("ignore", "reject", "evolve"),
+        "a field that the contract doesn't know is left out, or its record rejected, or it becomes a column; "
+        "default `ignore`",
     ),
     "dpipe.writeMode": Known(
         ("dataset",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,7 +40,7 @@ RuleName = Literal[
     "enum",
 ]
 Transform = Literal["identity", "year", "month", "day", "hour"]
-UnknownFields = Literal["ignore", "reject"]
+UnknownFields = Literal["ignore", "reject", "evolve"]
 WriteMode = Literal["append", "upsert", "overwrite_partition"]
 
 LIMITS: tuple[RuleName, ...] = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
@@ -195,6 +195,10 @@ class Plan:
     csv: CsvOptions = field(default_factory=CsvOptions)
     max_record_bytes: int = MAX_RECORD_BYTES
 
+    def grown(self, more: Mapping[str, Kind]) -> Plan:
+        """The plan with further columns, which may be null and have no rules."""
+        return replace(self, columns=(*self.columns, *(Column(name, kind) for name, kind in more.items())))
+
     def renames(self, earlier: Collection[str]) -> dict[str, str]:
         """Earlier names by those of now, of columns that are among `earlier` under the earlier one only."""
         return {
@@ -231,7 +235,8 @@ class Plan:
                 {"column": part.column, "transform": part.transform, "name": part.name}
                 for part in self.partition
             ],
-            "unknown_fields": self.unknown_fields,
+            # The kernel counts the names of fields that are to become columns.
+            "unknown_fields": "reject" if self.unknown_fields == "reject" else "ignore",
             # What is replaced whole isn't compared row by row.
             "write_mode": "upsert" if self.write_mode == "upsert" else "append",
             "version": self.version,

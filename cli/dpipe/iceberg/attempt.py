@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from pyiceberg.table.snapshots import Snapshot
 
+    from dpipe.contract.plan import Kind
+
 ATTEMPT, BATCHES = "dpipe.attempt", "dpipe.batches"
 KINDS = ("accepted", "quarantine", "rewritten", "removed", "quarantine_removed")
 RAW_SNAPSHOT = "dpipe.raw-snapshot-id"
@@ -31,7 +33,8 @@ class BatchEntry:
     `violations` are records by column and rule. `origin` is the batch whose records a replay holds: its rows are that
     batch's. `superseded` are rows of the table that the batch's records took the place of, by their own batch.
     `released` is why it was committed although the gate refused it. `replayed` are the numbers, in the origin, of the
-    records that a replay brought into raw, as ranges from the first to the last.
+    records that a replay brought into raw, as ranges from the first to the last. `evolved` are the columns, with their
+    types, that records had brought and that judged the batch beside the contract's.
     """
 
     batch_id: str
@@ -52,6 +55,7 @@ class BatchEntry:
     superseded: dict[str, int] = field(default_factory=dict)
     released: str | None = None
     replayed: list[list[int]] = field(default_factory=list)
+    evolved: dict[str, Kind] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

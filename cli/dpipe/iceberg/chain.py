@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dpipe.iceberg.attempt import BatchEntry, Files, WrittenFile
 
+LATER = ("replayed", "evolved")
 KINDS_OF_OLD = frozenset({"accepted", "quarantine", "rewritten", "removed"})
 
 
@@ -54,8 +55,9 @@ def end(links: Sequence[tuple[str | None, str | None]]) -> str | None:
 def _content(batch: BatchEntry) -> dict[str, Any]:
     """What came to be known of batches later counts where there is something, so that older hashes stay right."""
     content = asdict(_in_utc(batch))
-    if not content["replayed"]:
-        del content["replayed"]
+    for name in LATER:
+        if not content[name]:
+            del content[name]
     return content
 
 

@@ -19,6 +19,7 @@ from pyiceberg.types import (
 )
 
 from dpipe.iceberg import schema as schemas
+from dpipe.iceberg.evolved import evolved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,13 +51,15 @@ class Change:
 def changes(table: Table, plan: Plan) -> list[Change]:
     """What has to be done to a table so that it fits the plan, renames first; nothing when it does.
 
-    A column that the table lets be null fits a required one: the kernel sees to it.
+    A column that the table lets be null fits a required one: the kernel sees to it. Where unknown fields become
+    columns, those that records brought stay.
     """
     there = {field.name: field for field in table.schema().fields}
     wanted = {field.name: field for field in schemas.raw_schema(plan).fields}
     renames = plan.renames(there.keys())
     found = [Change("rename", new, f"column `{old}` becomes `{new}`", old) for new, old in renames.items()]
-    gone = [name for name in there if name not in wanted and name not in renames.values()]
+    stays = {*wanted, *renames.values(), *evolved(plan, table)}
+    gone = [name for name in there if name not in stays]
     for name, field in wanted.items():
         before = there.get(renames.get(name, name))
         if before is None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dpipe.iceberg.attempt import CommitRecord, WrittenFile
 
 # Columns that are JSON, and what stands for them where they are empty.
-PARSED = {"violations": "[]", "superseded": "{}", "replayed": "[]"}
+PARSED = {"violations": "[]", "superseded": "{}", "replayed": "[]", "evolved": "{}"}
 
 
 def batch_ids(catalog: Catalog, dataset: str) -> set[str]:
@@ -58,7 +58,7 @@ def last_hash(catalog: Catalog, dataset: str) -> str | None:
 
 
 def rows(catalog: Catalog, dataset: str | None = None) -> list[dict[str, Any]]:
-    """The batches' rows in the order of their commits; `violations`, `superseded` and `replayed` are parsed."""
+    """The batches' rows in the order of their commits; what is JSON is parsed."""
     table = tables.load(catalog, LEDGER)
     if table is None:
         return []

@@ -207,6 +207,13 @@ def ledger_schema() -> Schema:
             required=False,
             doc="JSON: ranges of the origin's records that a replay brought",
         ),
+        NestedField(
+            32,
+            "evolved",
+            StringType(),
+            required=False,
+            doc="JSON: columns that records had brought and that judged it beside the contract's",
+        ),
     )
 
 

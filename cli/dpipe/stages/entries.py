@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dpipe.iceberg.attempt import Attempt, BatchEntry
+from dpipe.iceberg.evolved import evolved
 from dpipe.iceberg.existing import records_in
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def attempt_of(work: Work, table: Table, group: Sequence[Manifest], result: Kern
     return Attempt(
         dataset=work.dataset,
         batches=[
-            _entry(work, manifest, counts[manifest.batch_id], result.superseded, brought)
+            _entry(work, table, manifest, counts[manifest.batch_id], result.superseded, brought)
             for manifest in group
         ],
         files=result.files,
@@ -38,6 +39,7 @@ def attempt_of(work: Work, table: Table, group: Sequence[Manifest], result: Kern
 
 def _entry(
     work: Work,
+    table: Table,
     manifest: Manifest,
     counts: BatchCounts,
     superseded: Mapping[str, list[int]],
@@ -68,6 +70,7 @@ def _entry(
         replayed=_ranges(
             number for number in manifest.record_nos or () if (manifest.origin, number) in brought
         ),
+        evolved=evolved(work.contract.plan, table),
     )
 
 

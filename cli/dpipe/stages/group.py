@@ -27,6 +27,7 @@ from dpipe.stages.kernel import (
     remove_folder,
     run_kernel,
 )
+from dpipe.stages.unknown import grow
 from dpipe.stages.work import Refusal, received
 from dpipe.state import quality
 
@@ -72,6 +73,13 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
                 result = partitions.overwriting(table, result)
             verdicts = _judge(work, table, group, result)
             out = {verdict.batch_id: verdict for verdict in verdicts if verdict.refused}
+            if (
+                not out
+                and work.contract.plan.unknown_fields == "evolve"
+                and grow(work, table, group, result.batches)
+            ):
+                discard(result)
+                continue  # once more, with the new columns
             if not out:
                 result = _delivered(work, table, existing, result)
         except BaseException:
@@ -126,7 +134,7 @@ def _run_kernel(
     quarantine_dir = folder / "quarantine" if folder else Path(local_path(data_location(kept)))
     return run_kernel(
         work.project,
-        work.contract.plan.to_json(tables.field_ids(table), tables.quarantine_ids(kept)),
+        work.plan(table).to_json(tables.field_ids(table), tables.quarantine_ids(kept)),
         group,
         data_dir=data_dir,
         quarantine_dir=quarantine_dir,
@@ -138,7 +146,7 @@ def _run_kernel(
 
 def _existing(work: Work, table: Table, group: Sequence[Manifest]) -> ExistingRows | None:
     """The rows that keys are compared with; none where a batch replaces them."""
-    plan = work.contract.plan
+    plan = work.plan(table)
     if not plan.key or (work.overwrites and not any(manifest.origin for manifest in group)):
         return None
     return ExistingRows(table, plan)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from dpipe import output
 from dpipe.contract import contract_for
 from dpipe.errors import DpipeError, UsageError
-from dpipe.iceberg import dismissed, ledger, open_catalog, quarantine
+from dpipe.iceberg import dismissed, ledger, open_catalog, quarantine, tables
+from dpipe.iceberg.catalog import RAW
+from dpipe.iceberg.evolved import evolved
 from dpipe.iceberg.recovery import recover
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 from dpipe.landing import batch_ids, land_replay, manifests
@@ -141,8 +143,8 @@ def replay(
     With `patches` only the records that they name are looked at, with their bytes instead. Doing it again adds nothing.
     With `dry_run` nothing is changed. Raises `UsageError` for an unknown dataset.
     """
-    contract = contract_for(project, dataset)
     catalog = open_catalog(project)
+    contract = _of_table(catalog, contract_for(project, dataset))
     result = ReplayResult(dataset)
     broken: Counter[tuple[str | None, str]] = Counter()
     with held(project, dataset), output.progress(f"replay {dataset}") as on_progress:
@@ -168,6 +170,7 @@ def judged(project: Project, contract: Contract) -> tuple[int, int, list[dict[st
     result = ReplayResult(contract.dataset)
     broken: Counter[tuple[str | None, str]] = Counter()
     rows = Selection().rows(open_catalog(project), contract.dataset)
+    contract = _of_table(open_catalog(project), contract)
     for group in _grouped(rows, None, result):
         result.replayed += len(_passing(contract, group, broken))
     return result.looked_at, result.replayed, listed(broken)
@@ -183,6 +186,12 @@ def dismiss(project: Project, dataset: str, selection: Selection, *, reason: str
         rows = _open(project, catalog, dataset, decided, selection)
         records = [(row[BATCH_ID], row[RECORD_NO]) for row in rows]
         return dismissed.add(catalog, dataset, records, reason=reason, run_id=run.run_id)
+
+
+def _of_table(catalog: Catalog, contract: Contract) -> Contract:
+    """The contract with the columns that records brought into its table."""
+    more = evolved(contract.plan, tables.load(catalog, (RAW, contract.dataset)))
+    return replace(contract, plan=contract.plan.grown(more))
 
 
 def _decided(project: Project, catalog: Catalog, dataset: str) -> set[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dpipe import output
 from dpipe.iceberg import ledger
+from dpipe.iceberg.evolved import evolved
 from dpipe.iceberg.recovery import unrecorded
 from dpipe.state import refused
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
-    from dpipe.contract import Contract
+    from dpipe.contract import Contract, Plan
     from dpipe.iceberg.attempt import BatchEntry
     from dpipe.landing import Manifest
     from dpipe.settings import Project
@@ -57,11 +58,17 @@ class Work:
     received: dict[str, datetime] = field(default_factory=dict)
     received_until: int | None = None
     """When committed batches were received, as of that snapshot of raw."""
+    left_out: set[str] = field(default_factory=set)
+    """Fields that the contract doesn't know and that can't become columns."""
 
     @property
     def dataset(self) -> str:
         """The dataset's name."""
         return self.contract.dataset
+
+    def plan(self, table: Table) -> Plan:
+        """The contract's plan, with the columns that records brought."""
+        return self.contract.plan.grown(evolved(self.contract.plan, table))
 
     @property
     def overwrites(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dpipe.contract import archive
@@ -58,6 +59,7 @@ def check_landing(
                 "its landed bytes aren't those that were committed: another SHA-256",
             )
         elif contract := contracts[batch.contract]:
+            contract = replace(contract, plan=contract.plan.grown(batch.evolved))
             _recount(audit, project, contract, batch, manifest)
             meter.add(batch.records_in, manifest.bytes)
 

@@ -109,6 +109,8 @@ def _committed(batch: Batch, row: dict[str, Any]) -> Event:
     )
     if row.get("released"):
         detail += f"; released: {row['released']}"
+    if row["evolved"]:
+        detail += f"; columns beside the contract's: {', '.join(row['evolved'])}"
     return Event(row["committed_at"], "committed", detail)
 
 
