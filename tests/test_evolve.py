@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from decimal import Decimal
@@ -13,8 +14,10 @@ from dpipe import landing
 from dpipe.contract import contract_for
 from dpipe.errors import ConfigError, UsageError
 from dpipe.iceberg import metadata_locations, open_catalog
+from dpipe.iceberg.compaction import Target
 from dpipe.stages.audit.verify import verify
 from dpipe.stages.evolve import Evolution, evolve, planned
+from dpipe.stages.maintain import maintain
 from dpipe.stages.process import process
 from dpipe.state import runs
 from dpipe.warehouse.lake import attach_lake
@@ -217,11 +220,97 @@ def test_a_type_that_old_values_are_not_of_is_refused(project: Project, before: 
         evolved(project)
 
 
-def test_another_partition_is_refused(project: Project) -> None:
-    monthly = DAY.replace("}", ", customProperties: [{property: dpipe.partitionTransform, value: month}]}")
-    change(project, ORDER_ID, monthly, *ALL[2:])
-    with pytest.raises(UsageError, match="partitioned in another way"):
+MONTHLY = DAY.replace("}", ", customProperties: [{property: dpipe.partitionTransform, value: month}]}")
+UNPARTITIONED = DAY.replace(", partitioned: true, partitionKeyPosition: 1", "")
+BY_ORDER = ORDER_ID.replace("}", ", partitioned: true, partitionKeyPosition: 1}")
+
+
+def partitions(project: Project) -> list[dict[str, Any]]:
+    table = open_catalog(project).load_table(("raw", "orders"))
+    files = [task.file for task in table.scan().plan_files()]
+    assert {file.spec_id for file in files} <= {table.spec().spec_id}
+    names = [field.name for field in table.spec().fields]
+    return sorted(
+        ({name: file.partition[at] for at, name in enumerate(names)} for file in files),
+        key=lambda found: sorted(found.items()),
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ((ORDER_ID, MONTHLY), [{"day_month": 516}, {"day_month": 517}]),
+        ((ORDER_ID, UNPARTITIONED), [{}]),
+        ((BY_ORDER, UNPARTITIONED), [{"order_id": 1}, {"order_id": 2}, {"order_id": 3}]),
+        (
+            (BY_ORDER.replace("Position: 1}", "Position: 2}"), DAY),
+            [
+                {"day": 15706, "order_id": 1},
+                {"day": 15707, "order_id": 2},
+                {"day": 15737, "order_id": 3},
+            ],
+        ),
+    ],
+)
+def test_another_partition_writes_files_anew(
+    project: Project, columns: Sequence[str], expected: list[dict[str, Any]]
+) -> None:
+    ingest(project, "order_id,day,count,price,note\n3,2013-02-01,7,2.50,\n")
+    before = open_catalog(project).load_table(("raw", "orders")).current_snapshot()
+    assert before is not None
+    rows = values(project, "order_id", "day", "count", "price", "note")
+    change(project, *columns, *ALL[2:])
+    more = "order_id,day,count,price,note\n1,2013-01-01,9,9.50,a\n4,2013-02-01,7,2.50,\n"
+    with pytest.raises(ConfigError, match="it becomes partitioned by"):
+        ingest(project, more)
+    assert kinds(evolved(project)) == [("repartition", "")]
+    assert partitions(project) == expected
+    assert kinds(evolved(project)) == []
+    assert values(project, "order_id", "day", "count", "price", "note") == rows
+    old = open_catalog(project).load_table(("raw", "orders")).scan(snapshot_id=before.snapshot_id).to_arrow()
+    assert sorted(old["order_id"].to_pylist()) == [1, 2, 3]
+    # Keys are still told.
+    result = ingest(project, more)
+    assert (result.accepted, result.duplicate) == (1, 1)
+    assert_holds(project)
+    with runs.recorded(project, "maintain") as run:
+        maintain(project, target=Target(1 << 20, 2), keep=dt.timedelta(0), run=run, young=dt.timedelta(0))
+    assert len(values(project, "order_id")) == 4
+    assert_holds(project)
+
+
+def test_a_column_that_partitioned_the_table_can_be_dropped_at_once(tmp_path: Path) -> None:
+    region = "{name: region, logicalType: string, partitioned: true, partitionKeyPosition: 1}"
+    plain = "{name: amount, logicalType: integer}"
+    project = make_project(tmp_path / "a project", {"orders": contract([region, plain])})
+    ingest(project, "region,amount\na,1\n,2\nb,3\n")
+    city = "{name: city, logicalType: string, partitioned: true, partitionKeyPosition: 1}"
+    change(project, plain, city)
+    with pytest.raises(UsageError, match="would lose values"):
         evolved(project)
+    before = open_catalog(project).load_table(("raw", "orders")).current_snapshot()
+    assert before is not None
+    assert kinds(evolved(project, "region")) == [("add", "city"), ("repartition", ""), ("drop", "region")]
+    old = open_catalog(project).load_table(("raw", "orders")).scan(snapshot_id=before.snapshot_id).to_arrow()
+    assert sorted(old["region"].to_pylist(), key=str) == [None, "a", "b"]
+    assert values(project, "amount", "city") == [(1, None), (2, None), (3, None)]
+    ingest(project, "amount,city\n4,x\n")
+    assert values(project, "amount", "city") == [(1, None), (2, None), (3, None), (4, "x")]
+    assert_holds(project)
+
+
+@pytest.mark.parametrize("point", ["after-compaction-files", "after-compaction-commit"])
+def test_a_kill_while_files_are_spread_leaves_what_the_next_run_completes(
+    project: Project, point: str
+) -> None:
+    rows = values(project, "order_id", "day")
+    change(project, ORDER_ID, MONTHLY, *ALL[2:])
+    killed = run_dpipe(project, "contract", "apply", "orders", environment={"DPIPE_FAILPOINT": point})
+    assert killed.returncode < 0
+    evolved(project)
+    assert partitions(project) == [{"day_month": 516}]
+    assert values(project, "order_id", "day") == rows
+    assert_holds(project)
 
 
 def test_a_column_may_become_optional_and_required_again(project: Project) -> None:

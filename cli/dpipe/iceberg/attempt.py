@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pyiceberg.table.snapshots import Snapshot
 
-    from dpipe.contract.plan import Kind
+    from dpipe.contract.plan import Kind, PartitionField
 
 ATTEMPT, BATCHES = "dpipe.attempt", "dpipe.batches"
 KINDS = ("accepted", "quarantine", "rewritten", "removed", "quarantine_removed")
@@ -100,6 +100,7 @@ class Attempt:
 
     `read_snapshot_id` is the snapshot whose rows were looked at, None for an empty table. When it `depends_on_rows`
     (keys, or the records that replays bring), a commit on top of any other could publish one of them twice.
+    With a `partition` the table is partitioned so from then on.
     """
 
     dataset: str
@@ -107,6 +108,7 @@ class Attempt:
     files: Files
     read_snapshot_id: int | None
     depends_on_rows: bool
+    partition: tuple[PartitionField, ...] | None = None
     attempt_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def summary(self, warehouse: str, previous_hash: str | None) -> dict[str, str]:

@@ -21,6 +21,7 @@ from dpipe.iceberg.catalog import RAW
 from dpipe.iceberg.datafiles import OtherFieldsError, data_files, live_files
 from dpipe.iceberg.overwrite import replace_files
 from dpipe.iceberg.recovery import complete, unrecorded
+from dpipe.iceberg.repartition import partition_by
 from dpipe.iceberg.retry import is_transient, with_retries
 
 if TYPE_CHECKING:
@@ -83,8 +84,12 @@ def _commit(catalog: Catalog, table: Table, attempt: Attempt) -> Outcome:
     removed = live_files(table, {file.path for file in attempt.files.removed})
     if len(removed) != len(attempt.files.removed):
         return Stale()
+    transaction = table.transaction()
+    if attempt.partition is not None:
+        partition_by(transaction, attempt.partition)
+    spec = transaction.table_metadata.spec()
     try:
-        added = data_files(table, [*attempt.files.accepted, *attempt.files.rewritten])
+        added = data_files(table, [*attempt.files.accepted, *attempt.files.rewritten], spec)
     except OtherFieldsError:
         if not attempt.batches:  # the table was changed since a compaction of it began
             return Stale()
@@ -92,7 +97,7 @@ def _commit(catalog: Catalog, table: Table, attempt: Attempt) -> Outcome:
     properties = attempt.summary(catalog.properties["warehouse"], _last_hash(catalog, table, attempt.dataset))
     try:
         replace_files(
-            table, added=added, removed=removed, properties=properties, compaction=not attempt.batches
+            transaction, added=added, removed=removed, properties=properties, compaction=not attempt.batches
         )
     except CommitFailedException:
         raise

@@ -20,6 +20,7 @@ from dpipe.outages import unavailable
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from pyiceberg.partitioning import PartitionSpec
     from pyiceberg.table import Table
 
     from dpipe.iceberg.attempt import WrittenFile
@@ -34,13 +35,13 @@ def data_location(table: Table) -> str:
     return f"{table.location()}/data"
 
 
-def data_files(table: Table, written: Sequence[WrittenFile]) -> list[DataFile]:
-    """The data files of `written` for the table's current schema and partition spec.
+def data_files(table: Table, written: Sequence[WrittenFile], spec: PartitionSpec) -> list[DataFile]:
+    """The data files of `written` for the table's current schema and a partition spec.
 
     Partition values are the kernel's, since statistics can't give them for every transform. Raises
     `DpipeError` when a file's fields, rows or size aren't what the table and the kernel say.
     """
-    return [_data_file(table, file) for file in written]
+    return [_data_file(table, file, spec) for file in written]
 
 
 def live_files(table: Table, paths: Collection[str]) -> list[DataFile]:
@@ -50,7 +51,7 @@ def live_files(table: Table, paths: Collection[str]) -> list[DataFile]:
     return [task.file for task in table.scan().plan_files() if task.file.file_path in paths]
 
 
-def _data_file(table: Table, file: WrittenFile) -> DataFile:
+def _data_file(table: Table, file: WrittenFile, spec: PartitionSpec) -> DataFile:
     try:
         with table.io.new_input(file.path).open() as stream:
             footer = pq.read_metadata(stream)
@@ -69,6 +70,8 @@ def _data_file(table: Table, file: WrittenFile) -> DataFile:
     in_file = {field.name: _field_id(field.metadata) for field in footer.schema.to_arrow_schema()}
     if in_file != {field.name: field.field_id for field in schema.fields}:
         raise OtherFieldsError(f"internal: the fields of `{local_path(file.path)}` aren't those of its table")
+    if file.partition.keys() != {field.name for field in spec.fields}:
+        raise OtherFieldsError(f"internal: `{local_path(file.path)}` is of a partition that its table hasn't")
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=footer,
         stats_columns=compute_statistics_plan(schema, table.properties),
@@ -78,10 +81,10 @@ def _data_file(table: Table, file: WrittenFile) -> DataFile:
         content=DataFileContent.DATA,
         file_path=file.path,
         file_format=FileFormat.PARQUET,
-        partition=Record(*(file.partition[field.name] for field in table.spec().fields)),
+        partition=Record(*(file.partition[field.name] for field in spec.fields)),
         file_size_in_bytes=size,
         sort_order_id=None,
-        spec_id=table.spec().spec_id,
+        spec_id=spec.spec_id,
         equality_ids=None,
         key_metadata=None,
         **statistics.to_serialized_dict(),

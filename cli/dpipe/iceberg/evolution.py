@@ -24,14 +24,13 @@ from dpipe.iceberg.evolved import evolved
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyiceberg.partitioning import PartitionSpec
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
     from pyiceberg.table.update.schema import UpdateSchema
 
     from dpipe.contract import Plan
 
-Kind = Literal["rename", "add", "widen", "make optional", "describe", "drop", "impossible"]
+Kind = Literal["rename", "add", "widen", "make optional", "describe", "repartition", "drop", "impossible"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,8 @@ class Change:
     """One difference between a table and its contract.
 
     `column` is the contract's, of a `drop` the table's; `before` is what a renamed one is called there; `text` is a
-    sentence. After a `drop` only old snapshots have the values; what is `impossible` needs another column or dataset.
+    sentence. To `repartition`, which has no column, is to write all files anew. After a `drop` only old snapshots have
+    the values; what is `impossible` needs another column or dataset.
     """
 
     kind: Kind
@@ -66,15 +66,16 @@ def changes(table: Table, plan: Plan) -> list[Change]:
             found.append(_added(name, field, gone))
         else:
             found += _altered(name, before, field)
+    now, then = _partitions(table), _wanted_partitions(plan, renames)
+    if set(now) != set(then):
+        text = f"it becomes partitioned by {_listed(then)}, and was by {_listed(now)}: all files are written anew"
+        found.append(Change("repartition", "", text))
     found += [Change("drop", name, f"column `{name}` is not in the contract any more") for name in gone]
-    if not _same_partitions(table, plan, renames):
-        text = "it is partitioned in another way, which can't be changed: make another dataset"
-        found.append(Change("impossible", "", text))
     return found
 
 
 def apply(table: Table, plan: Plan, wanted: Sequence[Change]) -> None:
-    """Make the changes in one commit; those that are `impossible` are the caller's to refuse.
+    """Make the changes of columns in one commit; others are the caller's.
 
     Raises `CommitFailedException` when another writer was quicker.
     """
@@ -84,8 +85,11 @@ def apply(table: Table, plan: Plan, wanted: Sequence[Change]) -> None:
         with transaction.update_schema(allow_incompatible_changes=True) as update:
             for change in wanted:
                 _apply(update, change, schema, renames)
-        pairs = zip(table.spec().fields, plan.partition, strict=True)
-        moved = [(field.name, part.name) for field, part in pairs if field.name != part.name]
+        then = _wanted_partitions(plan, renames)
+        names = {key: part.name for key, part in zip(then, plan.partition, strict=True)}
+        pairs = zip(table.spec().fields, _partitions(table), strict=True)
+        asked = [(field.name, names.get(key, field.name)) for field, key in pairs]
+        moved = [(before, after) for before, after in asked if before != after]
         if moved:
             with transaction.update_spec() as spec:
                 for before, after in moved:
@@ -162,15 +166,24 @@ def _is_wider(after: IcebergType, before: IcebergType) -> bool:
     )
 
 
-def _same_partitions(table: Table, plan: Plan, renames: dict[str, str]) -> bool:
+def _partitions(table: Table) -> list[tuple[str, str]]:
+    """Transforms and columns of the table's partition."""
     schema = table.schema()
-    there = _partitions(table.spec(), schema)
-    wanted = [
+    return [
+        (str(field.transform), schema.find_column_name(field.source_id) or "")
+        for field in table.spec().fields
+    ]
+
+
+def _wanted_partitions(plan: Plan, renames: dict[str, str]) -> list[tuple[str, str]]:
+    return [
         (str(schemas.TRANSFORMS[field.transform]), renames.get(field.column, field.column))
         for field in plan.partition
     ]
-    return there == wanted
 
 
-def _partitions(spec: PartitionSpec, schema: Schema) -> list[tuple[str, str]]:
-    return [(str(field.transform), schema.find_column_name(field.source_id) or "") for field in spec.fields]
+def _listed(partitions: Sequence[tuple[str, str]]) -> str:
+    named = (
+        column if transform == "identity" else f"{transform}({column})" for transform, column in partitions
+    )
+    return ", ".join(named) or "nothing"

@@ -152,10 +152,10 @@ def files_by_partition(table: Table) -> dict[Partition, list[FileScanTask]]:
 
 def _partition(values: Iterable[tuple[PartitionField, Any]]) -> Partition:
     """What stands for a partition, whatever its fields are called: a renamed column's has another name."""
-    return frozenset((field.source_id, str(field.transform), _as_stored(value)) for field, value in values)
+    return frozenset((field.source_id, str(field.transform), as_stored(value)) for field, value in values)
 
 
-def _as_stored(value: Any) -> Hashable:  # noqa: ANN401 - any partition value
+def as_stored(value: Any) -> Hashable:  # noqa: ANN401 - any partition value
     """A value as Iceberg stores it: dates as days since 1970, timestamps as microseconds since then."""
     if isinstance(value, datetime):
         return (value.replace(tzinfo=value.tzinfo or UTC) - EPOCH) // timedelta(microseconds=1)

@@ -15,29 +15,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyiceberg.manifest import DataFile, ManifestFile
-    from pyiceberg.table import Table, Transaction
+    from pyiceberg.table import Transaction
     from pyiceberg.table.update.snapshot import _SnapshotProducer
 
 TARGET_BYTES = 8 << 20
 
 
 def replace_files(
-    table: Table,
+    transaction: Transaction,
     *,
     added: Sequence[DataFile],
     removed: Sequence[DataFile],
     properties: dict[str, str],
     compaction: bool,
 ) -> None:
-    """Commit one snapshot; a `compaction` says that the rows are the same ones."""
-    with (
-        table.transaction() as transaction,
-        _producer(transaction, properties, replaces=bool(removed), compaction=compaction) as snapshot,
-    ):
+    """Commit one snapshot beside what the transaction has; a `compaction` says that the rows are the same ones."""
+    with _producer(transaction, properties, replaces=bool(removed), compaction=compaction) as snapshot:
         for file in removed:
             snapshot.delete_data_file(file)
         for file in added:
             snapshot.append_data_file(file)
+    transaction.commit_transaction()
 
 
 class _MergingOverwrite(_OverwriteFiles):

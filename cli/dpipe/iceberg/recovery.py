@@ -74,8 +74,8 @@ def _append_quarantine(catalog: Catalog, dataset: str, record: CommitRecord) -> 
     if _is_old(record) and ledger.has(catalog, dataset, record):
         return
     replace_files(
-        table,
-        added=data_files(table, record.files.quarantined),
+        table.transaction(),
+        added=data_files(table, record.files.quarantined, table.spec()),
         removed=live_files(table, {file.path for file in record.files.quarantine_removed}),
         properties={RAW_SNAPSHOT: done},
         compaction=not record.batches,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -101,13 +101,17 @@ def _kept(table: Table, task: FileScanTask, gone: pa.Table) -> pa.Table | None:
 def write_beside(table: Table, task: FileScanTask, rows: pa.Table) -> WrittenFile:
     """A new file of the same partition beside the old one, durable and known to nobody yet."""
     folder = task.file.file_path.rpartition("/")[0]
-    location = f"{folder}/{uuid.uuid4()}.parquet"
+    fields = table.specs()[task.file.spec_id].fields
+    names = {field.source_id: field.name for field in table.spec().fields}
+    partition = {names[field.source_id]: task.file.partition[at] for at, field in enumerate(fields)}
+    return write_rows(table, f"{folder}/{uuid.uuid4()}.parquet", rows, partition)
+
+
+def write_rows(table: Table, location: str, rows: pa.Table, partition: dict[str, Any]) -> WrittenFile:
+    """A new file of a partition, durable and known to nobody yet."""
     buffer = pa.BufferOutputStream()
     pq.write_table(rows, buffer, compression="zstd", compression_level=COMPRESSION_LEVEL)
     content = memoryview(buffer.getvalue())
     storage.write(table.io, location, content)
-    fields = table.specs()[task.file.spec_id].fields
-    names = {field.source_id: field.name for field in table.spec().fields}
-    partition = {names[field.source_id]: task.file.partition[at] for at, field in enumerate(fields)}
     digest = hashlib.sha256(content).hexdigest()
     return WrittenFile(location, rows.num_rows, content.nbytes, digest, partition)

@@ -1,4 +1,4 @@
-"""Evolve: a raw table is brought up to its contract, in one commit."""
+"""Evolve: a raw table is brought up to its contract."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from dpipe import failpoints, output
 from dpipe.contract import contract_for
-from dpipe.errors import UsageError
-from dpipe.iceberg import open_catalog, tables
+from dpipe.errors import UnavailableError, UsageError
+from dpipe.iceberg import open_catalog, storage, tables
+from dpipe.iceberg.attempt import Attempt, Files
 from dpipe.iceberg.catalog import RAW
+from dpipe.iceberg.commit import Committed, commit
 from dpipe.iceberg.evolution import Change, apply, changes
-from dpipe.iceberg.recovery import recover
+from dpipe.iceberg.recovery import complete, recover
+from dpipe.iceberg.repartition import respread
 from dpipe.iceberg.retry import with_retries
+from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 from dpipe.stages.locks import held
 from dpipe.state import runs
 
@@ -25,6 +30,10 @@ if TYPE_CHECKING:
     from dpipe.contract import Contract
     from dpipe.settings import Project
     from dpipe.state import Run
+
+TRIES = 5
+# What the table is partitioned by must be there before, and may go only after it is partitioned otherwise.
+LAST = ("repartition", "drop")
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,44 @@ def _evolve(catalog: Catalog, contract: Contract, may_drop: Collection[str]) -> 
                 hint=f"if it was renamed, say `dpipe.renamedFrom: {change.column}` on the new column; "
                 f"if it may go, `--allow-drop {change.column}`; nothing was changed",
             )
-    if wanted.changes:
-        apply(catalog.load_table((RAW, contract.dataset)), contract.plan, wanted.changes)
+    _change(catalog, contract, [change for change in wanted.changes if change.kind not in LAST])
+    if any(change.kind == "repartition" for change in wanted.changes):
+        _repartition(catalog, contract)
+    _change(catalog, contract, [change for change in wanted.changes if change.kind == "drop"])
     return wanted
+
+
+def _change(catalog: Catalog, contract: Contract, wanted: list[Change]) -> None:
+    if wanted:
+        apply(catalog.load_table((RAW, contract.dataset)), contract.plan, wanted)
+
+
+def _repartition(catalog: Catalog, contract: Contract) -> None:
+    """Have the table partitioned as the contract asks, and its files with it, in one commit of its chain."""
+    key = contract.plan.key
+    with output.progress(f"repartition {contract.dataset}") as on_progress:
+        for _ in range(TRIES):
+            table = catalog.load_table((RAW, contract.dataset))
+            head = table.current_snapshot()
+            order = [*key, BATCH_ID, RECORD_NO] if key else []
+            written, removed = respread(table, contract.plan, order, on_progress)
+            failpoints.reach("after-compaction-files")
+            attempt = Attempt(
+                dataset=contract.dataset,
+                batches=[],
+                files=Files(rewritten=written, removed=removed),
+                read_snapshot_id=head.snapshot_id if head else None,
+                depends_on_rows=True,
+                partition=contract.plan.partition,
+            )
+            outcome = commit(catalog, attempt)
+            if isinstance(outcome, Committed):
+                failpoints.reach("after-compaction-commit")
+                complete(catalog, contract.dataset, outcome.record)
+                return
+            storage.delete(file.path for file in written)
+            recover(catalog, contract.dataset)
+    raise UnavailableError(
+        f"writers were quicker {TRIES} times, so `{RAW}.{contract.dataset}` is still partitioned as it was",
+        hint="stop them, or run `dpipe contract apply` again; nothing was changed",
+    )

@@ -249,8 +249,8 @@ def _compact_shared(work: _Work, name: Name) -> None:
         try:
             if parts:
                 replace_files(
-                    table,
-                    added=data_files(table, written),
+                    table.transaction(),
+                    added=data_files(table, written, table.spec()),
                     removed=live_files(table, removed),
                     properties={},
                     compaction=True,
