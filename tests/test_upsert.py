@@ -6,11 +6,13 @@ import json
 import random
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
 from dpipe.contract import contract_for
 from dpipe.errors import ConfigError
 from dpipe.failpoints import ENVIRONMENT_VARIABLE, NAMES
 from dpipe.iceberg import ledger, open_catalog
+from dpipe.iceberg.storage import local_path
 from dpipe.stages.audit.story import story
 from dpipe.stages.audit.verify import verify
 from dpipe.stages.evolve import evolve
@@ -79,6 +81,17 @@ def test_only_files_that_hold_superseded_rows_are_written_anew(project: Project)
     assert len(live(project)) == 4
     assert rows(project) == {1: 1.0, 2: 20.0, 3: 30.0, 4: 4.0}
     assert_holds(project)
+
+
+def test_a_file_that_is_written_anew_is_in_the_order_of_its_key(project: Project) -> None:
+    orders = [7, 3, 9, 1, 5, 2]
+    ingest(project, HEADER + "".join(f"{order},2013-01-01,{order}\n" for order in orders))
+    before = live(project)
+    ingest(project, HEADER + "9,2013-01-01,90\n")
+    (rewritten,) = [
+        path for path in live(project) - before if pq.read_metadata(local_path(path)).num_rows > 1
+    ]
+    assert pq.read_table(local_path(rewritten))["order_id"].to_pylist() == [1, 2, 3, 5, 7]
 
 
 def test_a_record_that_says_nothing_new_is_a_duplicate(project: Project) -> None:

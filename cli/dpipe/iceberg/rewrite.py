@@ -33,9 +33,12 @@ def removed_files(tasks: Iterable[FileScanTask]) -> list[WrittenFile]:
 
 
 def rewrite(
-    table: Table, tasks: Sequence[FileScanTask], superseded: Mapping[str, Sequence[int]]
+    table: Table,
+    tasks: Sequence[FileScanTask],
+    superseded: Mapping[str, Sequence[int]],
+    sort_by: Sequence[str],
 ) -> tuple[list[WrittenFile], list[WrittenFile]]:
-    """Write those of the table's files anew that hold superseded rows (numbers of records by their batch).
+    """Write those of the table's files anew that hold superseded rows (numbers of records by their batch), in order.
 
     Returns the new files, which are durable and known to nobody yet, and the old ones. When one fails, no new one is
     left. Raises `DpipeError` when a row isn't in the files, or one of them can't be read or written.
@@ -43,7 +46,7 @@ def rewrite(
     written: list[WrittenFile] = []
     removed: list[WrittenFile] = []
     try:
-        _rewrite(table, tasks, superseded, written, removed)
+        _rewrite(table, tasks, superseded, sort_by, written, removed)
     except BaseException as error:
         storage.delete(file.path for file in written)
         if isinstance(error, (OSError, pa.ArrowException)):
@@ -59,6 +62,7 @@ def _rewrite(
     table: Table,
     tasks: Sequence[FileScanTask],
     superseded: Mapping[str, Sequence[int]],
+    sort_by: Sequence[str],
     written: list[WrittenFile],
     removed: list[WrittenFile],
 ) -> None:
@@ -80,6 +84,7 @@ def _rewrite(
             left -= count - rows.num_rows
             removed += removed_files([task])
             if rows.num_rows:
+                rows = rows.sort_by([(name, "ascending") for name in sort_by])
                 written.append(write_beside(table, task, rows))
     if left:
         raise DpipeError(f"internal: {left:,} superseded rows are not in the files that were read")
