@@ -86,6 +86,28 @@ def show(
 
 
 @app.command()
+def schema(
+    ctx: typer.Context,
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET|PATH", help="A dataset, or a contract's file.", autocompletion=dataset_names
+        ),
+    ],
+    as_json: JsonFlag = False,  # noqa: ARG001 - the answer is JSON either way
+) -> None:
+    """Print the JSON Schema of one record, for clients that check before they send.
+
+    It refuses nothing that dpipe accepts; rules that JSON Schema can't say are in the descriptions.
+
+    Example: `dpipe contract schema flights > flights.schema.json`
+    """
+    from dpipe.contract.json_schema import json_schema
+
+    output.emit_json(json_schema(_contract(ctx, target)))
+
+
+@app.command()
 def infer(
     file: Annotated[Path, typer.Argument(help="CSV, JSON, NDJSON or Parquet, plain, .gz or .zst.")],
     dataset: Annotated[str | None, typer.Option(help="The dataset; the file's name when left out.")] = None,
@@ -154,17 +176,20 @@ def diff(
 
 
 def _pair(ctx: typer.Context, old: str, new: str | None) -> tuple[Contract, Contract]:
-    from dpipe.contract import Contract, contract_for
+    from dpipe.contract import contract_for
     from dpipe.stages.compare import last_committed
 
     if new is None:
         project = open_project(ctx)
         return last_committed(project, old), contract_for(project, old)
-    before, after = (
-        Contract.load(target) if _is_path(target) else contract_for(open_project(ctx), target)
-        for target in (old, new)
-    )
-    return before, after
+    return _contract(ctx, old), _contract(ctx, new)
+
+
+def _contract(ctx: typer.Context, target: str) -> Contract:
+    """The contract in a file, or that of a dataset of the project."""
+    from dpipe.contract import Contract, contract_for
+
+    return Contract.load(target) if _is_path(target) else contract_for(open_project(ctx), target)
 
 
 def _judged(ctx: typer.Context, data: str, old: Contract, new: Contract) -> Verdicts:
