@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import socket
@@ -13,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-import uvicorn
-from dpipe.api.app import create_app
+from api_server import served
 from dpipe.landing import find
 from dpipe.settings import Project, load_project
-from dpipe.state import refused
+from dpipe.state import keys, refused
 from support import payload_path, run_dpipe
 
 if TYPE_CHECKING:
@@ -37,16 +35,10 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def client(project: Project) -> Iterator[httpx.Client]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(create_app(project), log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
-                yield client
-        finally:
-            server.should_exit = True
-            thread.join()
+    _, text = keys.create(project, "a test", ["write:airlines", "read:airlines"])
+    headers = {"Authorization": f"Bearer {text}"}
+    with served(project) as url, httpx.Client(base_url=url, headers=headers) as client:
+        yield client
 
 
 def submit(client: httpx.Client, body: Any = BODY, headers: dict[str, str] = CSV) -> httpx.Response:
@@ -138,13 +130,17 @@ def test_a_refused_job_gives_its_reasons(client: httpx.Client, project: Project)
     assert {name: answer[name] for name in counts} == counts
 
 
-def test_an_unknown_dataset_is_a_404_that_names_the_known(client: httpx.Client) -> None:
-    assert_problem(client.post("/v1/datasets/nope/batches", content=BODY, headers=CSV), 404, "airlines")
+def test_an_unknown_dataset_is_a_404_that_names_the_known(client: httpx.Client, project: Project) -> None:
+    _, text = keys.create(project, "all", ["write:*"])
+    headers = CSV | {"Authorization": f"Bearer {text}"}
+    assert_problem(client.post("/v1/datasets/nope/batches", content=BODY, headers=headers), 404, "airlines")
 
 
-@pytest.mark.parametrize("job", ["job-" + "0" * 32, "file-" + "0" * 32, "..", "job-"])
-def test_an_unknown_job_is_a_404(client: httpx.Client, job: str) -> None:
-    assert_problem(client.get(f"/v1/jobs/{job}"), 404, "")
+@pytest.mark.parametrize(
+    ("job", "status"), [("job-" + "0" * 32, 404), ("file-" + "0" * 32, 422), ("..", 404), ("job-", 422)]
+)
+def test_an_unknown_job_is_told_so(client: httpx.Client, job: str, status: int) -> None:
+    assert_problem(client.get(f"/v1/jobs/{job}"), status, "")
 
 
 def test_an_unknown_path_is_a_problem_document(client: httpx.Client) -> None:
@@ -195,7 +191,8 @@ def test_a_client_that_hangs_up_leaves_nothing(client: httpx.Client, project: Pr
     with socket.create_connection(address) as connection:  # type: ignore[arg-type]
         connection.sendall(
             b"POST /v1/datasets/airlines/batches HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
-            b"Content-Length: 1000\r\n\r\nhalf"
+            + f"Authorization: {client.headers['authorization']}\r\n".encode()
+            + b"Content-Length: 1000\r\n\r\nhalf"
         )
         wait_until(lambda: any(name.startswith(".landing-") for name in landed(project)))
 
@@ -207,7 +204,11 @@ def test_the_schema_names_every_content_type(client: httpx.Client) -> None:
 
     body = paths["/v1/datasets/{dataset}/batches"]["post"]["requestBody"]
     assert "application/vnd.apache.parquet" in body["content"]
-    assert json.dumps(paths).count("/v1/jobs/{job_id}") == 1
+    assert set(paths["/v1/datasets/{dataset}/batches"]["post"]["responses"]["202"]["links"]) == {
+        "job",
+        "job_events",
+        "job_quarantine",
+    }
 
 
 def wait_until(condition: Any) -> None:

@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "maintain": ("maintain",),
     "doctor": ("doctor",),
 }
-GROUPS = ("contract", "quarantine", "batches", "audit", "runs", "bench")
+GROUPS = ("contract", "quarantine", "batches", "audit", "runs", "keys", "bench")
 
 
 def _print_version(wanted: bool) -> None:

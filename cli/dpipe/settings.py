@@ -70,6 +70,15 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8080, ge=0, le=65535)
     max_body_bytes: int = Field(default=1 << 30, ge=1, description="largest body that the API takes")
+    max_decompressed_bytes: int = Field(
+        default=16 << 30, ge=1, description="what a compressed body may come to at most"
+    )
+    max_backlog_batches: int = Field(
+        default=10_000, ge=1, description="batches that may wait to be processed before the API takes no more"
+    )
+    min_free_mb: int = Field(
+        default=512, ge=0, description="room that the disk must have for the API to take a batch"
+    )
     dash_port: int = Field(default=8501, ge=1, le=65535)
     log_format: Literal["text", "json"] = "text"
 

@@ -1,18 +1,25 @@
-"""A request's body as the plain iterator that landing reads in its own thread."""
+"""A request's body as the plain iterator that landing reads in its own thread, held to its limits."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import zlib
+from typing import TYPE_CHECKING, Any
 
+import anyio
+import zstandard
 from anyio import from_thread
 from fastapi import HTTPException
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from fastapi import Request
 
-TOO_LARGE = 413
+TIMEOUT, TOO_LARGE = 408, 413
+# A client that sends nothing for so long holds a thread for nothing.
+PATIENCE_SECONDS = 30.0
+PIECE_BYTES = 1 << 20
+GZIP = 16 + zlib.MAX_WBITS
 
 
 def check_announced_size(request: Request, limit: int) -> None:
@@ -25,16 +32,85 @@ def check_announced_size(request: Request, limit: int) -> None:
 def chunks_of(request: Request, limit: int) -> Iterator[bytes]:
     """The body's chunks, asked for from a worker thread; raises a 413 once more than `limit` bytes came.
 
-    `Content-Length` may lie or be missing, so the bytes are counted. A client that hangs up raises
-    Starlette's `ClientDisconnect`.
+    `Content-Length` may lie or be missing, so the bytes are counted. Raises a 408 when nothing comes for half a
+    minute; a client that hangs up raises Starlette's `ClientDisconnect`.
     """
     stream = request.stream()
+
+    async def next_chunk() -> bytes | None:
+        with anyio.fail_after(PATIENCE_SECONDS):
+            return await anext(stream, None)
+
     received = 0
-    while (chunk := from_thread.run(anext, stream, None)) is not None:
+    while (chunk := _in_time(next_chunk)) is not None:
         received += len(chunk)
         if received > limit:
             raise _too_large(limit)
         yield chunk
+
+
+def within(chunks: Iterable[bytes], compression: str | None, limit: int) -> Iterator[bytes]:
+    """The chunks as they are; raises a 413 once they decompress to more than `limit` bytes.
+
+    Bytes that can't be decompressed go through: what comes of them is the contract's business.
+    """
+    count = {"gzip": _gzip, "zstd": _zstd}.get(compression or "")
+    meter = _Meter(limit)
+    counting = count(meter) if count else None
+    for chunk in chunks:
+        if counting is not None:
+            try:
+                counting(chunk)
+            except (zlib.error, zstandard.ZstdError):
+                counting = None
+        yield chunk
+
+
+class _Meter:
+    """A sink that only counts."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = self._limit = limit
+
+    def write(self, data: bytes | memoryview) -> int:
+        self._left -= len(data)
+        if self._left < 0:
+            raise HTTPException(
+                TOO_LARGE, f"the body decompresses to more than {self._limit:,} bytes; send it in parts"
+            )
+        return len(data)
+
+
+def _gzip(meter: _Meter) -> Callable[[bytes], None]:
+    member = zlib.decompressobj(GZIP)
+
+    def count(chunk: bytes) -> None:
+        nonlocal member
+        while chunk:
+            meter.write(member.decompress(chunk, PIECE_BYTES))
+            chunk = member.unconsumed_tail
+            if member.eof:
+                chunk, member = member.unused_data, zlib.decompressobj(GZIP)
+
+    return count
+
+
+def _zstd(meter: _Meter) -> Callable[[bytes], None]:
+    sink: Any = meter
+    writer = zstandard.ZstdDecompressor().stream_writer(sink, closefd=False)
+
+    def count(chunk: bytes) -> None:
+        writer.write(chunk)
+
+    return count
+
+
+def _in_time(step: Callable[..., object]) -> bytes | None:
+    try:
+        chunk: bytes | None = from_thread.run(step)  # type: ignore[arg-type]
+    except TimeoutError as error:
+        raise HTTPException(TIMEOUT, f"nothing came for {PATIENCE_SECONDS:.0f} s") from error
+    return chunk
 
 
 def _too_large(limit: int) -> HTTPException:

@@ -1,68 +1,152 @@
-"""What became of a submission."""
+"""Submissions: which there are, and what became of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003 - FastAPI reads the fields' types
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from dpipe.iceberg import open_catalog, tables
-from dpipe.iceberg.catalog import LEDGER
-from dpipe.state import refused
+from fastapi import HTTPException
+
+from dpipe import landing
+from dpipe.iceberg import dismissed, ledger, open_catalog
+from dpipe.state import jobs, refused
+from dpipe.state.jobs import JobRow
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sqlalchemy import Engine
+
     from dpipe.landing import Manifest
     from dpipe.settings import Project
 
+NOT_FOUND = 404
+SOURCE = "api:"
 COUNTS = ("records_in", "accepted", "rejected", "duplicate")
+FINAL = frozenset({"committed", "refused", "dropped"})
+State = Literal["landed", "committed", "refused", "dropped"]
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A rule that records broke; `column` is null when it is about the whole record."""
+
+    column: str | None
+    rule: str
+    records: int
 
 
 @dataclass(frozen=True)
 class Job:
-    """A submission and where it is on its way; the counts are null until `process` has read it."""
+    """A submission and where it is on its way; the counts are null until it has been processed.
+
+    `landed` is durable and waits, `committed` is in the tables, `refused` waits for somebody to release or drop it.
+    """
 
     job_id: str
     dataset: str
-    state: Literal["landed", "committed", "refused"]
-    received_at: str
+    state: State
+    received_at: datetime
     bytes: int
     sha256: str
     records_in: int | None = None
     accepted: int | None = None
     rejected: int | None = None
     duplicate: int | None = None
+    violations: tuple[Violation, ...] = ()
     reasons: tuple[str, ...] = ()
     snapshot_id: int | None = None
     committed_at: datetime | None = None
+    seconds_to_commit: float | None = None
+    quarantine: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more is going to become of it by itself."""
+        return self.state in FINAL
 
 
-def job_of(project: Project, manifest: Manifest) -> Job:
-    """Look the landed batch up in the ledger, then among the refused; else it has only landed."""
-    found = _committed(project, manifest) or _refused(project, manifest) or {"state": "landed"}
-    return Job(
+def row_of(manifest: Manifest) -> JobRow:
+    """The submission that a landed batch is."""
+    return JobRow(
         job_id=manifest.batch_id,
         dataset=manifest.dataset,
-        received_at=manifest.received_at,
+        key_id=manifest.source.removeprefix(SOURCE) if manifest.source.startswith(SOURCE) else "",
+        received_at=datetime.fromisoformat(manifest.received_at),
         bytes=manifest.bytes,
         sha256=manifest.sha256,
-        **found,
     )
 
 
-def _committed(project: Project, manifest: Manifest) -> dict[str, Any] | None:
-    ledger = tables.load(open_catalog(project), LEDGER)
-    if ledger is None:
-        return None
-    columns = (*COUNTS, "snapshot_id", "committed_at")
-    rows = ledger.scan(
-        row_filter=f"batch_id = '{manifest.batch_id}'", selected_fields=columns, limit=1
-    ).to_arrow()
-    return {"state": "committed"} | rows.to_pylist()[0] if rows.num_rows else None
+def find(project: Project, engine: Engine, job_id: str) -> JobRow:
+    """The submission with this id; raises a 404 when there is none."""
+    row = jobs.find(engine, job_id)
+    if row is not None:
+        return row
+    # The server may have died between the bytes and the row.
+    for dataset in project.datasets():
+        if job_id in landing.batch_ids(project, dataset):
+            (manifest,) = landing.manifests(project, dataset, [job_id])
+            return row_of(manifest)
+    raise HTTPException(NOT_FOUND, f"there is no job `{job_id}`")
 
 
-def _refused(project: Project, manifest: Manifest) -> dict[str, Any] | None:
-    for batch in refused.listed(project, manifest.dataset):
-        if batch.batch_id == manifest.batch_id:
+def reconcile(project: Project, engine: Engine) -> int:
+    """Note the submissions that have landed and that the database doesn't know; how many."""
+    added = 0
+    for dataset in project.datasets():
+        names = {name for name in landing.batch_ids(project, dataset) if name.startswith("job-")}
+        for manifest in landing.manifests(project, dataset, jobs.missing(engine, names)):
+            jobs.add(engine, row_of(manifest))
+            added += 1
+    return added
+
+
+def told(project: Project, rows: Sequence[JobRow]) -> list[Job]:
+    """What became of submissions, in their order."""
+    outcomes: dict[str, dict[str, Any]] = {}
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        outcomes |= _outcomes(project, dataset, {row.job_id for row in rows if row.dataset == dataset})
+    return [_job(row, outcomes.get(row.job_id, {"state": "landed"})) for row in rows]
+
+
+def _job(row: JobRow, outcome: dict[str, Any]) -> Job:
+    committed_at = outcome.get("committed_at")
+    kept = (outcome.get("rejected") or 0) + (outcome.get("duplicate") or 0)
+    return Job(
+        job_id=row.job_id,
+        dataset=row.dataset,
+        received_at=row.received_at,
+        bytes=row.bytes,
+        sha256=row.sha256,
+        seconds_to_commit=(committed_at - row.received_at).total_seconds() if committed_at else None,
+        quarantine=f"/v1/jobs/{row.job_id}/quarantine" if committed_at and kept else None,
+        **outcome,
+    )
+
+
+def _outcomes(project: Project, dataset: str, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """What became of the dataset's batches by the ledger, else by who kept them out."""
+    catalog = open_catalog(project)
+    found: dict[str, dict[str, Any]] = {
+        row["batch_id"]: {
+            "state": "committed",
+            "violations": tuple(Violation(**one) for one in row["violations"]),
+            **{name: row[name] for name in (*COUNTS, "snapshot_id", "committed_at")},
+        }
+        for row in ledger.of_batches(catalog, dataset, ids)
+    }
+    if found.keys() == set(ids):
+        return found
+    dropped = dismissed.batches(catalog, dataset)
+    for batch in refused.listed(project, dataset):
+        if batch.batch_id in ids and batch.batch_id not in found:
             counts = {name: batch.counts.get(name) for name in COUNTS}
-            return {"state": "refused", "reasons": batch.reasons} | counts
-    return None
+            found[batch.batch_id] = {"state": "refused", "reasons": batch.reasons} | counts
+    for batch_id in ids & dropped.keys():
+        found[batch_id] = found.get(batch_id, {}) | {
+            "state": "dropped",
+            "reasons": (dropped[batch_id]["reason"],),
+        }
+    return found

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException
 
+from dpipe.library.sources import Compression, Format
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 UNSUPPORTED = 415
 
 # Content type → format, compression and file suffix; None: the kernel looks at the bytes.
-TYPES: dict[str, tuple[str | None, str | None, str]] = {
+TYPES: dict[str, tuple[Format | None, Compression | None, str]] = {
     "application/x-ndjson": ("ndjson", None, ".ndjson"),
     "application/jsonl": ("ndjson", None, ".ndjson"),
     "application/json": ("json", None, ".json"),
@@ -22,15 +24,26 @@ TYPES: dict[str, tuple[str | None, str | None, str]] = {
     "application/vnd.apache.parquet": ("parquet", None, ".parquet"),
     "application/octet-stream": (None, None, ".bin"),
 }
-ENCODINGS = {"gzip": ".gz", "zstd": ".zst"}
+ENCODINGS: dict[Compression, str] = {"gzip": ".gz", "zstd": ".zst"}
+
+
+def body_of(types: Iterable[str]) -> dict[str, Any]:
+    """OpenAPI's words for a body of one of these content types."""
+    schemas: dict[str, dict[str, Any]] = {
+        name: {"type": "array"} if TYPES[name][0] == "json" else {"type": "string", "minLength": 1}
+        for name in types
+    }
+    content = {name: {"schema": schema} for name, schema in schemas.items()}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 @dataclass(frozen=True)
 class Media:
     """Format and compression in the manifest's words, and the payload's file name."""
 
-    format: str | None
-    compression: str | None
+    content_type: str
+    format: Format | None
+    compression: Compression | None
     name: str
 
 
@@ -44,11 +57,12 @@ def media_of(headers: Mapping[str, str]) -> Media:
         )
     format_name, compression, suffix = TYPES[content_type]
     if encoding == "identity":
-        return Media(format_name, compression, f"submission{suffix}")
-    if encoding not in ENCODINGS or compression:
+        return Media(content_type, format_name, compression, f"submission{suffix}")
+    compressed = next((known for known in ENCODINGS if known == encoding), None)
+    if compressed is None or compression:
         raise HTTPException(
             UNSUPPORTED,
             f"content encoding `{encoding}` of `{content_type}` can't be read; "
             f"send it plain or as {' or '.join(ENCODINGS)}",
         )
-    return Media(format_name, encoding, f"submission{suffix}{ENCODINGS[encoding]}")
+    return Media(content_type, format_name, compressed, f"submission{suffix}{ENCODINGS[compressed]}")

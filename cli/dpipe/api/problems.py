@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from dpipe.errors import DpipeError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fastapi import FastAPI, Request
 
@@ -30,36 +30,62 @@ def install(app: FastAPI) -> None:
 
 
 def problem(
-    status: int, detail: str, *, hint: str | None = None, headers: Mapping[str, str] | None = None
+    request: Request,
+    status: int,
+    detail: str,
+    *,
+    hint: str | None = None,
+    errors: Sequence[dict[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """A problem document of this status; `hint` says what to do next."""
-    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    """A problem document of this status; `hint` says what to do next, `errors` what is wrong where."""
+    document: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "request_id": getattr(request.state, "request_id", None),
+    }
     if hint:
         document["hint"] = hint
+    if errors:
+        document["errors"] = list(errors)
     return JSONResponse(document, status, headers=headers, media_type="application/problem+json")
 
 
-def _from_http(_request: Request, error: Exception) -> JSONResponse:
+def _from_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - Starlette calls a handler with its own kind only
-    return problem(error.status_code, error.detail, headers=error.headers)
+    return problem(request, error.status_code, error.detail, headers=error.headers)
 
 
-def _from_validation(_request: Request, error: Exception) -> JSONResponse:
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+def _from_validation(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - the same
+    errors = [
+        {"in": str(one["loc"][0]), "name": ".".join(map(str, one["loc"][1:])), "detail": one["msg"]}
+        for one in error.errors()
+    ]
+    said = "; ".join(f"{one['in']} parameter `{one['name']}`: {one['detail']}" for one in errors)
+    return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, said, errors=errors)
 
 
-def _from_dpipe(_request: Request, error: Exception) -> JSONResponse:
+def _from_dpipe(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DpipeError)  # noqa: S101 - the same
     if isinstance(error, UnavailableError):
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, error.message, hint=error.hint, headers=headers)
+        return problem(
+            request, HTTPStatus.SERVICE_UNAVAILABLE, error.message, hint=error.hint, headers=headers
+        )
     status = HTTPStatus.BAD_REQUEST if isinstance(error, UsageError) else HTTPStatus.INTERNAL_SERVER_ERROR
-    return problem(status, error.message, hint=error.hint)
+    return problem(request, status, error.message, hint=error.hint)
 
 
-def _from_disconnect(_request: Request, _error: Exception) -> JSONResponse:
-    return problem(HTTPStatus.BAD_REQUEST, "the connection ended before the body did; nothing was kept")
+def _from_disconnect(request: Request, _error: Exception) -> JSONResponse:
+    return problem(
+        request, HTTPStatus.BAD_REQUEST, "the connection ended before the body did; nothing was kept"
+    )
 
 
-def _from_bug(_request: Request, _error: Exception) -> JSONResponse:
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the server met a fault of its own; its log tells more")
+def _from_bug(request: Request, _error: Exception) -> JSONResponse:
+    return problem(
+        request, HTTPStatus.INTERNAL_SERVER_ERROR, "the server met a fault of its own; its log tells more"
+    )

@@ -2,34 +2,67 @@
 
 from __future__ import annotations
 
-import copy
 import ipaddress
 import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
-import uvicorn.config
 
 from dpipe import output
 from dpipe.api.app import create_app
 from dpipe.errors import UsageError
+from dpipe.state import keys
 
 if TYPE_CHECKING:
     from dpipe.settings import Project
 
 
-def serve(project: Project) -> None:
-    """Listen on the project's `api_host` and `api_port` until a signal ends it.
+# What is under way at the end has so long to be done.
+DRAIN_SECONDS = 30
 
-    Raises `UsageError` when the address can't be had.
+
+@dataclass(frozen=True)
+class Tls:
+    """The files of a certificate, with those that it goes back to, and of its key."""
+
+    certificate: Path
+    key: Path
+
+
+def serve(project: Project, tls: Tls | None = None) -> None:
+    """Listen on the project's `api_host` and `api_port` until a signal ends it; requests under way are answered.
+
+    Raises `UsageError` when the address can't be had, or the certificate isn't one.
     """
     with _listen(project.settings.api_host, project.settings.api_port) as listener:
         host, port = listener.getsockname()[:2]
-        if not ipaddress.ip_address(host).is_loopback:
-            output.warn(f"whoever reaches {host}:{port} can submit: the API asks for no key yet")
-        output.note(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
-        level = "warning" if output.options.quiet else "info"
-        config = uvicorn.Config(create_app(project), log_config=_log_config(), log_level=level)
+        if tls is None and not ipaddress.ip_address(host).is_loopback:
+            output.warn(
+                f"keys and records cross the network in plain text: give {host} a certificate or a proxy"
+            )
+        if not any(key.is_valid(datetime.now(UTC)) for key in keys.listed(project)):
+            output.warn("nobody has a key yet; make one with `dpipe keys create NAME --scope write:DATASET`")
+        scheme = "http" if tls is None else "https"
+        output.note(f"listening on {scheme}://{f'[{host}]' if ':' in host else host}:{port}")
+        config = uvicorn.Config(
+            create_app(project),
+            http="h11",  # which bounds what headers take
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            ssl_certfile=tls.certificate if tls else None,
+            ssl_keyfile=tls.key if tls else None,
+        )
+        try:
+            config.load()
+        except OSError as error:  # an `SSLError` is one
+            raise UsageError(
+                f"the certificate can't be used: {error}", hint="name PEM files of a certificate and its key"
+            ) from error
         uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -42,10 +75,3 @@ def _listen(host: str, port: int) -> socket.socket:
         raise UsageError(
             f"can't listen on `{host}:{port}`: {error.strerror}", hint="choose another `--port` or `--host`"
         ) from error
-
-
-def _log_config() -> dict[str, object]:
-    """uvicorn's own, with requests logged on stderr like the rest."""
-    config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
-    config["handlers"]["access"]["stream"] = "ext://sys.stderr"
-    return config

@@ -34,6 +34,11 @@ def is_record(batch_id: str, record_no: int) -> BooleanExpression:
     return all_of(equals(BATCH_ID, batch_id), _build(expressions.EqualTo, RECORD_NO, record_no))
 
 
+def greater(column: str, value: int) -> BooleanExpression:
+    """Rows whose column is greater."""
+    return _build(expressions.GreaterThan, column, value)
+
+
 def starts_with(column: str, prefix: str) -> BooleanExpression:
     """Rows whose text begins so."""
     return _build(expressions.StartsWith, column, prefix)

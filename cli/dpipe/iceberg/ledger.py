@@ -65,9 +65,24 @@ def rows(catalog: Catalog, dataset: str | None = None) -> list[dict[str, Any]]:
     of_dataset = filters.everything() if dataset is None else filters.equals("dataset", dataset)
     found: list[dict[str, Any]] = table.scan(row_filter=of_dataset).to_arrow().to_pylist()
     found.sort(key=lambda row: (row["committed_at"], row["dataset"], row["received_at"], row["batch_id"]))
-    return [
-        row | {name: json.loads(row.get(name) or empty) for name, empty in PARSED.items()} for row in found
-    ]
+    return [_parsed(row) for row in found]
+
+
+def of_batches(catalog: Catalog, dataset: str, batch_ids: Collection[str]) -> list[dict[str, Any]]:
+    """The rows of these batches, without their files; only files of the ledger that can name one of them are read."""
+    table = tables.load(catalog, LEDGER)
+    if table is None or not batch_ids:
+        return []
+    wanted = filters.all_of(filters.equals("dataset", dataset), filters.one_of("batch_id", batch_ids))
+    names = [name for name in table.schema().column_names if name != "files"]
+    found: list[dict[str, Any]] = (
+        table.scan(row_filter=wanted, selected_fields=tuple(names)).to_arrow().to_pylist()
+    )
+    return [_parsed(row) for row in found]
+
+
+def _parsed(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {name: json.loads(row.get(name) or empty) for name, empty in PARSED.items()}
 
 
 def compactions(catalog: Catalog, dataset: str) -> list[dict[str, Any]]:

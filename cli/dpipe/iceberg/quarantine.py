@@ -94,6 +94,21 @@ def records(
     return sorted(found, key=lambda row: (row[BATCH_ID], row[RECORD_NO]))
 
 
+def of_batch(
+    catalog: Catalog, dataset: str, batch_id: str, *, after: int, limit: int
+) -> list[dict[str, Any]]:
+    """The rows of a batch by record number, at most `limit` of those after the number `after`."""
+    table = tables.load(catalog, (QUARANTINE, dataset))
+    if table is None:
+        return []
+    wanted = filters.all_of(filters.equals(BATCH_ID, batch_id), filters.greater(RECORD_NO, after))
+    first: list[dict[str, Any]] = []
+    for chunk in table.scan(row_filter=wanted).to_arrow_batch_reader():
+        some = chunk.sort_by(RECORD_NO).slice(0, limit).to_pylist()
+        first = sorted([*first, *some], key=lambda row: row[RECORD_NO])[:limit]
+    return first
+
+
 def settled(catalog: Catalog, dataset: str) -> set[RecordId]:
     """Records that are no longer open: dismissed, replayed into raw, or then a duplicate of what is there."""
     replays = _replays(catalog, dataset)

@@ -34,6 +34,10 @@ TEMPORARY_PREFIX = ".landing-"
 LONGEST_NAME = 120
 
 
+class OtherBytesError(UsageError):
+    """A batch has landed under the same id with other bytes."""
+
+
 @dataclass(frozen=True)
 class Landed:
     """A batch in landing; `already` when it had landed before."""
@@ -196,7 +200,7 @@ def _there(project: Project, manifest: Manifest) -> Landed:
     """The batch that has landed under the manifest's id already. Raises `UsageError` when it has other bytes."""
     there = read_manifest(project, manifest.dataset, manifest.batch_id)
     if there.sha256 != manifest.sha256:
-        raise UsageError(
+        raise OtherBytesError(
             f"`{manifest.batch_id}` of `{manifest.dataset}` has landed with other bytes",
             hint="a batch never changes; submit these bytes under an id of their own",
         )

@@ -91,3 +91,28 @@ refused_batches = Table(
     Column("reasons", Text, nullable=False),
     Column("counts", Text, nullable=False),
 )
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", String(16), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("secret_hash", String(64), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("requests_per_minute", BigInteger),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("revoked_at", UtcTime),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("dataset", Text, nullable=False),
+    Column("key_id", String(16), nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Index("jobs_by_arrival", "received_at", "job_id"),
+)

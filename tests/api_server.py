@@ -1,0 +1,31 @@
+"""The ingestion API of a project, served in a thread of the test."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import uvicorn
+from dpipe.api.app import create_app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dpipe.settings import Project
+
+
+@contextmanager
+def served(project: Project) -> Iterator[str]:
+    """Serve on a free port for as long as the block lasts; the server's address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(create_app(project), log_level="warning", http="h11", access_log=False)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
