@@ -192,7 +192,7 @@ def test_a_client_that_hangs_up_leaves_nothing(client: httpx.Client, project: Pr
         connection.sendall(
             b"POST /v1/datasets/airlines/batches HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
             + f"Authorization: {client.headers['authorization']}\r\n".encode()
-            + b"Content-Length: 1000\r\n\r\nhalf"
+            + b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"
         )
         wait_until(lambda: any(name.startswith(".landing-") for name in landed(project)))
 

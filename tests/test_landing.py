@@ -11,6 +11,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from dpipe import folders as folders_module
 from dpipe import landing
 from dpipe.errors import DpipeError, UsageError
 from dpipe.landing import land
@@ -144,7 +145,9 @@ def test_leftovers_of_dead_landings_are_swept_after_a_day(project: Project, orde
     assert [name for name in folders(project) if name.startswith(".")] == [".landing-new"]
 
 
-def test_a_landing_that_still_writes_after_a_day_is_not_swept(project: Project, orders: Path) -> None:
+def test_a_landing_that_still_writes_after_a_day_is_not_swept(
+    project: Project, orders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slow = project.landing / "orders" / ".landing-slow"
     slow.mkdir(parents=True)
     (slow / "huge.csv").write_bytes(CONTENT)
@@ -152,6 +155,9 @@ def test_a_landing_that_still_writes_after_a_day_is_not_swept(project: Project, 
     landing.land_file(project, "orders", orders)
     assert slow.exists()
     os.utime(slow / "huge.csv", times=(time.time() - 100_000,) * 2)
+    landing.land_file(project, "orders", orders)
+    assert slow.exists()  # it was looked only just now
+    monkeypatch.setattr(folders_module, "SWEEP_SECONDS", 0)
     landing.land_file(project, "orders", orders)
     assert not slow.exists()
 

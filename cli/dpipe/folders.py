@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LEFTOVER_SECONDS = 24 * 60 * 60
+SWEEP_SECONDS = 60 * 60
+_swept: dict[tuple[Path, str], float] = {}
 
 
 def make_private(folder: Path) -> Path:
@@ -74,7 +76,14 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path, prefix: str = "") -> None:
-    """Remove folders in it that begin so and that nobody has written into for more than a day: left by the dead."""
+    """Remove folders in it that begin so and that nobody has written into for more than a day: left by the dead.
+
+    Once an hour and process, since looking takes longer the more there is.
+    """
+    now = time.monotonic()
+    if now - _swept.get((folder, prefix), float("-inf")) < SWEEP_SECONDS:
+        return
+    _swept[folder, prefix] = now
     for leftover in folder.glob(f"{prefix}*"):
         try:
             old = time.time() - _last_written(leftover) > LEFTOVER_SECONDS

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+import anyio
+from anyio import to_thread
 from fastapi import HTTPException
 
 from dpipe import landing
@@ -97,10 +99,27 @@ def reconcile(project: Project, engine: Engine) -> int:
     added = 0
     for dataset in project.datasets():
         names = {name for name in landing.batch_ids(project, dataset) if name.startswith("job-")}
-        for manifest in landing.manifests(project, dataset, jobs.missing(engine, names)):
-            jobs.add(engine, row_of(manifest))
-            added += 1
+        rows = [row_of(one) for one in landing.manifests(project, dataset, jobs.missing(engine, names))]
+        jobs.add(engine, rows)
+        added += len(rows)
     return added
+
+
+class JobRows:
+    """Rows on their way into the state database: what comes while a transaction is under way shares the next one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waiting: dict[str, JobRow] = {}
+        self._turn = anyio.Lock()
+
+    async def add(self, row: JobRow) -> None:
+        """Note a submission; back once it is durable."""
+        self._waiting[row.job_id] = row
+        async with self._turn:
+            if row.job_id in self._waiting:
+                rows, self._waiting = list(self._waiting.values()), {}
+                await to_thread.run_sync(jobs.add, self._engine, rows)
 
 
 def told(project: Project, rows: Sequence[JobRow]) -> list[Job]:

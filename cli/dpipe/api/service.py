@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import HTTPException
 
 from dpipe.api.auth import Keyring
+from dpipe.api.jobs import JobRows
 from dpipe.api.load import Load
 from dpipe.api.metrics import Metrics
 from dpipe.contract import contract_for
@@ -31,12 +32,13 @@ class Service:
     keyring: Keyring
     metrics: Metrics
     load: Load
+    job_rows: JobRows
 
     @staticmethod
     def of(project: Project) -> Service:
         """Open the project's state. Raises `UnavailableError` when it can't be reached."""
         engine, metrics = open_state(project), Metrics()
-        return Service(project, engine, Keyring(engine), metrics, Load(project, metrics))
+        return Service(project, engine, Keyring(engine), metrics, Load(project, metrics), JobRows(engine))
 
     def check_dataset(self, dataset: str) -> None:
         """Raise a 404 for a dataset that has no contract."""

@@ -16,15 +16,16 @@ from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Resp
 from dpipe import landing
 from dpipe.api import jobs as told
 from dpipe.api.auth import Caller, check
-from dpipe.api.body import check_announced_size, chunks_of, within
+from dpipe.api.body import check_announced_size, chunks_of, small_body, within
 from dpipe.api.jobs import Job, Violation
 from dpipe.api.media import TYPES, UNSUPPORTED, body_of, media_of
 from dpipe.api.records import KeptRecord, kept
 from dpipe.iceberg import open_catalog, quarantine
 from dpipe.library import process
-from dpipe.state import jobs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dpipe.api.media import Media
     from dpipe.api.service import Service
     from dpipe.contract import Contract
@@ -119,7 +120,11 @@ def router(service: Service) -> APIRouter:
         service.check_dataset(dataset)
         media = media_of(request.headers)
         check_announced_size(request, service.project.settings.max_body_bytes)
-        landed = await to_thread.run_sync(_land, service, dataset, request, media, key, idempotency_key)
+        body = await small_body(request)
+        chunks = [body] if body is not None else chunks_of(request, service.project.settings.max_body_bytes)
+        landed = await to_thread.run_sync(_land, service, dataset, chunks, media, key, idempotency_key)
+        # Bytes and manifest first: what is missing of the row, the next start makes up for.
+        await service.job_rows.add(told.row_of(landed.manifest))
         response.headers["Location"] = f"/v1/jobs/{landed.manifest.batch_id}"
         if landed.already:
             response.headers["Idempotency-Replayed"] = "true"
@@ -151,15 +156,13 @@ def router(service: Service) -> APIRouter:
 def _land(
     service: Service,
     dataset: str,
-    request: Request,
+    chunks: Iterable[bytes],
     media: Media,
     key: ApiKey,
     idempotency_key: str | None,
 ) -> landing.Landed:
-    """Bytes and manifest first, then the row: what is missing of the row, the next start makes up for."""
     service.load.check_room()
     settings = service.project.settings
-    chunks = chunks_of(request, settings.max_body_bytes)
     try:
         landed = landing.land_stream(
             service.project,
@@ -175,7 +178,6 @@ def _land(
         raise HTTPException(
             UNPROCESSABLE, "another body came with this `Idempotency-Key` before; use one of its own"
         ) from error
-    jobs.add(service.engine, told.row_of(landed.manifest))
     if not landed.already:
         service.metrics.landed(dataset, landed.manifest.bytes)
     return landed

@@ -11,12 +11,13 @@ from sqlalchemy.exc import IntegrityError
 from dpipe.state.schema import jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy import Engine
 
 KNOWN_AT_ONCE = 500
+TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,19 @@ class JobRow:
     sha256: str
 
 
-def add(engine: Engine, row: JobRow) -> None:
-    """Note a submission that is durable; one that is there stays as it is."""
-    try:
-        with engine.begin() as connection:
-            connection.execute(insert(jobs).values(**vars(row)))
-    except IntegrityError:
-        return  # the same submission came again
+def add(engine: Engine, rows: Sequence[JobRow]) -> None:
+    """Note submissions that are durable, in one transaction; those that are there stay as they are."""
+    for _ in range(TRIES):
+        unknown = missing(engine, (row.job_id for row in rows))
+        new = {row.job_id: vars(row) for row in rows if row.job_id in unknown}
+        if not new:
+            return
+        try:
+            with engine.begin() as connection:
+                connection.execute(insert(jobs), list(new.values()))
+        except IntegrityError:
+            continue  # another server was quicker with one of them
+        return
 
 
 def find(engine: Engine, job_id: str) -> JobRow | None:
