@@ -22,6 +22,7 @@ SLOWEST = {
     "test_dash_browser.py",
     "test_dash_pages.py",
     "test_replay.py",
+    "test_worker.py",
 }
 
 

@@ -16,7 +16,7 @@ import typer
 from dpipe import __version__, output
 from dpipe.context import Globals
 from dpipe.errors import DpipeError
-from dpipe.outages import unavailable
+from dpipe.outages import told
 
 app = typer.Typer(
     name="dpipe",
@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "transform": ("transform",),
     "publish": ("publish",),
     "run": ("run",),
+    "worker": ("worker",),
     "serve": ("serve",),
     "dash": ("dash",),
     "maintain": ("maintain",),
@@ -98,13 +99,7 @@ def main() -> None:
             import traceback
 
             traceback.print_exc()
-        _fail(
-            unavailable(error)
-            or DpipeError(
-                f"internal error: {type(error).__name__}: {error}",
-                hint="run it again with `dpipe -v …` for the traceback, and please report it",
-            )
-        )
+        _fail(told(error))
 
 
 def _fail(error: DpipeError) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dpipe.errors import UnavailableError
+from dpipe.errors import DpipeError, UnavailableError
 
 # By module and name, since these libraries are imported where they are used only.
 NETWORK = ("requests.exceptions", "urllib3.exceptions")
@@ -47,6 +47,16 @@ def is_momentary(error: BaseException) -> bool:
 def _is_of_aws(error: BaseException) -> bool:
     """Exceptions of a service are classes that botocore makes as it goes, below its own."""
     return any(kind.__module__.startswith("botocore.") for kind in type(error).__mro__)
+
+
+def told(error: Exception) -> DpipeError:
+    """What to tell of any error: itself, an outside system's, or a fault of our own."""
+    if isinstance(error, DpipeError):
+        return error
+    return unavailable(error) or DpipeError(
+        f"internal error: {type(error).__name__}: {error}",
+        hint="run it again with `dpipe -v …` for the traceback, and please report it",
+    )
 
 
 def unavailable(error: BaseException) -> UnavailableError | None:

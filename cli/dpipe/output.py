@@ -51,6 +51,13 @@ def emit_json(document: object) -> None:
     options.answered = True
 
 
+def emit_json_line(document: object) -> None:
+    """Print one of several documents on a line of its own, at once: somebody may wait for it."""
+    sys.stdout.write(json.dumps(document, default=_encode, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+    options.answered = True
+
+
 def emit(text: str) -> None:
     """Print a line of the answer."""
     sys.stdout.write(text + "\n")
@@ -65,6 +72,13 @@ def note(text: str) -> None:
 def warn(text: str) -> None:
     """Say something that the user should not miss, even with `--quiet`."""
     sys.stderr.write(f"warning: {text}\n")
+
+
+def trouble(text: str, error: DpipeError) -> None:
+    """Warn of an error that doesn't end the command, with its hint."""
+    warn(f"{text}: {error.message}")
+    if error.hint:
+        sys.stderr.write(f"hint: {error.hint}\n")
 
 
 def report(error: DpipeError) -> None:

@@ -7,7 +7,7 @@ nothing is visible; from the commit on, whatever dies, the next run completes wh
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from dpipe.stages.work import Refusal, Work
 from dpipe.state import refused, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dpipe.settings import Project
@@ -85,23 +85,27 @@ def process(
     run: Run,
     retry_refused: bool = False,
     released: Mapping[str, str] | None = None,
+    holding: bool = False,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list[ProcessResult]:
     """Commit the pending batches of the datasets, of all that have a contract by default.
 
     A refused batch holds up no other: it is in the result, and left alone by later runs unless `retry_refused`. The
-    gate lets `released` ones pass, for the reasons that are given. Raises `UsageError` for an unknown dataset,
-    `ConfigError` for a contract that can't be carried out.
+    gate lets `released` ones pass, for the reasons that are given. The caller may be `holding` the datasets' locks
+    already. `stop` is asked before each commit's batches are begun; once it says so, the rest stays pending. Raises
+    `UsageError` for an unknown dataset, `ConfigError` for a contract that can't be carried out.
     """
     contracts = [contract_for(project, name) for name in datasets or project.datasets()]
     alerts.check(project)
     catalog = open_catalog(project)
     works = [Work(project, run, contract, catalog, released=released or {}) for contract in contracts]
-    return [_process(work, retry_refused=retry_refused) for work in works]
+    return [_process(work, retry_refused=retry_refused, holding=holding, stop=stop) for work in works]
 
 
-def _process(work: Work, *, retry_refused: bool) -> ProcessResult:
+def _process(work: Work, *, retry_refused: bool, holding: bool, stop: Callable[[], bool]) -> ProcessResult:
     project = work.project
-    with held(project, work.dataset), _outbox(project) as work.outbox:
+    lock = nullcontext(0) if holding else held(project, work.dataset)
+    with lock, _outbox(project) as work.outbox:
         started_at, start = datetime.now(UTC), time.perf_counter()
         recover(work.catalog, work.dataset)
         if retry_refused:
@@ -115,6 +119,8 @@ def _process(work: Work, *, retry_refused: bool) -> ProcessResult:
         # Of two batches the later supersedes the earlier, so that it must not matter which come into one commit.
         most = MOST_BATCHES_A_COMMIT if work.contract.plan.write_mode == "append" else 1
         for group in grouped(manifests(project, work.dataset, pending - out), most):
+            if stop():
+                break
             archive.keep(project, work.contract)
             commit_group(work, group)
         result = _result(work, still_refused=len(pending & out), seconds=time.perf_counter() - start)

@@ -44,7 +44,7 @@ class RunReport:
 
 
 @dataclass
-class _Progress:
+class Progress:
     """What is known so far; the report is made of it however the run ends."""
 
     run: Run
@@ -78,7 +78,7 @@ def run_all(
         raise UsageError(
             "the settings name no sources", hint=f"add them to `{project.root / 'configs' / 'dpipe.yaml'}`"
         )
-    progress = _Progress(run, {}, [], {})
+    progress = Progress(run, {}, [], {})
     started = time.perf_counter()
     problem = _stages(project, names, progress, on_stage)
     progress.seconds["total"] = round(time.perf_counter() - started, 3)
@@ -95,7 +95,7 @@ def run_all(
 
 
 def _stages(
-    project: Project, names: list[str], progress: _Progress, on_stage: Callable[[str], None]
+    project: Project, names: list[str], progress: Progress, on_stage: Callable[[str], None]
 ) -> DpipeError | None:
     run = progress.run
     on_stage("ingest")
@@ -112,12 +112,7 @@ def _stages(
         problem = _count(validate(project, ["raw"], run=run), progress)
     if problem:
         return problem
-    on_stage("transform")
-    with progress.timed("transform"):
-        progress.transformed = transform(project, run=run)
-    on_stage("validate marts")
-    with progress.timed("validate"):
-        problem = _count(validate(project, ["staging", "marts"], run=run), progress)
+    problem = build_candidate(project, progress, on_stage)
     if problem:
         return problem
     on_stage("publish")
@@ -126,7 +121,19 @@ def _stages(
     return refused
 
 
-def _count(report: ValidationReport, progress: _Progress) -> DpipeError | None:
+def build_candidate(
+    project: Project, progress: Progress, on_stage: Callable[[str], None]
+) -> DpipeError | None:
+    """Transform, and check the candidate; a check that fails comes back as an error, it must not be published then."""
+    on_stage("transform")
+    with progress.timed("transform"):
+        progress.transformed = transform(project, run=progress.run)
+    on_stage("validate marts")
+    with progress.timed("validate"):
+        return _count(validate(project, ["staging", "marts"], run=progress.run), progress)
+
+
+def _count(report: ValidationReport, progress: Progress) -> DpipeError | None:
     for result in report.results:
         progress.checks[result.layer] = progress.checks.get(result.layer, 0) + (result.status == "passed")
     return report.problem()

@@ -1,0 +1,111 @@
+"""Marts that follow the lake: built, checked and published when there are commits that they lack."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from dpipe import output
+from dpipe.errors import DpipeError, UnavailableError
+from dpipe.iceberg.catalog import LEDGER, metadata_location
+from dpipe.stages.locks import held
+from dpipe.stages.publish import publish
+from dpipe.stages.run import Progress, build_candidate
+from dpipe.stages.worker.freshness import Freshness, freshness
+from dpipe.state import runs
+from dpipe.warehouse import batches
+from dpipe.warehouse.candidate import read_contents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dpipe.settings import Project
+    from dpipe.stages.publish import PublishResult
+    from dpipe.stages.worker.stop import Stop
+    from dpipe.state import Run
+    from dpipe.warehouse.batches import Batch
+
+# Held from the build to the publication, so that no other worker builds over a candidate that is being checked. No
+# dataset's name, and so no dataset's lock, has a point.
+LOCK = "worker.marts"
+
+
+@dataclass(frozen=True)
+class MartsResult:
+    """What was published, and how old its batches were; or the failed model or check that stood in the way."""
+
+    published: PublishResult | None
+    freshness: Freshness | None
+    problem: DpipeError | None
+
+
+class Marts:
+    """Publishes marts at most every so many seconds, when the ledger has batches that they lack.
+
+    Commits of other workers count too; they are looked for as often.
+    """
+
+    def __init__(self, project: Project, every: float, stop: Stop) -> None:
+        self.project = project
+        self.every = every
+        self.stop = stop
+        self.committed = False
+        self._built_at = self._looked_at = float("-inf")
+        self._done_with: str | None = None
+
+    def renew(self, open_run: Callable[[], Run]) -> MartsResult | None:
+        """Build, check and publish; None when there is nothing to do.
+
+        After a failed model or check there is nothing to do until the next commit. Raises `HeldError` when another
+        worker is at it, `Stopped` when a signal came before the publication, `UnavailableError`.
+        """
+        now = time.monotonic()
+        if now < (self._built_at if self.committed else max(self._built_at, self._looked_at)) + self.every:
+            return None
+        with held(self.project, LOCK, wait=False):
+            self._looked_at = now
+            ledger = metadata_location(self.project, LEDGER)
+            if ledger is None or ledger == self._done_with or not self._lacking(ledger):
+                self.committed, self._done_with = False, ledger
+                return None
+            self._built_at = now
+            result = self._build(open_run())
+            self.committed, self._done_with = False, ledger
+            return result
+
+    def _lacking(self, ledger: str) -> frozenset[Batch]:
+        return batches.ledger({".".join(LEDGER): ledger}) - self._published()
+
+    def _published(self) -> frozenset[Batch]:
+        contents = read_contents(self.project.marts)
+        return contents.batches if contents else frozenset()
+
+    def _build(self, run: Run) -> MartsResult:
+        before = self._published()
+        try:
+            with self.stop.interruptible():  # a candidate is nobody's, and built anew from the beginning
+                problem = build_candidate(
+                    self.project,
+                    Progress(run, {}, [], {}),
+                    lambda stage: output.note(f"dpipe worker: {stage} …"),
+                )
+            if problem is None:
+                published = publish(self.project, run=run)
+                return MartsResult(published, self._measure(run, self._published() - before), None)
+        except UnavailableError:
+            raise
+        except DpipeError as error:
+            problem = error
+        return MartsResult(None, None, problem)
+
+    def _measure(self, run: Run, new: frozenset[Batch]) -> Freshness | None:
+        """The freshness of what was published just now, kept with the run."""
+        published_at, started = datetime.now(UTC), time.perf_counter()
+        ledger = metadata_location(self.project, LEDGER)
+        found = freshness(batches.received(ledger, new) if ledger else (), published_at)
+        if found is not None:
+            seconds = time.perf_counter() - started
+            runs.add_stage(run, "freshness", started_at=published_at, seconds=seconds, detail=asdict(found))
+        return found

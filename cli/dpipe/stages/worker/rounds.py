@@ -1,0 +1,208 @@
+"""The worker's rounds: look at every dataset, process what is pending, publish marts when it is time."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from dpipe import output
+from dpipe.errors import DpipeError
+from dpipe.outages import told
+from dpipe.stages.locks import HeldError, held
+from dpipe.stages.process import process
+from dpipe.stages.worker.backoff import Backoff
+from dpipe.stages.worker.contracts import Contracts
+from dpipe.stages.worker.marts import Marts, MartsResult
+from dpipe.stages.worker.pending import Pending
+from dpipe.stages.worker.stop import Stopped
+from dpipe.state import runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dpipe.settings import Project
+    from dpipe.stages.process import ProcessResult
+    from dpipe.stages.worker.stop import Stop
+    from dpipe.state import Run
+
+T = TypeVar("T")
+
+# Where a dataset's name would be; that has no blank.
+MARTS = "the publication"
+ITSELF = "the worker"
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a round did: datasets of which batches were committed or refused, and the marts if it was their turn.
+
+    `problems` are what stopped a dataset or kept the marts from being published.
+    """
+
+    run_id: str
+    datasets: tuple[ProcessResult, ...]
+    marts: MartsResult | None
+    problems: tuple[str, ...]
+    seconds: float
+
+
+class Recording:
+    """The run of a round, begun when there is something to record; an idle round has none."""
+
+    def __init__(self, project: Project, stack: ExitStack) -> None:
+        self.run: Run | None = None
+        self._project = project
+        self._stack = stack
+
+    def open(self) -> Run:
+        """The run, recorded until the round is over."""
+        if self.run is None:
+            self.run = self._stack.enter_context(runs.recorded(self._project, "worker"))
+        return self.run
+
+
+class Rounds:
+    """What a worker knows from one round to the next.
+
+    `names` are the datasets; without any, those that have a contract at the time. After a round `skipped` are those
+    that another process held, `problems` what failed, which is also said unless `quiet`.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        names: Sequence[str],
+        *,
+        stop: Stop,
+        transform_every: float | None,
+        quiet: bool = False,
+    ) -> None:
+        self.project = project
+        self.names = names
+        self.stop = stop
+        self.quiet = quiet
+        self.skipped: set[str] = set()
+        self.problems: list[DpipeError] = []
+        self._pending = Pending(project)
+        self._contracts = Contracts(project)
+        self._marts = None if transform_every is None else Marts(project, transform_every, stop)
+        self._backoff = Backoff()
+        self._said: dict[str, str] = {}
+
+    def next(self) -> Round | None:
+        """Go through the datasets once; None when there was nothing to do. What fails holds up nothing else."""
+        self.skipped, self.problems = set(), []
+        found = None
+        if self._backoff.is_due(ITSELF):
+            try:
+                found = self._round()
+            except Exception as error:  # the state database failed, in which the run is recorded
+                self._failed(ITSELF, error)
+            else:
+                self._worked(ITSELF)
+        return found
+
+    def _round(self) -> Round | None:
+        started = time.perf_counter()
+        with ExitStack() as stack:
+            recording = Recording(self.project, stack)
+            results = []
+            for name in self.names or self.project.datasets():
+                result = self._tried(name, self._dataset, recording)
+                if result is not None and (result.batches or result.refused):
+                    results.append(result)
+            marts = None
+            if self._marts is not None:
+                self._marts.committed |= any(result.batches for result in results)
+                marts = self._tried(MARTS, self._renewed, recording)
+        if recording.run is None or not (results or marts or self.problems):
+            return None
+        problems = tuple(problem.message for problem in self.problems)
+        seconds = round(time.perf_counter() - started, 3)
+        return Round(recording.run.run_id, tuple(results), marts, problems, seconds)
+
+    def _tried(self, name: str, step: Callable[[str, Recording], T | None], recording: Recording) -> T | None:
+        """Do a step, unless the worker is to stop or the step failed a moment ago."""
+        if self.stop.requested or not self._backoff.is_due(name):
+            return None
+        try:
+            if self._is_broken(name):
+                return None
+            result = step(name, recording)
+        except HeldError:
+            self.skipped.add(name)
+            return None
+        except Exception as error:
+            problem = self._failed(name, error)
+            if recording.run is not None:
+                recording.run.fail(problem.message, exit_code=problem.exit_code)
+            return None
+        self._worked(name)
+        return result
+
+    def _dataset(self, name: str, recording: Recording) -> ProcessResult | None:
+        """Process what is pending; the look and the work are under one lock, so that no other worker comes between."""
+        if not self._pending.unknown(name):
+            return None
+        with held(self.project, name, wait=False):
+            if not self._pending.of(name):
+                return None
+            run = recording.open()
+            (result,) = process(self.project, [name], run=run, holding=True, stop=self.stop.is_requested)
+            if result.refused:
+                run.fail(f"refused {len(result.refused)} batch(es) of `{name}`")
+        return result
+
+    def _renewed(self, _name: str, recording: Recording) -> MartsResult | None:
+        if self._marts is None:
+            return None
+        try:
+            result = self._marts.renew(recording.open)
+        except Stopped:
+            output.note("the marts are left as they were; the next worker builds them")
+            recording.open().fail("told to stop before the marts were built", exit_code=runs.INTERRUPTED)
+            return None
+        if result is not None and result.problem is not None:
+            self._add(result.problem, "the marts are not published")
+            recording.open().fail(result.problem.message, exit_code=result.problem.exit_code)
+        return result
+
+    def _is_broken(self, name: str) -> bool:
+        """Whether the dataset waits for a contract that can be carried out; said when the contract has changed."""
+        if name == MARTS:
+            return False
+        try:
+            problem = self._contracts.broken(name)
+        except DpipeError as error:
+            problem = error
+        if problem is not None:
+            self._add(problem, f"`{name}` is left alone until its contract is mended", name)
+        return problem is not None
+
+    def _failed(self, name: str, error: Exception) -> DpipeError:
+        """Have it wait, and say so; the same words not twice in a row."""
+        if output.options.verbose and not isinstance(error, DpipeError):
+            traceback.print_exception(error)
+        problem, pause = told(error), self._backoff.failed(name)
+        self._add(problem, f"{_called(name)} is tried again in {pause:.0f} s", name)
+        return problem
+
+    def _add(self, problem: DpipeError, text: str, name: str | None = None) -> None:
+        self.problems.append(problem)
+        if self.quiet or (name is not None and self._said.get(name) == problem.message):
+            return
+        if name is not None:
+            self._said[name] = problem.message
+        output.trouble(text, problem)
+
+    def _worked(self, name: str) -> None:
+        self._backoff.worked(name)
+        if self._said.pop(name, None) is not None:
+            output.note(f"{_called(name)} goes on")
+
+
+def _called(name: str) -> str:
+    return name if name in {MARTS, ITSELF} else f"`{name}`"
