@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,6 +64,8 @@ def serve(project: Project, tls: Tls | None = None) -> None:
             raise UsageError(
                 f"the certificate can't be used: {error}", hint="name PEM files of a certificate and its key"
             ) from error
+        # uvicorn drains, and then raises the signal again for whoever had it before: here it is the end, and code 0.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         uvicorn.Server(config).run(sockets=[listener])
 
 

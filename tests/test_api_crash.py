@@ -1,0 +1,162 @@
+"""API and worker killed at any moment under load: what was acknowledged is there once, the rest whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from dpipe import landing
+from dpipe.iceberg import ledger, open_catalog
+from dpipe.state import keys
+from support import assert_holds, make_project, rows_of, run_dpipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dpipe.settings import Project
+
+RECORDS = 20
+
+
+class Client:
+    """Submits one batch after the other; each has orders of its own and, when it tries again, its name."""
+
+    def __init__(self, number: int, url: str, key: str) -> None:
+        self.number = number
+        self.url = url
+        self.headers = {"Authorization": f"Bearer {key}", "Content-Type": "text/csv"}
+        self.sent = 0
+        self.acknowledged: dict[int, str] = {}
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self) -> None:
+        moments = random.Random(self.number)
+        while not self.stop.is_set():
+            batch, self.sent = self.number * 100_000 + self.sent, self.sent + 1
+            patient = moments.random() < 0.7  # others give up, and never know
+            while not self.submit(batch) and patient and not self.stop.wait(0.1):
+                pass
+
+    def submit(self, batch: int) -> bool:
+        try:
+            answer = httpx.post(
+                f"{self.url}/v1/datasets/orders/batches",
+                content=content(batch),
+                headers=self.headers | {"Idempotency-Key": str(batch)},
+                timeout=20,
+            )
+        except httpx.TransportError:
+            return False
+        assert answer.status_code in {202, 503}, answer.text
+        if answer.status_code == 202:
+            self.acknowledged[batch] = answer.json()["job_id"]
+        return answer.status_code == 202
+
+
+def content(batch: int) -> str:
+    rows = (f"{batch * RECORDS + number},2013-01-{number + 1:02},{number - 1}\n" for number in range(RECORDS))
+    return "order_id,day,amount\n" + "".join(rows)
+
+
+def start(project: Project, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dpipe", "-q", "--project", str(project.root), *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def lives(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def assert_nothing_is_lost(folder: Path, rounds: int, clients: int = 3) -> None:
+    project = make_project(folder / "a project", settings={"max_rejected_share": 1.0})
+    _, key = keys.create(project, "clients", ["admin:*"])
+    port = str(free_port())
+    url = f"http://127.0.0.1:{port}"
+    moments = random.Random(20_131_127)
+    commands = {"serve": ("serve", "--port", port), "worker": ("worker", "--poll", "0.1")}
+    running = {name: start(project, *command) for name, command in commands.items()}
+    wait_until(lambda: lives(url))
+    senders = [Client(number, url, key) for number in range(clients)]
+    for sender in senders:
+        sender.thread.start()
+    for _ in range(rounds):
+        # A worker needs seconds until it commits, a server until it listens: kills come at either.
+        time.sleep(moments.uniform(0.2, 5))
+        victim = moments.choice(sorted(commands))
+        kill(running[victim])
+        running[victim] = start(project, *commands[victim])
+    wait_until(lambda: lives(url))
+    time.sleep(1)
+    for sender in senders:
+        sender.stop.set()
+        sender.thread.join()
+    acknowledged = {batch: job for sender in senders for batch, job in sender.acknowledged.items()}
+    assert len(acknowledged) > rounds
+    for process in running.values():
+        process.send_signal(signal.SIGTERM)
+    assert [process.wait(timeout=60) for process in running.values()] == [0, 0]
+    assert run_dpipe(project, "worker", "--once").returncode == 0
+
+    # Every acknowledged batch was committed once, and all of its records have one disposition.
+    committed = Counter(row["batch_id"] for row in ledger.rows(open_catalog(project), "orders"))
+    assert set(committed.values()) == {1}
+    assert committed.keys() >= set(acknowledged.values())
+    # Of the others some came whole, without anybody knowing; none came in part.
+    assert committed.keys() == landing.batch_ids(project, "orders")
+    assert len(committed) <= sum(sender.sent for sender in senders)
+    accepted = [row["order_id"] for row in rows_of(project, "raw", "orders")]
+    rejected = rows_of(project, "quarantine", "orders")
+    assert len(accepted) == len(set(accepted)) == len(committed) * (RECORDS - 1)
+    assert len(rejected) == len(committed)
+    assert {row["disposition"] for row in rejected} == {"rejected"}
+    assert {order // RECORDS for order in accepted} >= set(acknowledged)
+    assert_holds(project)
+
+
+def test_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    assert_nothing_is_lost(tmp_path, rounds=6)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_hundred_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    assert_nothing_is_lost(tmp_path, rounds=120)
