@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def served(project: Project) -> Iterator[str]:
-    """Serve on a free port for as long as the block lasts; the server's address."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def served(project: Project, port: int = 0) -> Iterator[str]:
+    """Serve on a port, a free one by default, for as long as the block lasts; the server's address."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
         config = uvicorn.Config(create_app(project), log_level="warning", http="h11", access_log=False)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -14,10 +14,10 @@ from fastapi.responses import StreamingResponse
 
 from dpipe import output
 from dpipe.api import jobs as told
-from dpipe.api.auth import FORBIDDEN, Caller
+from dpipe.api.auth import FORBIDDEN, Caller, check
 from dpipe.api.jobs import NOT_FOUND, Job
 from dpipe.api.records import KeptRecord
-from dpipe.api.submissions import kept_records
+from dpipe.api.submissions import UNPROCESSABLE, job_id_of, kept_records
 from dpipe.state import jobs
 
 if TYPE_CHECKING:
@@ -64,8 +64,23 @@ def router(service: Service) -> APIRouter:
         before: Annotated[
             str | None, Query(pattern=r"^job-[0-9a-f]{32}$", description="Jobs that came before this one.")
         ] = None,
+        idempotency_key: Annotated[
+            str | None,
+            Query(
+                pattern=r"^[\x21-\x7e]{1,255}$",
+                description="The key's own submission to the dataset of this name.",
+            ),
+        ] = None,
     ) -> JobPage:
-        """List submissions to the datasets that the key may read, the latest first."""
+        """List submissions to the datasets that the key may read, the latest first; or its own of a name."""
+        if idempotency_key is not None and dataset is None:
+            raise HTTPException(UNPROCESSABLE, "an `idempotency_key` is of one `dataset`: name it")
+        if dataset is not None and idempotency_key is not None:
+            check(key, "write", dataset)
+            service.check_dataset(dataset)
+            return JobPage(
+                tuple(told.told(service.project, _named(service, key, dataset, idempotency_key))), None
+            )
         if dataset is not None:
             service.check_dataset(dataset)
         readable = [name for name in service.project.datasets() if key.allows("read", name)]
@@ -115,6 +130,11 @@ def router(service: Service) -> APIRouter:
         )
 
     return routes
+
+
+def _named(service: Service, key: ApiKey, dataset: str, idempotency_key: str) -> list[JobRow]:
+    row = jobs.find(service.engine, f"job-{job_id_of(key, dataset, idempotency_key)}")
+    return [] if row is None else [row]
 
 
 def _visible(service: Service, job_id: str, key: ApiKey) -> JobRow:

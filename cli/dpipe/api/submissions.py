@@ -169,7 +169,7 @@ def _land(
             dataset,
             within(chunks, media.compression, settings.max_decompressed_bytes),
             name=media.name,
-            job_id=_job_id(key, dataset, idempotency_key),
+            job_id=job_id_of(key, dataset, idempotency_key),
             source=f"{told.SOURCE}{key.key_id}",
             format=media.format,
             compression=media.compression,
@@ -183,7 +183,7 @@ def _land(
     return landed
 
 
-def _job_id(key: ApiKey, dataset: str, idempotency_key: str | None) -> str:
+def job_id_of(key: ApiKey, dataset: str, idempotency_key: str | None) -> str:
     """A random id, or the one that a key's submission of this name has: so that it lands once, whatever dies when."""
     if idempotency_key is None:
         return uuid.uuid4().hex

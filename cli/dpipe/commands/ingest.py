@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,17 +26,33 @@ def ingest(
     files: Annotated[
         list[Path] | None, typer.Argument(help="Files; those under `sources` when left out")
     ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Send the files to this API instead; no project is needed here, but a key in `DPIPE_API_KEY`.",
+        ),
+    ] = None,
+    parallel: Annotated[int, typer.Option(min=1, max=32, help="With --to: files sent at once.")] = 4,
+    wait: Annotated[
+        float,
+        typer.Option(min=0, max=60, metavar="SECONDS", help="With --to: wait for what becomes of each."),
+    ] = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """Copy files into landing, unchanged. A file that has landed before is not landed again.
 
-    Example: `dpipe ingest flights data/flights.csv.zip`
+    Example: `dpipe ingest flights data/flights.csv.zip`, or to another machine
+    `dpipe ingest flights data/*.csv --to https://dpipe.example.org`
     """
     from dpipe.errors import UsageError
     from dpipe.stages.ingest import ingest as stage
     from dpipe.stages.ingest import source_files
     from dpipe.state import runs
 
+    if to is not None:
+        _send(to, dataset, files, parallel, wait, as_json=as_json)
+        return
     project = open_project(ctx)
     names = [dataset] if dataset else list(project.settings.sources)
     if not names:
@@ -49,6 +66,42 @@ def ingest(
         output.emit_json({"run_id": run.run_id, "batches": landed})
     else:
         _print(landed)
+
+
+def _send(
+    url: str, dataset: str | None, files: list[Path] | None, parallel: int, wait: float, *, as_json: bool
+) -> None:
+    from dpipe.errors import DataError, UsageError
+    from dpipe.stages.submit import KEY_VARIABLE, Api, submit
+
+    if dataset is None or not files:
+        raise UsageError(
+            "there is nothing to send", hint="name a dataset and files: `dpipe ingest DATASET FILE… --to URL`"
+        )
+    api = Api(url.rstrip("/"), os.environ.get(KEY_VARIABLE))
+    sent = submit(api, dataset, files, parallel=parallel, wait=wait)
+    if as_json:
+        output.emit_json(sent)
+    else:
+        counts = ("records_in", "accepted", "rejected", "duplicate")
+        output.table(
+            ["file", "job", "bytes", "state", *(name.replace("_", " ") for name in counts), ""],
+            [
+                (
+                    one.file,
+                    *(one.job[name] for name in ("job_id", "bytes", "state", *counts)),
+                    "sent before" if one.already else "sent",
+                )
+                for one in sent
+            ],
+        )
+    refused = [one for one in sent if one.job["state"] == "refused"]
+    if refused:
+        said = "; ".join(f"`{one.file}`: {', '.join(one.job['reasons'])}" for one in refused)
+        raise DataError(
+            f"refused {len(refused)} batch(es): {said}",
+            hint="mend the data, or ask for `dpipe batches release`",
+        )
 
 
 def _print(landed: Sequence[Landed]) -> None:

@@ -30,7 +30,7 @@ def ingest(project: Project, dataset: str, paths: Sequence[Path], run: Run) -> l
     """
     contract_path(project, dataset)
     for path in paths:
-        _check(dataset, path)
+        check(dataset, path)
     started_at, start = datetime.now(UTC), time.perf_counter()
     landed = [_land(project, dataset, path) for path in paths]
     fresh = [batch.manifest for batch in landed if not batch.already]
@@ -71,7 +71,8 @@ def source_files(project: Project, dataset: str) -> list[Path]:
     return found
 
 
-def _check(dataset: str, path: Path) -> None:
+def check(dataset: str, path: Path) -> None:
+    """Raise `UsageError` for a path that can't be a batch."""
     if path.is_dir():
         raise UsageError(f"`{path}` is a folder", hint=f"name its files: `dpipe ingest {dataset} {path}/*`")
     if not path.is_file():
