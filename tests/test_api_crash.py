@@ -153,7 +153,7 @@ def assert_nothing_is_lost(folder: Path, rounds: int, clients: int = 3) -> None:
 
 
 def test_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    assert_nothing_is_lost(tmp_path, rounds=6)
+    assert_nothing_is_lost(tmp_path, rounds=4)
 
 
 @pytest.mark.long

@@ -38,6 +38,7 @@ HEADER = "order_id,day,amount\n"
 SMALL = Target(file_bytes=64 << 20, least_files=2)
 LONG = timedelta(days=365)
 NOTHING = timedelta(0)
+QUICK = "after-compaction-commit"
 
 
 @pytest.fixture
@@ -298,7 +299,10 @@ def test_a_dry_run_foretells_and_changes_nothing(project: Project) -> None:
     )  # the expiry is a commit with metadata of its own
 
 
-@pytest.mark.parametrize("point", OF_MAINTENANCE)
+@pytest.mark.parametrize(
+    "point",
+    [pytest.param(name, marks=() if name == QUICK else pytest.mark.long) for name in OF_MAINTENANCE],
+)
 def test_a_kill_leaves_what_the_next_run_completes(tmp_path: Path, point: str) -> None:
     project = filled(make_project(tmp_path, {"orders": UPSERT}, {"max_rejected_share": 1.0}), commits=3)
     content = lake_content(project)

@@ -244,6 +244,7 @@ class TestOutages:
         told = run_dpipe(project, "batches", "list")
         assert (told.returncode, "did not answer" in told.stderr) == (3, True)
 
+    @pytest.mark.long
     def test_wrong_secrets(self, rest: Place, tmp_path: Path) -> None:
         project = made(tmp_path, rest())
         path = project.root / "a.csv"
@@ -262,6 +263,7 @@ class TestOutages:
         assert (told.returncode, "wrong-secret" in told.stderr) == (3, False)
         assert "DPIPE_CATALOG_CREDENTIAL" in told.stderr
 
+    @pytest.mark.long
     def test_no_bucket(self, aws: None, tmp_path: Path) -> None:
         project = made(tmp_path, {"landing": "s3://nowhere/landing"})
         told = run_dpipe(project, "batches", "list")
@@ -278,6 +280,7 @@ class TestOutages:
         with pytest.raises(UnavailableError):
             verify(project)
 
+    @pytest.mark.long
     def test_a_server_that_dies_and_comes_back(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = tmp_path / "server"
         with seaweedfs(folder) as first:

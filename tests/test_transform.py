@@ -248,6 +248,7 @@ def test_without_dbt_the_error_says_what_to_install(tmp_path: Path, monkeypatch:
     assert caught.value.hint == "pip install 'dpipe[dbt]'"
 
 
+@pytest.mark.long
 def test_killed_in_the_middle_it_can_be_run_again(tmp_path: Path) -> None:
     project = small_lake(tmp_path)
     script = (

@@ -359,6 +359,7 @@ def test_an_unforeseen_error_is_said_and_tried_again(tmp_path: Path) -> None:
     assert_once(project, {landed})
 
 
+@pytest.mark.long
 def test_marts_follow_and_their_freshness_is_recorded(tmp_path: Path) -> None:
     """A failing model first, then two publications; the next is given up, since a signal comes in the middle."""
     project = load_project(init(tmp_path / "flights").folder)
