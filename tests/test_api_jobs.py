@@ -417,3 +417,14 @@ class TestDocs:
         processed_run = run_dpipe(project, "process", "airlines")
         assert processed_run.returncode == 0
         assert client.get("/v1/jobs").json()["jobs"][0]["accepted"] == 16
+
+
+def test_a_key_finds_its_own_submission_by_its_name(client: httpx.Client, project: Project) -> None:
+    job = submit(client, Idempotency_Key="one").json()["job_id"]
+    _, other = keys.create(project, "other", ["write:orders"])
+    for where in ("?idempotency_key=one", "?idempotency_key=one&dataset=orders"):
+        assert [found["job_id"] for found in client.get(f"/v1/jobs{where}").json()["jobs"]] == [job]
+        headers = {"Authorization": f"Bearer {other}"}
+        assert client.get(f"/v1/jobs{where}", headers=headers).json()["jobs"] == []
+    assert client.get("/v1/jobs?idempotency_key=two").json()["jobs"] == []
+    assert client.get("/v1/jobs?idempotency_key=one&dataset=nope").status_code == 404

@@ -17,7 +17,7 @@ from dpipe.api import jobs as told
 from dpipe.api.auth import FORBIDDEN, Caller, check
 from dpipe.api.jobs import NOT_FOUND, Job
 from dpipe.api.records import KeptRecord
-from dpipe.api.submissions import UNPROCESSABLE, job_id_of, kept_records
+from dpipe.api.submissions import job_id_of, kept_records
 from dpipe.state import jobs
 
 if TYPE_CHECKING:
@@ -68,16 +68,12 @@ def router(service: Service) -> APIRouter:
             str | None,
             Query(
                 pattern=r"^[\x21-\x7e]{1,255}$",
-                description="The key's own submission to the dataset of this name.",
+                description="The key's own submissions of this name only.",
             ),
         ] = None,
     ) -> JobPage:
         """List submissions to the datasets that the key may read, the latest first; or its own of a name."""
-        if idempotency_key is not None and dataset is None:
-            raise HTTPException(UNPROCESSABLE, "an `idempotency_key` is of one `dataset`: name it")
-        if dataset is not None and idempotency_key is not None:
-            check(key, "write", dataset)
-            service.check_dataset(dataset)
+        if idempotency_key is not None:
             return JobPage(
                 tuple(told.told(service.project, _named(service, key, dataset, idempotency_key))), None
             )
@@ -132,9 +128,16 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def _named(service: Service, key: ApiKey, dataset: str, idempotency_key: str) -> list[JobRow]:
-    row = jobs.find(service.engine, f"job-{job_id_of(key, dataset, idempotency_key)}")
-    return [] if row is None else [row]
+def _named(service: Service, key: ApiKey, dataset: str | None, idempotency_key: str) -> list[JobRow]:
+    """The key's submissions of this name: to a dataset, else to each that it may write."""
+    if dataset is not None:
+        check(key, "write", dataset)
+        service.check_dataset(dataset)
+    names = (
+        [dataset] if dataset else [name for name in service.project.datasets() if key.allows("write", name)]
+    )
+    found = (jobs.find(service.engine, f"job-{job_id_of(key, name, idempotency_key)}") for name in names)
+    return [row for row in found if row is not None]
 
 
 def _visible(service: Service, job_id: str, key: ApiKey) -> JobRow:
