@@ -46,7 +46,7 @@ impl Spill {
     /// # Errors
     /// `Error::Io` when it can't be written.
     pub fn write(&mut self, columns: &[ArrayRef], fingerprints: &[u64], versions: &[i64]) -> Result<u64> {
-        self.has_versions = !versions.is_empty();
+        self.has_versions |= !versions.is_empty(); // a block without rows has none
         let columns = columns.iter().map(|column| Scalars::of(column)).collect::<Result<Vec<_>>>()?;
         let (mut block, mut keys) = (Vec::new(), Vec::new());
         block.extend_from_slice(&(fingerprints.len() as u64).to_le_bytes());
@@ -103,5 +103,29 @@ impl Spill {
         file.seek(SeekFrom::Start(entries + rows * entry + key_start))?;
         file.read_exact(&mut key)?;
         Ok(Spilled { key, fingerprint, version })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::StringArray;
+
+    use super::*;
+
+    #[test]
+    fn a_block_without_rows_leaves_those_before_it_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spill = Spill::new(folder.path().into());
+        let keys = |names: &[&str]| -> Vec<ArrayRef> { vec![Arc::new(StringArray::from(names.to_vec()))] };
+        let start = spill.write(&keys(&["a", "bc"]), &[7, 8], &[-1, 1]).unwrap();
+        spill.write(&keys(&[]), &[], &[]).unwrap();
+        let found = spill.read(start, 1).unwrap();
+        assert_eq!((found.fingerprint, found.version), (8, 1));
+        let mut expected = Vec::new();
+        let columns = keys(&["a", "bc"]);
+        push_key(&mut expected, &[Scalars::of(&columns[0]).unwrap()], 1);
+        assert_eq!(found.key, expected);
     }
 }
