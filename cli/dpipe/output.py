@@ -45,6 +45,11 @@ def to_json(document: object) -> str:
     return json.dumps(document, default=_encode, indent=2, ensure_ascii=False)
 
 
+def to_json_line(document: object) -> str:
+    """The same on one line."""
+    return json.dumps(document, default=_encode, ensure_ascii=False)
+
+
 def emit_json(document: object) -> None:
     """Print `document` as the command's whole answer."""
     sys.stdout.write(to_json(document) + "\n")
@@ -53,7 +58,7 @@ def emit_json(document: object) -> None:
 
 def emit_json_line(document: object) -> None:
     """Print one of several documents on a line of its own, at once: somebody may wait for it."""
-    sys.stdout.write(json.dumps(document, default=_encode, ensure_ascii=False) + "\n")
+    sys.stdout.write(to_json_line(document) + "\n")
     sys.stdout.flush()
     options.answered = True
 

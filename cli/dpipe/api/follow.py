@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
@@ -17,7 +16,7 @@ from dpipe.api import jobs as told
 from dpipe.api.auth import FORBIDDEN, Caller, check
 from dpipe.api.jobs import NOT_FOUND, Job
 from dpipe.api.records import KeptRecord
-from dpipe.api.submissions import job_id_of, kept_records
+from dpipe.api.submissions import IDEMPOTENCY_KEY, job_id_of, kept_records
 from dpipe.state import jobs
 
 if TYPE_CHECKING:
@@ -33,7 +32,8 @@ POLL_SECONDS = 0.5
 COMMENT_SECONDS = 15.0
 LONGEST_SECONDS = 600.0
 
-JobId = Annotated[str, Path(pattern=r"^job-[0-9a-f]{32}$", description="As a submission was answered with.")]
+JOB_ID = r"^job-[0-9a-f]{32}$"
+JobId = Annotated[str, Path(pattern=JOB_ID, description="As a submission was answered with.")]
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ def router(service: Service) -> APIRouter:
         dataset: Annotated[str | None, Query(description="Of one dataset only.")] = None,
         limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 20,
         before: Annotated[
-            str | None, Query(pattern=r"^job-[0-9a-f]{32}$", description="Jobs that came before this one.")
+            str | None, Query(pattern=JOB_ID, description="Jobs that came before this one.")
         ] = None,
         idempotency_key: Annotated[
             str | None,
             Query(
-                pattern=r"^[\x21-\x7e]{1,255}$",
+                pattern=IDEMPOTENCY_KEY,
                 description="The key's own submissions of this name only.",
             ),
         ] = None,
@@ -154,8 +154,7 @@ async def _events(service: Service, row: JobRow, request: Request) -> AsyncItera
         (job,) = await to_thread.run_sync(told.told, service.project, [row])
         if job.state != state:
             state, said_at = job.state, time.monotonic()
-            document = json.loads(output.to_json(asdict(job)))
-            yield f"event: {state}\ndata: {json.dumps(document)}\n\n"
+            yield f"event: {state}\ndata: {output.to_json_line(job)}\n\n"
         elif time.monotonic() - said_at > COMMENT_SECONDS:
             said_at = time.monotonic()
             yield ": still\n\n"

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import HTTPException
 
-from dpipe import landing
-from dpipe.folders import make_private
-from dpipe.iceberg import dismissed, ledger, open_catalog
-from dpipe.state import refused
+from dpipe.stages.pending import Pending
 
 if TYPE_CHECKING:
     from dpipe.api.metrics import Metrics
@@ -35,6 +32,9 @@ class Load:
     _looked_at: float = float("-inf")
     _lock: Lock = field(default_factory=Lock)
 
+    def __post_init__(self) -> None:
+        self._pending = Pending(self.project)
+
     def check_room(self) -> None:
         """Raise a 503 with `Retry-After` when too many batches wait, or the disk has too little room."""
         settings = self.project.settings
@@ -49,7 +49,7 @@ class Load:
         if time.monotonic() - self._looked_at < LOOK_SECONDS or not self._lock.acquire(blocking=False):
             return self._backlog
         try:
-            self._backlog = {name: self._waiting(name) for name in self.project.datasets()}
+            self._backlog = {name: len(self._pending.of(name)) for name in self.project.datasets()}
             self._looked_at = time.monotonic()
             self.metrics.load(self._backlog, self.free_bytes())
         finally:
@@ -58,15 +58,7 @@ class Load:
 
     def free_bytes(self) -> int:
         """Room on the disk that submissions come to first."""
-        return shutil.disk_usage(make_private(self.project.data_dir)).free
-
-    def _waiting(self, dataset: str) -> int:
-        landed = landing.batch_ids(self.project, dataset)
-        if not landed:
-            return 0
-        catalog = open_catalog(self.project)
-        done = ledger.batch_ids(catalog, dataset) | dismissed.batches(catalog, dataset).keys()
-        return len(landed - done - {batch.batch_id for batch in refused.listed(self.project, dataset)})
+        return shutil.disk_usage(self.project.data_dir).free
 
 
 def _refused(detail: str) -> HTTPException:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import HTTPException
 
 from dpipe.api.auth import Keyring
-from dpipe.api.jobs import JobRows
+from dpipe.api.jobs import NOT_FOUND, JobRows
 from dpipe.api.load import Load
 from dpipe.api.metrics import Metrics
 from dpipe.contract import contract_for
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from dpipe.contract import Contract
     from dpipe.settings import Project
-
-NOT_FOUND = 404
 
 
 @dataclass

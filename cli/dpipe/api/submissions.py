@@ -20,6 +20,7 @@ from dpipe.api.body import check_announced_size, chunks_of, small_body, within
 from dpipe.api.jobs import Job, Violation
 from dpipe.api.media import TYPES, UNSUPPORTED, body_of, media_of
 from dpipe.api.records import KeptRecord, kept
+from dpipe.contract.columns import NAME
 from dpipe.iceberg import open_catalog, quarantine
 from dpipe.library import process
 
@@ -43,13 +44,12 @@ VALIDATED = [
     name for name, (form, packed, _) in TYPES.items() if form in {"ndjson", "json", "csv"} and not packed
 ]
 
-DatasetName = Annotated[
-    str, Path(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="A dataset that has a contract.")
-]
+IDEMPOTENCY_KEY = r"^[\x21-\x7e]{1,255}$"
+DatasetName = Annotated[str, Path(pattern=f"^{NAME.pattern}$", description="A dataset that has a contract.")]
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        pattern=r"^[\x21-\x7e]{1,255}$",
+        pattern=IDEMPOTENCY_KEY,
         description="The same one with the same body is the same submission, however often it comes.",
     ),
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from pyiceberg.exceptions import NoSuchTableError
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
@@ -133,14 +132,6 @@ def metadata_locations(project: Project) -> dict[str, str]:
     catalog = open_catalog(project)
     names = [name for namespace in NAMESPACES for name in catalog.list_tables(namespace)]
     return {".".join(name): catalog.load_table(name).metadata_location for name in sorted(names)}
-
-
-def metadata_location(project: Project, name: tuple[str, str]) -> str | None:
-    """The current metadata file of one table, None when there is no such table."""
-    try:
-        return open_catalog(project).load_table(name).metadata_location
-    except NoSuchTableError:
-        return None
 
 
 def _patient(uri: str) -> str:

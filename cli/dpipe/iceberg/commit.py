@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table.snapshots import ancestors_of
 
+from dpipe import failpoints
 from dpipe.errors import UnavailableError
-from dpipe.iceberg import ledger
+from dpipe.iceberg import ledger, storage
 from dpipe.iceberg.attempt import ATTEMPT, BATCHES, ENTRY_HASH, Attempt, commit_record, summary_value
 from dpipe.iceberg.catalog import RAW
 from dpipe.iceberg.datafiles import OtherFieldsError, data_files, live_files
 from dpipe.iceberg.overwrite import replace_files
-from dpipe.iceberg.recovery import complete, unrecorded
+from dpipe.iceberg.recovery import complete, recover, unrecorded
 from dpipe.iceberg.repartition import partition_by
 from dpipe.iceberg.retry import is_transient, with_retries
 
@@ -60,6 +61,22 @@ def commit(catalog: Catalog, attempt: Attempt) -> Outcome:
     Raises `UnavailableError` when the outcome can't be told; then they must stay.
     """
     return with_retries(lambda: _try(catalog, attempt), f"{RAW}.{attempt.dataset}")
+
+
+def commit_compaction(catalog: Catalog, attempt: Attempt) -> bool:
+    """Publish files that hold the rows of others, whole; when writers were quicker they are deleted, and it is False.
+
+    What those writers left undone is completed then, so that the caller may plan anew. Raises as `commit` does.
+    """
+    failpoints.reach("after-compaction-files")
+    outcome = commit(catalog, attempt)
+    if isinstance(outcome, Committed):
+        failpoints.reach("after-compaction-commit")
+        complete(catalog, attempt.dataset, outcome.record)
+        return True
+    storage.delete(file.path for file in (*attempt.files.rewritten, *attempt.files.quarantined))
+    recover(catalog, attempt.dataset)
+    return False
 
 
 def _try(catalog: Catalog, attempt: Attempt) -> Outcome:

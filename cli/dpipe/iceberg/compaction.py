@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from dpipe.errors import DpipeError
 from dpipe.iceberg.existing import files_by_partition, whole_rows
-from dpipe.iceberg.rewrite import removed_files, write_beside
+from dpipe.iceberg.rewrite import in_order, removed_files, write_beside
 from dpipe.outages import unavailable
 
 if TYPE_CHECKING:
@@ -69,9 +69,7 @@ def write(table: Table, part: Bin, sort_by: Sequence[str]) -> WrittenFile:
     """
     try:
         rows = pa.concat_tables([whole_rows(table, task) for task in part.tasks])
-        if sort_by:
-            rows = rows.sort_by([(name, "ascending") for name in sort_by])
-        return write_beside(table, part.tasks[0], rows)
+        return write_beside(table, part.tasks[0], in_order(rows, sort_by))
     except (OSError, pa.ArrowException) as error:
         raise unavailable(error) or DpipeError(
             f"files of `{'.'.join(table.name())}` can't be written anew: {error}",

@@ -28,8 +28,7 @@ def evolved(plan: Plan, table: Table | None) -> dict[str, Kind]:
         return {}
     own = {column.name for column in plan.columns} | {column.renamed_from for column in plan.columns}
     there = set(table.schema().column_names)
-    kinds: dict[str, Kind] = json.loads(table.properties.get(EVOLVED, "{}"))
-    return {name: kind for name, kind in kinds.items() if name in there and name not in own}
+    return {name: kind for name, kind in _kinds(table).items() if name in there and name not in own}
 
 
 def add(catalog: Catalog, dataset: str, columns: Mapping[Column, str]) -> None:
@@ -41,7 +40,7 @@ def add(catalog: Catalog, dataset: str, columns: Mapping[Column, str]) -> None:
         new = {column: batch_id for column, batch_id in columns.items() if column.name not in there}
         if not new:
             return
-        kinds = json.loads(table.properties.get(EVOLVED, "{}")) | {column.name: column.kind for column in new}
+        kinds = _kinds(table) | {column.name: column.kind for column in new}
         with table.transaction() as transaction:
             with transaction.update_schema() as update:
                 for column, batch_id in new.items():
@@ -50,3 +49,8 @@ def add(catalog: Catalog, dataset: str, columns: Mapping[Column, str]) -> None:
             transaction.set_properties({EVOLVED: json.dumps(kinds)})
 
     with_retries(once, f"{RAW}.{dataset}")
+
+
+def _kinds(table: Table) -> dict[str, Kind]:
+    kinds: dict[str, Kind] = json.loads(table.properties.get(EVOLVED, "{}"))
+    return kinds

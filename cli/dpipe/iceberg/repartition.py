@@ -9,13 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.transforms import IdentityTransform
 
-from dpipe.errors import DpipeError
 from dpipe.iceberg import schema as schemas
-from dpipe.iceberg import storage
 from dpipe.iceberg.datafiles import data_location
 from dpipe.iceberg.existing import as_stored, files_by_partition, whole_rows
-from dpipe.iceberg.rewrite import removed_files, write_rows
-from dpipe.outages import unavailable
+from dpipe.iceberg.rewrite import in_order, removed_files, write_rows, written_anew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -55,23 +52,14 @@ def respread(
     Returns the new files, which are durable and known to nobody yet, and the old ones. When one fails, no new one is
     left. Raises `DpipeError` when one can't be read or written, or has rows that a delete file deletes.
     """
-    written: list[WrittenFile] = []
     tasks = [task for of_partition in files_by_partition(table).values() for task in of_partition]
-    try:
+    with written_anew(table, "then run `dpipe contract apply` again") as written:
         for group in _bounded(tasks):
             rows = pa.concat_tables([whole_rows(table, task) for task in group])
             for partition, part in _spread(table, plan, rows, sort_by):
                 location = f"{data_location(table)}/{uuid.uuid4()}.parquet"
                 written.append(write_rows(table, location, part, partition))
                 on_progress(sum(file.rows for file in written), sum(file.bytes for file in written))
-    except BaseException as error:
-        storage.delete(file.path for file in written)
-        if isinstance(error, (OSError, pa.ArrowException)):
-            raise unavailable(error) or DpipeError(
-                f"files of `{'.'.join(table.name())}` can't be written anew: {error}",
-                hint="check the disk and its space, then run `dpipe contract apply` again",
-            ) from error
-        raise
     return written, removed_files(tasks)
 
 
@@ -99,9 +87,7 @@ def _spread(
         rows = rows.append_column(
             mark, values if field.transform == "identity" else pc.floor_temporal(values, unit=field.transform)
         )
-    order = [*marks, *sort_by]
-    if order:
-        rows = rows.sort_by([(name, "ascending") for name in order])
+    rows = in_order(rows, [*marks, *sort_by])
     if not marks:
         yield {}, rows
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 from dpipe.outages import unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pyiceberg.table import FileScanTask, Table
 
@@ -43,19 +44,31 @@ def rewrite(
     Returns the new files, which are durable and known to nobody yet, and the old ones. When one fails, no new one is
     left. Raises `DpipeError` when a row isn't in the files, or one of them can't be read or written.
     """
-    written: list[WrittenFile] = []
     removed: list[WrittenFile] = []
-    try:
+    with written_anew(table, "then run `dpipe process` again; nothing was changed") as written:
         _rewrite(table, tasks, superseded, sort_by, written, removed)
+    return written, removed
+
+
+@contextmanager
+def written_anew(table: Table, then: str) -> Iterator[list[WrittenFile]]:
+    """A list for the new files of a block; when the block fails they are deleted, and `DpipeError` says what to do."""
+    written: list[WrittenFile] = []
+    try:
+        yield written
     except BaseException as error:
         storage.delete(file.path for file in written)
         if isinstance(error, (OSError, pa.ArrowException)):
             raise unavailable(error) or DpipeError(
                 f"files of `{'.'.join(table.name())}` can't be written anew: {error}",
-                hint="check the disk and its space, then run `dpipe process` again; nothing was changed",
+                hint=f"check the disk and its space, {then}",
             ) from error
         raise
-    return written, removed
+
+
+def in_order(rows: pa.Table, names: Sequence[str]) -> pa.Table:
+    """The rows in the order of the columns; as they are without any."""
+    return rows.sort_by([(name, "ascending") for name in names]) if names else rows
 
 
 def _rewrite(
@@ -84,8 +97,7 @@ def _rewrite(
             left -= count - rows.num_rows
             removed += removed_files([task])
             if rows.num_rows:
-                rows = rows.sort_by([(name, "ascending") for name in sort_by])
-                written.append(write_beside(table, task, rows))
+                written.append(write_beside(table, task, in_order(rows, sort_by)))
     if left:
         raise DpipeError(f"internal: {left:,} superseded rows are not in the files that were read")
 

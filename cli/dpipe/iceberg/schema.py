@@ -35,7 +35,7 @@ from pyiceberg.types import (
 from dpipe.contract import plan as plans
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dpipe.contract import Column, Plan
 
@@ -259,6 +259,11 @@ def dismissed_schema() -> Schema:
         NestedField(5, "dismissed_at", TimestamptzType(), required=True),
         NestedField(6, "run_id", StringType(), required=True),
     )
+
+
+def row_order(key: Sequence[str]) -> list[str]:
+    """The columns that rows of files written anew are in the order of; without a key they stay as they came."""
+    return [*key, BATCH_ID, RECORD_NO] if key else []
 
 
 def by_dataset() -> PartitionSpec:

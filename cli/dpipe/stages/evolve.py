@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from dpipe import failpoints, output
+from dpipe import output
 from dpipe.contract import contract_for
 from dpipe.errors import UnavailableError, UsageError
-from dpipe.iceberg import open_catalog, storage, tables
+from dpipe.iceberg import open_catalog, tables
 from dpipe.iceberg.attempt import Attempt, Files
 from dpipe.iceberg.catalog import RAW
-from dpipe.iceberg.commit import Committed, commit
+from dpipe.iceberg.commit import commit_compaction
 from dpipe.iceberg.evolution import Change, apply, changes
-from dpipe.iceberg.recovery import complete, recover
+from dpipe.iceberg.recovery import recover
 from dpipe.iceberg.repartition import respread
 from dpipe.iceberg.retry import with_retries
-from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
+from dpipe.iceberg.schema import row_order
 from dpipe.stages.locks import held
 from dpipe.state import runs
 
@@ -110,14 +110,11 @@ def _change(catalog: Catalog, contract: Contract, wanted: list[Change]) -> None:
 
 def _repartition(catalog: Catalog, contract: Contract) -> None:
     """Have the table partitioned as the contract asks, and its files with it, in one commit of its chain."""
-    key = contract.plan.key
     with output.progress(f"repartition {contract.dataset}") as on_progress:
         for _ in range(TRIES):
             table = catalog.load_table((RAW, contract.dataset))
             head = table.current_snapshot()
-            order = [*key, BATCH_ID, RECORD_NO] if key else []
-            written, removed = respread(table, contract.plan, order, on_progress)
-            failpoints.reach("after-compaction-files")
+            written, removed = respread(table, contract.plan, row_order(contract.plan.key), on_progress)
             attempt = Attempt(
                 dataset=contract.dataset,
                 batches=[],
@@ -126,13 +123,8 @@ def _repartition(catalog: Catalog, contract: Contract) -> None:
                 depends_on_rows=True,
                 partition=contract.plan.partition,
             )
-            outcome = commit(catalog, attempt)
-            if isinstance(outcome, Committed):
-                failpoints.reach("after-compaction-commit")
-                complete(catalog, contract.dataset, outcome.record)
+            if commit_compaction(catalog, attempt):
                 return
-            storage.delete(file.path for file in written)
-            recover(catalog, contract.dataset)
     raise UnavailableError(
         f"writers were quicker {TRIES} times, so `{RAW}.{contract.dataset}` is still partitioned as it was",
         hint="stop them, or run `dpipe contract apply` again; nothing was changed",

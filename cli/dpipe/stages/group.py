@@ -14,7 +14,7 @@ from dpipe.iceberg.datafiles import data_location
 from dpipe.iceberg.existing import ExistingRows, accepted_numbers
 from dpipe.iceberg.recovery import complete, recover
 from dpipe.iceberg.rewrite import rewrite
-from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
+from dpipe.iceberg.schema import row_order
 from dpipe.iceberg.storage import local_path
 from dpipe.landing import payload_place
 from dpipe.stages import partitions
@@ -157,9 +157,8 @@ def _delivered(work: Work, table: Table, existing: ExistingRows | None, result: 
     """The result with its files where the tables' are, and those written anew that hold superseded rows."""
     files = result.files
     if existing is not None and result.superseded and not files.removed:
-        rewritten, removed = rewrite(
-            table, existing.touched, result.superseded, [*work.contract.plan.key, BATCH_ID, RECORD_NO]
-        )
+        order = row_order(work.contract.plan.key)
+        rewritten, removed = rewrite(table, existing.touched, result.superseded, order)
         files = replace(files, rewritten=rewritten, removed=removed)
     if work.outbox is not None:
         kept = tables.quarantine_table(work.catalog, work.dataset)

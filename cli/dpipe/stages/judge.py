@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dpipe._kernel import RecordBatches
-    from dpipe.contract import Contract
+    from dpipe.contract import Contract, Plan
 
 
 def judge_records(
@@ -27,17 +27,40 @@ def judge_records(
     What would be a duplicate is among those that break nothing. Without `keep` both tables are empty. Raises
     `KernelError` for what can't be read.
     """
+    answer, accepted, rejected = judge_by(
+        contract.plan,
+        content,
+        batch_id=batch_id,
+        form=form,
+        compression=compression,
+        threads=threads,
+        keep=keep,
+    )
+    (counts,) = answer["batches"]
+    return counts, accepted, rejected
+
+
+def judge_by(
+    plan: Plan,
+    content: Path | bytes,
+    *,
+    batch_id: str,
+    form: str | None,
+    compression: str | None,
+    threads: int = 0,
+    keep: bool = True,
+    profile: bool = False,
+) -> tuple[dict[str, Any], RecordBatches, RecordBatches]:
+    """The kernel's whole answer by the columns of a plan, and both tables, as `judge_records` does."""
     from dpipe import _kernel
 
-    answer, accepted, rejected = _kernel.process_in_memory(
-        replace(contract.plan, key=(), partition=()).to_json(),
+    return _kernel.process_in_memory(
+        replace(plan, key=(), version=None, partition=()).to_json(),
         content,
         batch_id=batch_id,
         format=form,
         compression=compression,
         threads=threads,
-        profile=False,
+        profile=profile,
         keep=keep,
     )
-    (counts,) = answer["batches"]
-    return counts, accepted, rejected

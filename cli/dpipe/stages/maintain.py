@@ -19,12 +19,12 @@ from dpipe.errors import DpipeError, UsageError
 from dpipe.iceberg import compaction, history, ledger, open_catalog, orphans, storage, tables
 from dpipe.iceberg.attempt import Attempt, Files
 from dpipe.iceberg.catalog import COMPACTIONS, DISMISSED, LEDGER, NAMESPACES, QUARANTINE, RAW
-from dpipe.iceberg.commit import Committed, commit
+from dpipe.iceberg.commit import commit_compaction
 from dpipe.iceberg.datafiles import data_files, live_files
 from dpipe.iceberg.overwrite import replace_files
-from dpipe.iceberg.recovery import complete, recover
+from dpipe.iceberg.recovery import recover
 from dpipe.iceberg.retry import with_retries
-from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
+from dpipe.iceberg.schema import BATCH_ID, RECORD_NO, row_order
 from dpipe.state import runs
 
 if TYPE_CHECKING:
@@ -156,16 +156,10 @@ def _compact(work: _Work, dataset: str, name: Name) -> None:
             return
         parts = _first(parts)
         written = _written(work, table, parts, _order(work.project, name, table))
-        failpoints.reach("after-compaction-files")
         attempt = _attempt(dataset, raw, name, parts, written)
-        outcome = commit(work.catalog, attempt)
-        if isinstance(outcome, Committed):
-            failpoints.reach("after-compaction-commit")
-            complete(work.catalog, dataset, outcome.record)
+        if commit_compaction(work.catalog, attempt):
             _count(upkeep, parts, written)
         else:
-            storage.delete(file.path for file in written)
-            recover(work.catalog, dataset)
             beaten += 1
     upkeep.busy = True
 
@@ -204,7 +198,7 @@ def _order(project: Project, name: Name, table: Table) -> list[str]:
     except DpipeError:  # the contract is gone or broken, the table stays
         return []
     names = set(table.schema().column_names)
-    return [*key, BATCH_ID, RECORD_NO] if key and names.issuperset(key) else []
+    return row_order(key) if names.issuperset(key) else []
 
 
 def _attempt(

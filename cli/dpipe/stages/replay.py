@@ -169,8 +169,9 @@ def judged(project: Project, contract: Contract) -> tuple[int, int, list[dict[st
     """How many records of the contract's dataset are open, how many it lets pass, and what the others break."""
     result = ReplayResult(contract.dataset)
     broken: Counter[tuple[str | None, str]] = Counter()
-    rows = Selection().rows(open_catalog(project), contract.dataset)
-    contract = _of_table(open_catalog(project), contract)
+    catalog = open_catalog(project)
+    rows = Selection().rows(catalog, contract.dataset)
+    contract = _of_table(catalog, contract)
     for group in _grouped(rows, None, result):
         result.replayed += len(_passing(contract, group, broken))
     return result.looked_at, result.replayed, listed(broken)

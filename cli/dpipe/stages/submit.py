@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
@@ -15,6 +14,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tenacity.wait import wait_base, wait_random_exponential
 
 from dpipe import output
+from dpipe.contract.columns import NAME
 from dpipe.errors import UnavailableError, UsageError
 from dpipe.stages.ingest import check
 
@@ -38,7 +38,6 @@ LATER = frozenset({TOO_MANY, 502, 503, 504})
 TRIES = 8
 CONNECT_SECONDS, ANSWER_SECONDS = 10, 120
 LONGEST_PAUSE_SECONDS = 60.0
-DATASET = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def submit(
     answer waits so many seconds for what becomes of it. All paths are looked at before the first is sent. Raises
     `UsageError` for a path that can't be a batch and what the API refuses, `UnavailableError` when it doesn't answer.
     """
-    if not DATASET.fullmatch(dataset):
+    if not NAME.fullmatch(dataset):
         raise UsageError(f"`{dataset}` is no dataset's name", hint="use a-z, 0-9 and `_`")
     for path in paths:
         check(dataset, path)

@@ -10,6 +10,7 @@ from dpipe.contract import Column
 from dpipe.contract.columns import NAME
 from dpipe.iceberg import evolved
 from dpipe.landing import payload_file
+from dpipe.stages.judge import judge_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,20 +86,18 @@ def _kinds(work: Work, carriers: dict[str, list[Manifest]]) -> dict[str, Kind | 
 
 def _fitting(work: Work, names: list[str], manifest: Manifest) -> dict[str, set[Kind]]:
     """The kinds that every value of each field in a batch has; without fields that have no value there."""
-    from dpipe import _kernel
-
     fitting: dict[str, set[Kind]] = {}
     with payload_file(work.project, manifest) as path:
         for kind in KINDS:
             columns = tuple(Column(name, kind) for name in names)
-            plan = replace(work.contract.plan, columns=columns, key=(), version=None, partition=())
-            answer, _, _ = _kernel.process_in_memory(
-                plan.to_json(),
+            answer, _, _ = judge_by(
+                replace(work.contract.plan, columns=columns),
                 path,
                 batch_id=manifest.batch_id,
-                format=manifest.format,
+                form=manifest.format,
                 compression=manifest.compression,
                 threads=work.project.settings.threads,
+                profile=kind == KINDS[0],
                 keep=False,
             )
             (counts,) = answer["batches"]

@@ -73,21 +73,6 @@ def ledger(locations: Mapping[str, str]) -> frozenset[Batch]:
     return frozenset(Batch(*row) for row in found)
 
 
-def received(location: str, of: frozenset[Batch]) -> list[datetime]:
-    """When these batches were received, as the ledger with that metadata file has it."""
-    wanted = {(batch.dataset, batch.batch_id) for batch in of}
-    with duckdb.connect() as connection:
-        attach_lake(connection, {LEDGER: location})
-        found = connection.execute(
-            "select dataset, batch_id, epoch_us(received_at) from lake.dpipe.batches"
-        ).fetchall()
-    return [
-        datetime.fromtimestamp(at / 1e6, UTC)
-        for dataset, batch_id, at in found
-        if (dataset, batch_id) in wanted
-    ]
-
-
 def contents(database: Path) -> Contents:
     """What a warehouse file holds. Raises `duckdb.Error` when it isn't one."""
     with duckdb.connect(str(database), read_only=True) as connection:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from dpipe import output
 from dpipe.errors import DpipeError, UnavailableError
-from dpipe.iceberg.catalog import LEDGER, metadata_location
+from dpipe.iceberg import ledger, open_catalog, tables
+from dpipe.iceberg.catalog import LEDGER
 from dpipe.stages.locks import held
 from dpipe.stages.publish import publish
 from dpipe.stages.run import Progress, build_candidate
@@ -66,17 +67,21 @@ class Marts:
             return None
         with held(self.project, LOCK, wait=False):
             self._looked_at = now
-            ledger = metadata_location(self.project, LEDGER)
-            if ledger is None or ledger == self._done_with or not self._lacking(ledger):
-                self.committed, self._done_with = False, ledger
+            location = self._ledger_location()
+            if location is None or location == self._done_with or not self._lacking(location):
+                self.committed, self._done_with = False, location
                 return None
             self._built_at = now
             result = self._build(open_run())
-            self.committed, self._done_with = False, ledger
+            self.committed, self._done_with = False, location
             return result
 
-    def _lacking(self, ledger: str) -> frozenset[Batch]:
-        return batches.ledger({".".join(LEDGER): ledger}) - self._published()
+    def _ledger_location(self) -> str | None:
+        found = tables.load(open_catalog(self.project), LEDGER)
+        return None if found is None else found.metadata_location
+
+    def _lacking(self, location: str) -> frozenset[Batch]:
+        return batches.ledger({".".join(LEDGER): location}) - self._published()
 
     def _published(self) -> frozenset[Batch]:
         contents = read_contents(self.project.marts)
@@ -103,8 +108,12 @@ class Marts:
     def _measure(self, run: Run, new: frozenset[Batch]) -> Freshness | None:
         """The freshness of what was published just now, kept with the run."""
         published_at, started = datetime.now(UTC), time.perf_counter()
-        ledger = metadata_location(self.project, LEDGER)
-        found = freshness(batches.received(ledger, new) if ledger else (), published_at)
+        ids: dict[str, set[str]] = {}
+        for batch in new:
+            ids.setdefault(batch.dataset, set()).add(batch.batch_id)
+        catalog = open_catalog(self.project)
+        rows = (row for name, of_name in ids.items() for row in ledger.of_batches(catalog, name, of_name))
+        found = freshness((row["received_at"] for row in rows), published_at)
         if found is not None:
             seconds = time.perf_counter() - started
             runs.add_stage(run, "freshness", started_at=published_at, seconds=seconds, detail=asdict(found))

@@ -12,11 +12,11 @@ from dpipe import output
 from dpipe.errors import DpipeError
 from dpipe.outages import told
 from dpipe.stages.locks import HeldError, held
+from dpipe.stages.pending import Pending
 from dpipe.stages.process import process
 from dpipe.stages.worker.backoff import Backoff
 from dpipe.stages.worker.contracts import Contracts
 from dpipe.stages.worker.marts import Marts, MartsResult
-from dpipe.stages.worker.pending import Pending
 from dpipe.stages.worker.stop import Stopped
 from dpipe.state import runs
 
