@@ -428,3 +428,18 @@ def test_a_key_finds_its_own_submission_by_its_name(client: httpx.Client, projec
         assert client.get(f"/v1/jobs{where}", headers=headers).json()["jobs"] == []
     assert client.get("/v1/jobs?idempotency_key=two").json()["jobs"] == []
     assert client.get("/v1/jobs?idempotency_key=one&dataset=nope").status_code == 404
+
+
+def test_a_contract_that_changes_is_described_as_it_is(client: httpx.Client, project: Project) -> None:
+    def described() -> set[str]:
+        document = client.get("/openapi.json").json()
+        return set(document["components"]["schemas"]["record.orders"]["properties"])
+
+    assert described() == described() == {"order_id", "day", "amount"}
+    contract = project.contracts / "orders.odcs.yaml"
+    contract.write_text(contract.read_text() + "      - {name: colour, logicalType: string}\n")
+    assert described() == {"order_id", "day", "amount", "colour"}
+    assert "colour" in client.get("/v1/datasets/orders/schema").json()["properties"]
+    contract.write_text("no contract")
+    assert "record.orders" not in client.get("/openapi.json").json()["components"]["schemas"]
+    assert client.get("/v1/datasets/orders/schema").status_code == 500

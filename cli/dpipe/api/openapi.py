@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -54,17 +55,17 @@ RECORDS = "application/x-ndjson"
 
 
 def described(app: FastAPI, service: Service) -> Callable[[], dict[str, Any]]:
-    """What makes the description; each time anew, since contracts change."""
+    """What makes the description, anew for each contract that has changed: nobody needs a key to ask for it."""
     make = app.openapi
+    known: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def openapi() -> dict[str, Any]:
-        app.openapi_schema = None
-        document = make()
+        document = deepcopy(make())
         schemas = document["components"]["schemas"]
         schemas["Problem"] = PROBLEM
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
-        records = _record_schemas(service)
+        records = _record_schemas(service, known)
         schemas |= {_component(dataset): schema for dataset, schema in records.items()}
         for path in document["paths"].values():
             for operation in path.values():
@@ -94,16 +95,22 @@ def _of_lines(records: dict[str, dict[str, Any]]) -> str:
     return f"One JSON object a line, which for the dataset has the schema {named}"
 
 
-def _record_schemas(service: Service) -> dict[str, dict[str, Any]]:
-    """The schema of each dataset's records, of those whose contract can be carried out."""
+def _record_schemas(
+    service: Service, known: dict[str, tuple[str, dict[str, Any]]]
+) -> dict[str, dict[str, Any]]:
+    """The schema of each dataset's records, of those whose contract can be carried out; `known` by contract's hash."""
     found = {}
     for dataset in service.project.datasets():
         try:
-            schema = json_schema(service.contract(dataset))
+            contract = service.contract(dataset)
         except ConfigError:
             continue
-        # Where a document has these it is taken for one of its own.
-        found[dataset] = {key: value for key, value in schema.items() if key not in {"$schema", "$id"}}
+        if dataset not in known or known[dataset][0] != contract.hash:
+            schema = json_schema(contract)
+            # Where a document has these it is taken for one of its own.
+            part = {key: value for key, value in schema.items() if key not in {"$schema", "$id"}}
+            known[dataset] = contract.hash, part
+        found[dataset] = known[dataset][1]
     return found
 
 

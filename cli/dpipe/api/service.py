@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastapi import HTTPException
@@ -11,13 +11,15 @@ from dpipe.api.auth import Keyring
 from dpipe.api.jobs import NOT_FOUND, JobRows
 from dpipe.api.load import Load
 from dpipe.api.metrics import Metrics
-from dpipe.contract import contract_for
+from dpipe.contract import contract_path, load_contract
+from dpipe.contract.contract import file_version
 from dpipe.state import open_state
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from dpipe.contract import Contract
+    from dpipe.contract.contract import FileVersion
     from dpipe.settings import Project
 
 
@@ -31,6 +33,7 @@ class Service:
     metrics: Metrics
     load: Load
     job_rows: JobRows
+    _contracts: dict[str, tuple[FileVersion, Contract]] = field(default_factory=dict)
 
     @staticmethod
     def of(project: Project) -> Service:
@@ -47,6 +50,11 @@ class Service:
             )
 
     def contract(self, dataset: str) -> Contract:
-        """A dataset's contract as it is now; raises a 404 without one."""
+        """A dataset's contract as it is now, compiled when its file has changed; raises a 404 without one."""
         self.check_dataset(dataset)
-        return contract_for(self.project, dataset)
+        path = contract_path(self.project, dataset)
+        version = file_version(path)
+        known = self._contracts.get(dataset)
+        if known is None or known[0] != version:
+            known = self._contracts[dataset] = version, load_contract(path)
+        return known[1]

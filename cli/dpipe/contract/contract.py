@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dpipe.contract.quality import QualityRule
     from dpipe.settings import Project
 
+FileVersion = tuple[int, int, int]
+
 _MEND = "mend the contract at these places"
 _MEND_FILE = "mend the contract, then check it with `dpipe contract lint`"
 
@@ -117,6 +119,12 @@ def load_contract(path: Path) -> Contract:
     Raises `ConfigError` with every error's place and fix when it can't be carried out.
     """
     return _contract(compile_file(path))
+
+
+def file_version(path: Path) -> FileVersion:
+    """What tells a file from what it was before it was written anew. Raises `OSError` when there is none."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def contract_for(project: Project, dataset: str) -> Contract:
