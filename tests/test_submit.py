@@ -165,12 +165,13 @@ def test_a_server_that_comes_back_gets_the_files(
 
 
 def test_a_server_that_does_not_answer_is_named(
-    key: str, files: list[Path], monkeypatch: pytest.MonkeyPatch
+    key: str, files: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module._Pause, "__call__", lambda self, state: 0.01)
     with pytest.raises(UnavailableError, match=r"didn't take .* in 8 tries") as caught:
         submit(Api("http://127.0.0.1:9", key), "orders", files[:1], parallel=1)
     assert caught.value.exit_code == 3
+    assert capsys.readouterr().err.count("is asked again") == 7
 
 
 def test_a_server_that_is_full_is_asked_again_when_it_says(

@@ -175,6 +175,7 @@ class _Sender:
             retry=retry_if_exception_type(LaterError),
             wait=_Pause(),
             stop=stop_after_attempt(TRIES),
+            before_sleep=self._say,
             reraise=True,
         )
         with self.api.session() as session:
@@ -189,6 +190,10 @@ class _Sender:
                     f"`{self.api.url}` didn't take `{path}` in {TRIES} tries: {error}",
                     hint="give the command again later: what was sent is not sent again",
                 ) from error
+
+    def _say(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        output.note(f"`{self.api.url}` can't take files now, and is asked again: {error}")
 
     def _known(self, session: requests.Session, digest: str) -> dict[str, Any] | None:
         """The job that the file is already, if it is one."""
