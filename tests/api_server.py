@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 from dpipe.api.app import create_app
+from dpipe.api.protocol import BoundedProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 def served(project: Project, port: int = 0) -> Iterator[str]:
     """Serve on a port, a free one by default, for as long as the block lasts; the server's address."""
     with socket.create_server(("127.0.0.1", port)) as listener:
-        config = uvicorn.Config(create_app(project), log_level="warning", http="h11", access_log=False)
+        config = uvicorn.Config(
+            create_app(project), log_level="warning", http=BoundedProtocol, ws="none", access_log=False
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

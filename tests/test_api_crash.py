@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dpipe.settings import Project
 
 RECORDS = 20
+ROUTES = ("batches", "records")
 
 
 class Client:
@@ -53,8 +54,9 @@ class Client:
     def submit(self, batch: int) -> bool:
         try:
             answer = httpx.post(
-                f"{self.url}/v1/datasets/orders/batches",
-                content=content(batch),
+                f"{self.url}/v1/datasets/orders/{ROUTES[batch % 2]}",
+                # A body that isn't announced to be small is landed by itself, by the route for batches.
+                content=iter([content(batch)]) if batch % 4 == 0 else content(batch),
                 headers=self.headers | {"Idempotency-Key": str(batch)},
                 timeout=20,
             )
@@ -66,9 +68,9 @@ class Client:
         return answer.status_code == 202
 
 
-def content(batch: int) -> str:
+def content(batch: int) -> bytes:
     rows = (f"{batch * RECORDS + number},2013-01-{number + 1:02},{number - 1}\n" for number in range(RECORDS))
-    return "order_id,day,amount\n" + "".join(rows)
+    return ("order_id,day,amount\n" + "".join(rows)).encode()
 
 
 def start(project: Project, *arguments: str) -> subprocess.Popen[bytes]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from dpipe.settings import Project
 
 BATCHES = "/v1/datasets/orders/batches"
+RECORDS = "/v1/datasets/orders/records"
+BOTH = pytest.mark.parametrize("route", [BATCHES, RECORDS])
 
 
 @pytest.fixture(scope="module")
@@ -98,18 +100,37 @@ def test_a_million_headers_are_refused_in_bounded_memory(url: str, key: str) -> 
         ("Transfer-Encoding: chunked", "Content-Type: text/csv"),
     ],
 )
+@BOTH
 def test_a_body_that_is_shorter_than_it_says_leaves_nothing(
-    url: str, key: str, project: Project, more: tuple[str, ...]
+    url: str, key: str, project: Project, more: tuple[str, ...], route: str
 ) -> None:
     before = landing.batch_ids(project, "orders")
-    spoken(url, head(key, *more), b"abc")
+    spoken(url, head(key, *more, path=route), b"abc")
     assert landing.batch_ids(project, "orders") == before
 
 
 @pytest.mark.parametrize("length", ["-1", "1e9", "0x10", "99999999999999999999999", "1, 2", "\uff11", "abc"])
-def test_a_length_that_is_none_is_refused(url: str, key: str, length: str) -> None:
-    raw = head(key, "Content-Type: text/csv", f"Content-Length: {length.encode().decode('latin-1')}")
+@BOTH
+def test_a_length_that_is_none_is_refused(url: str, key: str, length: str, route: str) -> None:
+    named = f"Content-Length: {length.encode().decode('latin-1')}"
+    raw = head(key, "Content-Type: text/csv", named, path=route)
     assert is_refusal(spoken(url, raw, b"abc"))
+
+
+@pytest.mark.parametrize("last", [b"", b"X: ", b"X: y\r\nY: "])
+def test_a_header_without_an_end_is_refused_in_bounded_memory(url: str, key: str, last: bytes) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    answer = spoken(url, head(key, "Content-Length: 1")[:-2], last + b"y" * (64 << 20))
+    assert is_refusal(answer)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10
+
+
+def test_trailers_without_an_end_are_refused_in_bounded_memory(url: str, key: str, project: Project) -> None:
+    before, landed = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, landing.batch_ids(project, "orders")
+    chunked = head(key, "Transfer-Encoding: chunked", "Content-Type: text/csv")
+    assert is_refusal(spoken(url, chunked, b"3\r\nabc\r\n0\r\nX: " + b"y" * (64 << 20)))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10
+    assert landing.batch_ids(project, "orders") == landed
 
 
 def test_two_lengths_are_refused(url: str, key: str) -> None:
@@ -155,17 +176,19 @@ def test_a_charset_changes_no_byte(url: str, key: str, project: Project, kind: s
 
 
 @pytest.mark.parametrize("name", ["", "a b", "é", "x" * 256, "a\tb"])
-def test_an_idempotency_key_that_is_none_is_refused(url: str, key: str, name: str) -> None:
+@BOTH
+def test_an_idempotency_key_that_is_none_is_refused(url: str, key: str, name: str, route: str) -> None:
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "text/csv", "Idempotency-Key": name.encode()}
-    answer = httpx.post(url + BATCHES, content=b"abc", headers=headers)  # type: ignore[arg-type]
+    answer = httpx.post(url + route, content=b"abc", headers=headers)  # type: ignore[arg-type]
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["name"] == "idempotency-key"
 
 
 @pytest.mark.parametrize("wait", ["-1", "61", "nan", "inf", "x", "1e308"])
-def test_a_wait_that_is_none_is_refused(url: str, key: str, wait: str) -> None:
+@BOTH
+def test_a_wait_that_is_none_is_refused(url: str, key: str, wait: str, route: str) -> None:
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "text/csv"}
-    answer = httpx.post(f"{url}{BATCHES}?wait={wait}", content=b"abc", headers=headers)
+    answer = httpx.post(f"{url}{route}?wait={wait}", content=b"abc", headers=headers)
     assert answer.status_code == 422
 
 
@@ -213,4 +236,4 @@ def test_made_up_requests_are_answered_as_the_schema_says(url: str, key: str, tm
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stdout[-6000:]
-    assert "Tested: 11" in done.stdout
+    assert "Tested: 12" in done.stdout

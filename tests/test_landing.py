@@ -77,21 +77,23 @@ def test_a_symlink_lands_what_it_points_at(project: Project, orders: Path, tmp_p
 def test_two_submissions_of_equal_bytes_are_two_batches(project: Project) -> None:
     jobs = [uuid.uuid4().hex for _ in range(2)]
     for job in jobs:
-        landing.land_stream(project, "orders", [CONTENT], name="body.csv", job_id=job)
+        landing.land_stream(project, landing.submission("orders", name="body.csv", job_id=job), [CONTENT])
     assert landing.batch_ids(project, "orders") == {f"job-{job}" for job in jobs}
 
 
 def test_one_submission_lands_once(project: Project) -> None:
     job = uuid.uuid4().hex
-    landing.land_stream(project, "orders", [CONTENT], name="body.csv", job_id=job)
-    assert landing.land_stream(project, "orders", [CONTENT], name="body.csv", job_id=job).already
+    landing.land_stream(project, landing.submission("orders", name="body.csv", job_id=job), [CONTENT])
+    assert landing.land_stream(
+        project, landing.submission("orders", name="body.csv", job_id=job), [CONTENT]
+    ).already
 
 
 def test_one_submission_can_not_come_back_with_other_bytes(project: Project) -> None:
     job = uuid.uuid4().hex
-    landing.land_stream(project, "orders", [CONTENT], name="body.csv", job_id=job)
+    landing.land_stream(project, landing.submission("orders", name="body.csv", job_id=job), [CONTENT])
     with pytest.raises(UsageError, match="other bytes"):
-        landing.land_stream(project, "orders", [b"other"], name="body.csv", job_id=job)
+        landing.land_stream(project, landing.submission("orders", name="body.csv", job_id=job), [b"other"])
     assert folders(project) == [f"job-{job}"]
 
 
@@ -101,7 +103,9 @@ def test_a_body_that_breaks_off_leaves_nothing(project: Project) -> None:
         raise ConnectionResetError("the client went away")
 
     with pytest.raises(ConnectionResetError):
-        landing.land_stream(project, "orders", broken(), name="body.csv", job_id=uuid.uuid4().hex)
+        landing.land_stream(
+            project, landing.submission("orders", name="body.csv", job_id=uuid.uuid4().hex), broken()
+        )
     assert folders(project) == []
 
 

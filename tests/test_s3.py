@@ -160,20 +160,20 @@ def test_a_batch_lands_once_whoever_lands_it(bucket: Place, tmp_path: Path) -> N
 def test_a_job_never_lands_with_other_bytes(bucket: Place, tmp_path: Path) -> None:
     project = made(tmp_path, bucket())
     job = {"name": "body", "job_id": "0" * 32}
-    landed = landing.land_stream(project, "orders", [b"one"], **job)
-    assert landing.land_stream(project, "orders", [b"one"], **job).already
+    landed = landing.land_stream(project, landing.submission("orders", **job), [b"one"])
+    assert landing.land_stream(project, landing.submission("orders", **job), [b"one"]).already
     with pytest.raises(UsageError, match="with other bytes"):
-        landing.land_stream(project, "orders", [b"two"], **job)
+        landing.land_stream(project, landing.submission("orders", **job), [b"two"])
     with payload_file(project, landed.manifest) as path:
         assert path.read_bytes() == b"one"
     with pytest.raises(UsageError, match="is empty"):
-        landing.land_stream(project, "orders", [], name="body", job_id="1" * 32)
+        landing.land_stream(project, landing.submission("orders", name="body", job_id="1" * 32), [])
 
 
 def test_a_large_payload_goes_in_parts_and_comes_back(bucket: Place, tmp_path: Path) -> None:
     project = made(tmp_path, bucket())
     blocks = [os.urandom(1 << 20) for _ in range(40)]
-    landed = landing.land_stream(project, "orders", blocks, name="body", job_id="2" * 32)
+    landed = landing.land_stream(project, landing.submission("orders", name="body", job_id="2" * 32), blocks)
     with payload_file(project, landed.manifest) as path:
         assert path.read_bytes() == b"".join(blocks)
     assert not list(project.spool.iterdir())

@@ -76,7 +76,7 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path, prefix: str = "") -> None:
-    """Remove folders in it that begin so and that nobody has written into for more than a day: left by the dead.
+    """Remove what is in it, begins so and has not been written for more than a day: left by the dead.
 
     Once an hour and process, since looking takes longer the more there is.
     """
@@ -89,8 +89,10 @@ def sweep(folder: Path, prefix: str = "") -> None:
             old = time.time() - _last_written(leftover) > LEFTOVER_SECONDS
         except FileNotFoundError:
             continue  # whoever made it has finished meanwhile
-        if old:
+        if old and leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
+        elif old:
+            leftover.unlink(missing_ok=True)
 
 
 def _last_written(folder: Path) -> float:

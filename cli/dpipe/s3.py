@@ -99,6 +99,19 @@ class Location:
             unless=MISSING,
         )
 
+    def read_part(self, name: str, first: int, size: int) -> bytes | None:
+        """So many bytes of an object from `first` on, or so many of its end if that is negative; None without one.
+
+        Where it has less, as many as there are.
+        """
+        wanted = f"bytes=-{size}" if first < 0 else f"bytes={first}-{first + size - 1}"
+        return self._asked(
+            lambda: bytes(
+                client().get_object(Bucket=self.bucket, Key=self.key(name), Range=wanted)["Body"].read()
+            ),
+            unless=MISSING,
+        )
+
     def size(self, name: str) -> int | None:
         """An object's bytes, None when there is none."""
         return self._asked(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import sys
 import time
-import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         scope.setdefault("state", {})["request_id"] = request_id
         seen = {"status": INTERNAL_ERROR, "bytes_in": 0, "bytes_out": 0}
 

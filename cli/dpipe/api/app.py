@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from anyio import to_thread
+from anyio import create_task_group, to_thread
 from fastapi import FastAPI
 
 from dpipe import __version__, output
-from dpipe.api import datasets, follow, health, jobs, problems, submissions
+from dpipe.api import datasets, few_records, follow, health, jobs, problems, submissions
 from dpipe.api.access import AccessLog
 from dpipe.api.openapi import described
 from dpipe.api.service import Service
@@ -26,10 +26,18 @@ def create_app(project: Project) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        added = await to_thread.run_sync(jobs.reconcile, project, service.engine)
+        added, forgotten = await to_thread.run_sync(jobs.reconcile, project, service.engine)
         if added:
             output.note(f"{added:,} submission(s) had landed without a row in the state database")
-        yield
+        if forgotten:
+            output.note(f"{forgotten:,} submission(s) never landed, and are forgotten")
+        # Held open all along: whoever closes SQLite's last connection takes its log apart.
+        with service.engine.connect():
+            async with create_task_group() as tasks:
+                tasks.start_soon(service.packer.run)
+                tasks.start_soon(service.load.watch)
+                yield
+                tasks.cancel_scope.cancel()
 
     app = FastAPI(
         title=f"dpipe: {project.settings.name}",
@@ -39,6 +47,7 @@ def create_app(project: Project) -> FastAPI:
     )
     app.state.keyring = service.keyring
     problems.install(app)
+    app.router.routes.append(few_records.route(service))
     for module in (submissions, follow, datasets, health):
         app.include_router(module.router(service))
     app.openapi = described(app, service)  # type: ignore[method-assign] # as FastAPI says to

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import TYPE_CHECKING, Annotated
 
+from anyio import to_thread
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
@@ -38,55 +38,58 @@ class _Bucket:
 
 @dataclass
 class Keyring:
-    """The keys of the state database, each remembered for a few seconds."""
+    """The keys of the state database, each remembered for a few seconds. For one event loop."""
 
     engine: Engine
     _known: dict[str, tuple[ApiKey, float]] = field(default_factory=dict)
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
-    _lock: Lock = field(default_factory=Lock)
 
-    def find(self, text: str) -> ApiKey | None:
+    async def find(self, text: str) -> ApiKey | None:
         """The valid key whose text this is."""
-        now = time.monotonic()
-        with self._lock:
-            found = self._known.get(text)
-            if found is not None and now < found[1]:
-                return found[0]
-            key = keys.find(self.engine, text)
-            if key is None:
-                self._known.pop(text, None)
-                return None
-            if len(self._known) >= MOST_REMEMBERED:
-                self._known.clear()
-            self._known[text] = key, now + TRUSTED_SECONDS
-            return key
+        found = self._known.get(text)
+        if found is not None and time.monotonic() < found[1]:
+            return found[0]
+        key = await to_thread.run_sync(keys.find, self.engine, text)
+        if key is None:
+            self._known.pop(text, None)
+            return None
+        if len(self._known) >= MOST_REMEMBERED:
+            self._known.clear()
+        self._known[text] = key, time.monotonic() + TRUSTED_SECONDS
+        return key
 
     def take(self, key: ApiKey) -> float:
         """Count a request of a key; 0.0, or the seconds until it may make this one."""
         if key.requests_per_minute is None:
             return 0.0
         most, now = float(key.requests_per_minute), time.monotonic()
-        with self._lock:
-            bucket = self._buckets.setdefault(key.key_id, _Bucket(most, now))
-            bucket.left = min(most, bucket.left + (now - bucket.since) * most / 60)
-            bucket.since = now
-            if bucket.left < 1:
-                return (1 - bucket.left) * 60 / most
-            bucket.left -= 1
-            return 0.0
+        bucket = self._buckets.setdefault(key.key_id, _Bucket(most, now))
+        bucket.left = min(most, bucket.left + (now - bucket.since) * most / 60)
+        bucket.since = now
+        if bucket.left < 1:
+            return (1 - bucket.left) * 60 / most
+        bucket.left -= 1
+        return 0.0
 
 
-def caller(
+async def caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> ApiKey:
+    """The key of the request, for FastAPI's routes and description; see `admitted`."""
+    return await admitted(request, f"{credentials.scheme} {credentials.credentials}" if credentials else None)
+
+
+async def admitted(request: Request, authorization: str | None) -> ApiKey:
     """The key of the request; raises a 401 without a valid one, and a 429 for one that asks too often."""
     keyring: Keyring = request.app.state.keyring
-    key = keyring.find(credentials.credentials) if credentials else None
+    scheme, _, text = (authorization or "").partition(" ")
+    is_given = scheme.lower() == "bearer" and bool(text)
+    key = await keyring.find(text) if is_given else None
     if key is None:
         raise HTTPException(
             UNAUTHORIZED,
             "a key is needed: `Authorization: Bearer dpk_…`; `dpipe keys create` makes one"
-            if credentials is None
+            if not is_given
             else "the key is not one of this server's, or has expired or was revoked",
             headers={"WWW-Authenticate": "Bearer"},
         )

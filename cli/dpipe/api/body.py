@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -30,19 +31,25 @@ def check_announced_size(request: Request, limit: int) -> None:
         raise _too_large(limit)
 
 
-async def small_body(request: Request) -> bytes | None:
-    """The body, when it announces to be small; asking for the pieces of it from another thread takes longer.
-
-    Raises a 408 when nothing comes for half a minute.
-    """
+def is_small(request: Request) -> bool:
+    """Whether the body announces to be small enough to be held in memory."""
     announced = request.headers.get("content-length", "")
-    if not announced.isdigit() or int(announced) > SMALL_BYTES:
-        return None
+    return announced.isdigit() and int(announced) <= SMALL_BYTES
+
+
+async def whole_body(request: Request, limit: int) -> bytes:
+    """The body; raises a 413 once more than `limit` bytes came, and a 408 when it isn't there in half a minute."""
+    chunks, received = [], 0
     try:
-        with anyio.fail_after(PATIENCE_SECONDS):
-            return await request.body()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            async for chunk in request.stream():
+                received += len(chunk)
+                if received > limit:
+                    raise _too_large(limit)
+                chunks.append(chunk)
     except TimeoutError as error:
         raise _too_slow() from error
+    return b"".join(chunks)
 
 
 def chunks_of(request: Request, limit: int) -> Iterator[bytes]:

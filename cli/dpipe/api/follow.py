@@ -16,7 +16,8 @@ from dpipe.api import jobs as told
 from dpipe.api.auth import FORBIDDEN, Caller, check
 from dpipe.api.jobs import NOT_FOUND, Job
 from dpipe.api.records import KeptRecord
-from dpipe.api.submissions import IDEMPOTENCY_KEY, job_id_of, kept_records
+from dpipe.api.submissions import IDEMPOTENCY_KEY
+from dpipe.api.take import job_id_of, kept_records
 from dpipe.state import jobs
 
 if TYPE_CHECKING:

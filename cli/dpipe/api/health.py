@@ -47,7 +47,6 @@ def router(service: Service) -> APIRouter:
     def metrics(key: Caller) -> Response:
         """Give the server's figures to Prometheus; the key needs the scope `read:*`."""
         check(key, "read")
-        service.load.backlog()
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return routes

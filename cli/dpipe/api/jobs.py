@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-import anyio
-from anyio import to_thread
 from fastapi import HTTPException
 
 from dpipe import landing
@@ -16,7 +14,8 @@ from dpipe.state import jobs, refused
 from dpipe.state.jobs import JobRow
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from sqlalchemy import Engine
 
@@ -27,7 +26,9 @@ NOT_FOUND = 404
 SOURCE = "api:"
 COUNTS = ("records_in", "accepted", "rejected", "duplicate")
 FINAL = frozenset({"committed", "refused", "dropped"})
-State = Literal["landed", "committed", "refused", "dropped"]
+State = Literal["accepted", "landed", "committed", "refused", "dropped"]
+# A submission that was noted so long ago and hasn't landed is nobody's any more.
+LANDS_WITHIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Violation:
 class Job:
     """A submission and where it is on its way; the counts are null until it has been processed.
 
-    `landed` is durable and waits, `committed` is in the tables, `refused` waits for somebody to release or drop it.
+    `accepted` is on its way to landing, `landed` is durable and waits, `committed` is in the tables, `refused` waits
+    for somebody to release or drop it.
     """
 
     job_id: str
@@ -94,32 +96,20 @@ def find(project: Project, engine: Engine, job_id: str) -> JobRow:
     raise HTTPException(NOT_FOUND, f"there is no job `{job_id}`")
 
 
-def reconcile(project: Project, engine: Engine) -> int:
-    """Note the submissions that have landed and that the database doesn't know; how many."""
-    added = 0
+def reconcile(project: Project, engine: Engine) -> tuple[int, int]:
+    """Note the submissions that have landed and that the database lost, and forget those that never did; how many."""
+    added = forgotten = 0
     for dataset in project.datasets():
-        names = {name for name in landing.batch_ids(project, dataset) if name.startswith("job-")}
-        rows = [row_of(one) for one in landing.manifests(project, dataset, jobs.missing(engine, names))]
-        jobs.add(engine, rows)
-        added += len(rows)
-    return added
-
-
-class JobRows:
-    """Rows on their way into the state database: what comes while a transaction is under way shares the next one."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._waiting: dict[str, JobRow] = {}
-        self._turn = anyio.Lock()
-
-    async def add(self, row: JobRow) -> None:
-        """Note a submission; back once it is durable."""
-        self._waiting[row.job_id] = row
-        async with self._turn:
-            if row.job_id in self._waiting:
-                rows, self._waiting = list(self._waiting.values()), {}
-                await to_thread.run_sync(jobs.add, self._engine, rows)
+        before = datetime.now(UTC) - LANDS_WITHIN
+        noted = jobs.received_before(engine, dataset, before)
+        landed = {name for name in landing.batch_ids(project, dataset) if name.startswith("job-")}
+        rows = [row_of(one) for one in landing.manifests(project, dataset, jobs.missing(engine, landed))]
+        jobs.claim(engine, rows)
+        lost = noted - landed
+        lost -= ledger.known(open_catalog(project), dataset, lost) if lost else set()
+        jobs.forget(engine, lost)
+        added, forgotten = added + len(rows), forgotten + len(lost)
+    return added, forgotten
 
 
 def told(project: Project, rows: Sequence[JobRow]) -> list[Job]:
@@ -127,7 +117,7 @@ def told(project: Project, rows: Sequence[JobRow]) -> list[Job]:
     outcomes: dict[str, dict[str, Any]] = {}
     for dataset in dict.fromkeys(row.dataset for row in rows):
         outcomes |= _outcomes(project, dataset, {row.job_id for row in rows if row.dataset == dataset})
-    return [_job(row, outcomes.get(row.job_id, {"state": "landed"})) for row in rows]
+    return [_job(row, outcomes[row.job_id]) for row in rows]
 
 
 def _job(row: JobRow, outcome: dict[str, Any]) -> Job:
@@ -145,7 +135,7 @@ def _job(row: JobRow, outcome: dict[str, Any]) -> Job:
     )
 
 
-def _outcomes(project: Project, dataset: str, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+def _outcomes(project: Project, dataset: str, ids: AbstractSet[str]) -> dict[str, dict[str, Any]]:
     """What became of the dataset's batches by the ledger, else by who kept them out."""
     catalog = open_catalog(project)
     found: dict[str, dict[str, Any]] = {
@@ -156,7 +146,7 @@ def _outcomes(project: Project, dataset: str, ids: Collection[str]) -> dict[str,
         }
         for row in ledger.of_batches(catalog, dataset, ids)
     }
-    if found.keys() == set(ids):
+    if found.keys() == ids:
         return found
     dropped = dismissed.batches(catalog, dataset)
     for batch in refused.listed(project, dataset):
@@ -168,4 +158,8 @@ def _outcomes(project: Project, dataset: str, ids: Collection[str]) -> dict[str,
             "state": "dropped",
             "reasons": (dropped[batch_id]["reason"],),
         }
+    if found.keys() != ids:
+        landed = landing.batch_ids(project, dataset)
+        for batch_id in ids - found.keys():
+            found[batch_id] = {"state": "landed" if batch_id in landed else "accepted"}
     return found

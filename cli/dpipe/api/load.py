@@ -5,60 +5,80 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import TYPE_CHECKING
 
+from anyio import sleep, to_thread
 from fastapi import HTTPException
 
+from dpipe import output
 from dpipe.stages.pending import Pending
 
 if TYPE_CHECKING:
     from dpipe.api.metrics import Metrics
+    from dpipe.landing import Manifest
     from dpipe.settings import Project
 
 UNAVAILABLE = 503
 # Looking costs a listing of what has landed.
 LOOK_SECONDS = 5.0
+# So many times as long as a look takes, at least, no other one is taken.
+REST = 20
+FREE_SECONDS = 0.5
 RETRY_AFTER_SECONDS = 30
 
 
 @dataclass
 class Load:
-    """The backlog of each dataset as of a few seconds ago."""
+    """The backlog of each dataset as of a few seconds ago, and what has landed here since."""
 
     project: Project
     metrics: Metrics
     _backlog: dict[str, int] = field(default_factory=dict)
-    _looked_at: float = float("-inf")
-    _lock: Lock = field(default_factory=Lock)
+    _since: int = 0
+    _free: int = 0
+    _free_until: float = 0.0
 
     def __post_init__(self) -> None:
         self._pending = Pending(self.project)
 
+    async def watch(self) -> None:
+        """Look every few seconds, until it is cancelled; no request waits for that."""
+        while True:
+            started = time.monotonic()
+            try:
+                await to_thread.run_sync(self.look)
+            except Exception as error:  # whoever submits next is told by what fails then
+                output.warn(f"the backlog can't be looked at: {error}")
+            await sleep(max(LOOK_SECONDS, REST * (time.monotonic() - started)))
+
     def check_room(self) -> None:
         """Raise a 503 with `Retry-After` when too many batches wait, or the disk has too little room."""
         settings = self.project.settings
-        free, waiting = self.free_bytes(), sum(self.backlog().values())
+        free, waiting = self.free_bytes(), sum(self._backlog.values()) + self._since
         if free < settings.min_free_mb << 20:
             raise _refused(f"the disk has {free >> 20:,} MB left, less than {settings.min_free_mb:,}")
         if waiting >= settings.max_backlog_batches:
             raise _refused(f"{waiting:,} batches wait to be processed, which is as many as may")
 
-    def backlog(self) -> dict[str, int]:
-        """How many batches of each dataset have landed, and nothing has become of them yet."""
-        if time.monotonic() - self._looked_at < LOOK_SECONDS or not self._lock.acquire(blocking=False):
-            return self._backlog
-        try:
-            self._backlog = {name: len(self._pending.of(name)) for name in self.project.datasets()}
-            self._looked_at = time.monotonic()
-            self.metrics.load(self._backlog, self.free_bytes())
-        finally:
-            self._lock.release()
-        return self._backlog
+    def look(self) -> None:
+        """Count the batches of each dataset that have landed, and of which nothing has become yet."""
+        before = self._since
+        self._backlog = {name: len(self._pending.of(name)) for name in self.project.datasets()}
+        self._since -= before
+        self.metrics.load(self._backlog, self.free_bytes())
+
+    def landed(self, manifest: Manifest) -> None:
+        """Count a submission that is durable."""
+        self._since += 1
+        self.metrics.landed(manifest.dataset, manifest.bytes)
 
     def free_bytes(self) -> int:
-        """Room on the disk that submissions come to first."""
-        return shutil.disk_usage(self.project.data_dir).free
+        """Room on the disk that submissions come to first, as of half a second ago at most."""
+        now = time.monotonic()
+        if now >= self._free_until:
+            self._free = shutil.disk_usage(self.project.data_dir).free
+            self._free_until = now + FREE_SECONDS
+        return self._free
 
 
 def _refused(detail: str) -> HTTPException:

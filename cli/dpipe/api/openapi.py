@@ -6,6 +6,7 @@ from copy import deepcopy
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from dpipe.api import few_records
 from dpipe.contract.json_schema import json_schema
 from dpipe.errors import ConfigError
 
@@ -61,6 +62,7 @@ def described(app: FastAPI, service: Service) -> Callable[[], dict[str, Any]]:
 
     def openapi() -> dict[str, Any]:
         document = deepcopy(make())
+        few_records.describe(document["paths"])
         schemas = document["components"]["schemas"]
         schemas["Problem"] = PROBLEM
         for name in ("HTTPValidationError", "ValidationError"):

@@ -14,6 +14,7 @@ import uvicorn
 
 from dpipe import output
 from dpipe.api.app import create_app
+from dpipe.api.protocol import BoundedProtocol
 from dpipe.errors import UsageError
 from dpipe.state import keys
 
@@ -50,7 +51,8 @@ def serve(project: Project, tls: Tls | None = None) -> None:
         output.note(f"listening on {scheme}://{f'[{host}]' if ':' in host else host}:{port}")
         config = uvicorn.Config(
             create_app(project),
-            http="h11",  # which bounds what headers take
+            http=BoundedProtocol,
+            ws="none",
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastapi import HTTPException
 
 from dpipe.api.auth import Keyring
-from dpipe.api.jobs import NOT_FOUND, JobRows
+from dpipe.api.jobs import NOT_FOUND
 from dpipe.api.load import Load
 from dpipe.api.metrics import Metrics
+from dpipe.api.packer import Packer
 from dpipe.contract import contract_path, load_contract
 from dpipe.contract.contract import file_version
 from dpipe.state import open_state
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from dpipe.contract.contract import FileVersion
     from dpipe.settings import Project
 
+# Every request asks which datasets there are.
+KNOWN_SECONDS = 1.0
+
 
 @dataclass
 class Service:
@@ -32,22 +37,28 @@ class Service:
     keyring: Keyring
     metrics: Metrics
     load: Load
-    job_rows: JobRows
+    packer: Packer
     _contracts: dict[str, tuple[FileVersion, Contract]] = field(default_factory=dict)
+    _known: frozenset[str] = frozenset()
+    _known_until: float = 0.0
 
     @staticmethod
     def of(project: Project) -> Service:
         """Open the project's state. Raises `UnavailableError` when it can't be reached."""
         engine, metrics = open_state(project), Metrics()
-        return Service(project, engine, Keyring(engine), metrics, Load(project, metrics), JobRows(engine))
+        load = Load(project, metrics)
+        packer = Packer(project, engine, load)
+        return Service(project, engine, Keyring(engine), metrics, load, packer)
 
     def check_dataset(self, dataset: str) -> None:
         """Raise a 404 for a dataset that has no contract."""
-        known = self.project.datasets()
-        if dataset not in known:
-            raise HTTPException(
-                NOT_FOUND, f"there is no dataset `{dataset}`; the project has {', '.join(known)}"
-            )
+        now = time.monotonic()
+        if now >= self._known_until:
+            self._known = frozenset(self.project.datasets())
+            self._known_until = now + KNOWN_SECONDS
+        if dataset not in self._known:
+            known = ", ".join(sorted(self._known))
+            raise HTTPException(NOT_FOUND, f"there is no dataset `{dataset}`; the project has {known}")
 
     def contract(self, dataset: str) -> Contract:
         """A dataset's contract as it is now, compiled when its file has changed; raises a 404 without one."""

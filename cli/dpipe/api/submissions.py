@@ -1,42 +1,29 @@
-"""Taking batches: landed as they came, or only looked at."""
+"""The routes that take a body of any size: landed as one batch, or only looked at."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-import anyio
 from anyio import to_thread
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
 
-from dpipe import landing
-from dpipe.api import jobs as told
 from dpipe.api.auth import Caller, check
-from dpipe.api.body import check_announced_size, chunks_of, small_body, within
-from dpipe.api.jobs import Job, Violation
+from dpipe.api.body import check_announced_size, chunks_of, is_small, within
+from dpipe.api.jobs import Violation
 from dpipe.api.media import TYPES, UNSUPPORTED, body_of, media_of
 from dpipe.api.records import KeptRecord, kept
+from dpipe.api.take import ACCEPTED, MOST_SHOWN, OK, Submission, Submitted, answer
 from dpipe.contract.columns import NAME
-from dpipe.iceberg import open_catalog, quarantine
 from dpipe.library import process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from dpipe.api.media import Media
     from dpipe.api.service import Service
     from dpipe.contract import Contract
-    from dpipe.state.jobs import JobRow
-    from dpipe.state.keys import ApiKey
 
-OK, ACCEPTED, BAD_REQUEST, UNPROCESSABLE = 200, 202, 400, 422
+BAD_REQUEST = 400
 LONGEST_WAIT_SECONDS = 60.0
-POLL_SECONDS = 0.2
-MOST_SHOWN = 100
 VALIDATED_BYTES = 16 << 20
 # Its rows are held in memory.
 DECOMPRESSED_BYTES = 64 << 20
@@ -45,7 +32,8 @@ VALIDATED = [
 ]
 
 IDEMPOTENCY_KEY = r"^[\x21-\x7e]{1,255}$"
-DatasetName = Annotated[str, Path(pattern=f"^{NAME.pattern}$", description="A dataset that has a contract.")]
+DATASET_NAME = f"^{NAME.pattern}$"
+DatasetName = Annotated[str, Path(pattern=DATASET_NAME, description="A dataset that has a contract.")]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -61,13 +49,6 @@ Wait = Annotated[
         description="Seconds to wait for what becomes of it; a worker must be running.",
     ),
 ]
-
-
-@dataclass(frozen=True)
-class Submission(Job):
-    """A job, and when it was waited for the first hundred records that are no rows."""
-
-    records: tuple[KeptRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +68,7 @@ class Verdict:
 
 
 def router(service: Service) -> APIRouter:
-    """The routes that take a body."""
+    """The routes."""
     routes = APIRouter(tags=["submissions"])
 
     @routes.post(
@@ -95,6 +76,7 @@ def router(service: Service) -> APIRouter:
         operation_id="submit",
         status_code=ACCEPTED,
         openapi_extra=body_of(TYPES),
+        response_model=Submission,
         responses={
             OK: {"model": Submission, "description": "It was waited for, and is in the tables or kept out."},
             ACCEPTED: {
@@ -110,28 +92,19 @@ def router(service: Service) -> APIRouter:
     async def submit(
         dataset: DatasetName,
         request: Request,
-        response: Response,
         key: Caller,
         wait: Wait = 0,
         idempotency_key: IdempotencyKey = None,
-    ) -> Submission:
+    ) -> Response:
         """Land the body as one batch; the answer comes once its bytes are safe on disk or in S3."""
-        check(key, "write", dataset)
-        service.check_dataset(dataset)
-        media = media_of(request.headers)
+        submitted = Submitted(service, dataset, media_of(request.headers), key, idempotency_key)
         check_announced_size(request, service.project.settings.max_body_bytes)
-        body = await small_body(request)
-        chunks = [body] if body is not None else chunks_of(request, service.project.settings.max_body_bytes)
-        landed = await to_thread.run_sync(_land, service, dataset, chunks, media, key, idempotency_key)
-        # Bytes and manifest first: what is missing of the row, the next start makes up for.
-        await service.job_rows.add(told.row_of(landed.manifest))
-        response.headers["Location"] = f"/v1/jobs/{landed.manifest.batch_id}"
-        if landed.already:
-            response.headers["Idempotency-Replayed"] = "true"
-        submission = await _waited_for(service, told.row_of(landed.manifest), wait)
-        if wait and submission.is_final:
-            response.status_code = OK
-        return submission
+        if is_small(request):
+            landed = await submitted.land_small(request)
+        else:
+            chunks = chunks_of(request, service.project.settings.max_body_bytes)
+            landed = await to_thread.run_sync(submitted.land, chunks)
+        return await answer(service, landed, wait)
 
     @routes.post("/v1/datasets/{dataset}:validate", operation_id="validate", openapi_extra=body_of(VALIDATED))
     def validate(dataset: DatasetName, request: Request, key: Caller) -> Verdict:
@@ -151,69 +124,6 @@ def router(service: Service) -> APIRouter:
         return _verdict(contract, content, media, service)
 
     return routes
-
-
-def _land(
-    service: Service,
-    dataset: str,
-    chunks: Iterable[bytes],
-    media: Media,
-    key: ApiKey,
-    idempotency_key: str | None,
-) -> landing.Landed:
-    service.load.check_room()
-    settings = service.project.settings
-    try:
-        landed = landing.land_stream(
-            service.project,
-            dataset,
-            within(chunks, media.compression, settings.max_decompressed_bytes),
-            name=media.name,
-            job_id=job_id_of(key, dataset, idempotency_key),
-            source=f"{told.SOURCE}{key.key_id}",
-            format=media.format,
-            compression=media.compression,
-        )
-    except landing.OtherBytesError as error:
-        raise HTTPException(
-            UNPROCESSABLE, "another body came with this `Idempotency-Key` before; use one of its own"
-        ) from error
-    if not landed.already:
-        service.metrics.landed(dataset, landed.manifest.bytes)
-    return landed
-
-
-def job_id_of(key: ApiKey, dataset: str, idempotency_key: str | None) -> str:
-    """A random id, or the one that a key's submission of this name has: so that it lands once, whatever dies when."""
-    if idempotency_key is None:
-        return uuid.uuid4().hex
-    named = json.dumps([key.key_id, dataset, idempotency_key])
-    return hashlib.sha256(named.encode()).hexdigest()[:32]
-
-
-async def _waited_for(service: Service, row: JobRow, seconds: float) -> Submission:
-    """The job once it is final, or as it is after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        submission = await to_thread.run_sync(_submission, service, row, bool(seconds))
-        if submission.is_final or time.monotonic() >= deadline:
-            return submission
-        await anyio.sleep(POLL_SECONDS)
-
-
-def _submission(service: Service, row: JobRow, asked: bool) -> Submission:
-    if not asked:  # it has only just landed
-        return Submission(row.job_id, row.dataset, "landed", row.received_at, row.bytes, row.sha256)
-    (job,) = told.told(service.project, [row])
-    records = kept_records(service, row, MOST_SHOWN) if job.quarantine else ()
-    return Submission(**vars(job), records=records)
-
-
-def kept_records(service: Service, row: JobRow, limit: int, after: int = 0) -> tuple[KeptRecord, ...]:
-    """The records of a job that are in quarantine, by their number, from after `after` on."""
-    catalog = open_catalog(service.project)
-    rows = quarantine.of_batch(catalog, row.dataset, row.job_id, after=after, limit=limit)
-    return tuple(kept(one) for one in rows)
 
 
 def _verdict(contract: Contract, body: bytes, media: Media, service: Service) -> Verdict:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from dpipe.bench.kernel import Input, KernelReport
     from dpipe.contract import Plan
 
-LEAST_RECORDS = 1_000
+LEAST_RECORDS, MOST_RECORDS = 1_000, 30_000_000
+MOST_RECORDS_A_REQUEST = 2_000
 
 app = typer.Typer(help="Measure speed and memory, on this machine.", no_args_is_help=True)
 
@@ -170,7 +171,12 @@ def scaling(
     from dpipe.bench import scaling_page
     from dpipe.bench.scaling import bench_scaling
 
-    report = bench_scaling(_sizes(records), form=format_.value, runs=runs, on_step=_step)
+    report = bench_scaling(
+        _numbers(records, least=LEAST_RECORDS, most=MOST_RECORDS),
+        form=format_.value,
+        runs=runs,
+        on_step=_step,
+    )
     if html is not None:
         _write(html, scaling_page.html(report))
     if as_json:
@@ -184,14 +190,48 @@ def scaling(
     _emit_machine(report.machine)
 
 
-def _sizes(text: str) -> list[int]:
+@app.command()
+def api(
+    records: Annotated[str, typer.Option(help="Records a request, parted by commas.")] = "1,1000",
+    requests: Annotated[int, typer.Option(min=100, max=1_000_000, help="Requests of each run.")] = 5_000,
+    connections: Annotated[int, typer.Option(min=1, max=1_000, help="Connections at once.")] = 64,
+    runs: Runs = 3,
+    html: Html = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Time the API beside an endpoint that only keeps bytes.
+
+    Both are real servers on this machine; dpipe's takes each request durably, with a key, a name and a job.
+
+    Example: `dpipe bench api --requests 2000 --runs 5`
+    """
+    from dpipe.bench import api_page
+    from dpipe.bench.api import bench_api
+
+    report = bench_api(
+        _numbers(records, least=1, most=MOST_RECORDS_A_REQUEST),
+        requests=requests,
+        connections=connections,
+        runs=runs,
+        on_step=_step,
+    )
+    if html is not None:
+        _write(html, api_page.html(report))
+    if as_json:
+        output.emit_json(report)
+        return
+    output.table(api_page.COLUMNS, api_page.rows(report), title=api_page.headline(report))
+    _emit_machine(report.machine)
+
+
+def _numbers(text: str, *, least: int, most: int) -> list[int]:
     from dpipe.errors import UsageError
 
     sizes = [int(word) for word in text.split(",") if word.strip().isdecimal()]
-    if not sizes or len(sizes) != len(text.split(",")) or min(sizes) < LEAST_RECORDS:
+    if len(sizes) != len(text.split(",")) or min(sizes) < least or max(sizes) > most:
         raise UsageError(
             f"`{text}` are no numbers of records",
-            hint="write them so: `--records 1000000,3000000`, none below 1000",
+            hint=f"write them so: `--records {least},{3 * least}`, from {least:,} to {most:,}",
         )
     return sorted(set(sizes))
 

@@ -17,8 +17,9 @@ from dpipe import failpoints
 from dpipe.errors import DpipeError, UsageError
 from dpipe.folders import make_private, sweep, sync_folder, temporary_folder, write_durably
 from dpipe.landing import remote
+from dpipe.landing.disk import TEMPORARY_PREFIX, writing
 from dpipe.landing.manifest import MANIFEST_NAME, Manifest
-from dpipe.landing.store import read_manifest, writing
+from dpipe.landing.store import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from dpipe.settings import Project
 
 BLOCK_BYTES = 8 << 20
-TEMPORARY_PREFIX = ".landing-"
 LONGEST_NAME = 120
 
 
@@ -70,24 +70,38 @@ def land_file(
         return _land(project, draft, _read(source.read, path), on_bytes)
 
 
-def land_stream(
-    project: Project,
+def submission(
     dataset: str,
-    chunks: Iterable[bytes],
     *,
     name: str,
     job_id: str,
     source: str = "api",
     format: str | None = None,  # noqa: A002 - the manifest's word
     compression: str | None = None,
-) -> Landed:
-    """Land a submission under the identity of its job: 32 hex digits, a UUID. The same job lands once.
-
-    An exception from `chunks` goes on to the caller and leaves nothing behind. Raises `UsageError` for an
-    empty body.
-    """
+) -> Manifest:
+    """What is known of a submission before its bytes; its identity is its job's, 32 hex digits, a UUID."""
     draft = replace(_draft(dataset, "job", name, source), format=format, compression=compression)
-    return _land(project, replace(draft, batch_id=f"job-{job_id}"), chunks)
+    return replace(draft, batch_id=f"job-{job_id}")
+
+
+def with_payload(draft: Manifest, payload: bytes) -> Manifest:
+    """The manifest of a batch with these bytes, which is to land in a segment. Raises `UsageError` without any."""
+    return _complete(draft, hashlib.sha256(payload).hexdigest(), len(payload))
+
+
+def land_stream(
+    project: Project,
+    draft: Manifest,
+    chunks: Iterable[bytes],
+    *,
+    claim: Callable[[Manifest], object] = lambda _: None,
+) -> Landed:
+    """Land a submission; the same job lands once.
+
+    `claim` gets the manifest when all bytes are there and nothing has landed. An exception from it or from `chunks`
+    goes on to the caller and leaves nothing behind. Raises `UsageError` for an empty body.
+    """
+    return _land(project, draft, chunks, claim=claim)
 
 
 def land_replay(
@@ -132,11 +146,12 @@ def _land(
     draft: Manifest,
     blocks: Iterable[bytes],
     on_bytes: Callable[[int], None] | None = None,
+    claim: Callable[[Manifest], object] = lambda _: None,
 ) -> Landed:
     """Land a batch in a folder or in S3; files are named by their hash."""
     if project.landing_bucket is not None:
-        return _land_remotely(project, project.landing_bucket, draft, blocks, on_bytes)
-    return _land_here(project, draft, blocks, on_bytes)
+        return _land_remotely(project, project.landing_bucket, draft, blocks, on_bytes, claim)
+    return _land_here(project, draft, blocks, on_bytes, claim)
 
 
 def _land_remotely(
@@ -145,6 +160,7 @@ def _land_remotely(
     draft: Manifest,
     blocks: Iterable[bytes],
     on_bytes: Callable[[int], None] | None,
+    claim: Callable[[Manifest], object],
 ) -> Landed:
     """Hold the batch on this machine's disk until its bytes are known, then put it there."""
     with temporary_folder(project.spool) as folder:
@@ -154,6 +170,7 @@ def _land_remotely(
         with target:
             sha256, size = _copy(blocks, target, on_bytes, lambda: writing(draft.name, folder))
         manifest = _complete(draft, sha256, size)
+        claim(manifest)
         failpoints.reach("after-landing-copy")
         if remote.publish(bucket, path, manifest):
             return Landed(manifest, already=False)
@@ -165,6 +182,7 @@ def _land_here(
     draft: Manifest,
     blocks: Iterable[bytes],
     on_bytes: Callable[[int], None] | None,
+    claim: Callable[[Manifest], object],
 ) -> Landed:
     """Build the batch in a hidden folder beside its place, then rename that."""
     folder = make_private(project.landing / draft.dataset)
@@ -177,6 +195,7 @@ def _land_here(
         with target:
             sha256, size = _copy(blocks, target, on_bytes, lambda: writing(draft.name, folder))
         manifest = _complete(draft, sha256, size)
+        claim(manifest)
         with writing(draft.name, folder):
             write_durably(temporary / MANIFEST_NAME, manifest.to_json().encode())
             sync_folder(temporary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ HIDDEN = "."
 # The kernel looks for what these leave open.
 LOOKED_FOR = ("format", "compression")
 OF_REPLAYS = ("origin", "record_nos")
+OF_SEGMENTS = ("segment", "offset")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Manifest:
     `name` is the payload's file name in the batch's folder, `source` where it came from; `bytes` and `sha256`
     are the payload's; `received_at` is ISO 8601 in UTC; `format` and `compression` are None when the kernel
     is to look. A replay holds records out of the quarantine: `origin` is the batch that they came in, `record_nos`
-    are their numbers there, in the order of the payload.
+    are their numbers there, in the order of the payload. A small submission is in a `segment` with others, its
+    bytes from `offset` on.
     """
 
     batch_id: str
@@ -38,13 +40,16 @@ class Manifest:
     compression: str | None = None
     origin: str | None = None
     record_nos: tuple[int, ...] | None = None
+    segment: str | None = None
+    offset: int | None = None
+
+    def document(self) -> dict[str, Any]:
+        """What is known, as JSON holds it."""
+        return {name: value for name, value in vars(self).items() if value is not None or name in LOOKED_FOR}
 
     def to_json(self) -> str:
         """The text of `manifest.json`."""
-        known = {
-            name: value for name, value in asdict(self).items() if value is not None or name in LOOKED_FOR
-        }
-        return json.dumps(known, indent=2) + "\n"
+        return json.dumps(self.document(), indent=2) + "\n"
 
 
 def parse(document: Any) -> Manifest:  # noqa: ANN401 - whatever JSON holds
@@ -52,9 +57,14 @@ def parse(document: Any) -> Manifest:  # noqa: ANN401 - whatever JSON holds
     if not isinstance(document, dict):
         raise TypeError("its manifest is not a JSON object")
     numbers = document.get("record_nos")
-    known = {field.name: document[field.name] for field in fields(Manifest) if field.name not in OF_REPLAYS}
+    not_of_all = (*OF_REPLAYS, *OF_SEGMENTS)
+    known = {field.name: document[field.name] for field in fields(Manifest) if field.name not in not_of_all}
     manifest = Manifest(
-        **known, origin=document.get("origin"), record_nos=None if numbers is None else tuple(numbers)
+        **known,
+        origin=document.get("origin"),
+        record_nos=None if numbers is None else tuple(numbers),
+        segment=document.get("segment"),
+        offset=document.get("offset"),
     )
     if (manifest.kind == "replay") != (manifest.origin is not None) or (numbers is None) != (
         manifest.origin is None
@@ -74,5 +84,9 @@ def parse(document: Any) -> Manifest:  # noqa: ANN401 - whatever JSON holds
         raise TypeError("its manifest holds a value of the wrong type")
     if manifest.name != manifest.name.rpartition("/")[2] or manifest.name.startswith(HIDDEN):
         raise ValueError(f"its manifest names `{manifest.name}`, which is no plain file name")
+    if type(manifest.offset) not in {int, type(None)} or (manifest.offset is None) != (
+        manifest.segment is None
+    ):
+        raise TypeError("its manifest has a place in a segment that is none")
     datetime.fromisoformat(manifest.received_at)
     return manifest

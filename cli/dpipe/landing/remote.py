@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dpipe.landing.manifest import BATCH_ID, MANIFEST_NAME
+from dpipe.landing.segments import SEGMENT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,10 +33,19 @@ def payload_name(manifest: Manifest) -> str:
 
 def datasets(bucket: Location) -> list[str]:
     """Datasets of which something has landed."""
-    return sorted({name.split("/", 1)[0] for name in bucket.names() if name.endswith(f"/{MANIFEST_NAME}")})
+    return sorted({name.split("/", 1)[0] for name in bucket.names() if _landed(name)})
 
 
-def batch_ids(bucket: Location, dataset: str) -> set[str]:
-    """Ids of the dataset's batches."""
-    parts = (name.split("/") for name in bucket.names(f"{dataset}/") if name.endswith(f"/{MANIFEST_NAME}"))
-    return {part[1] for part in parts if len(part) == 3 and BATCH_ID.fullmatch(part[1])}  # noqa: PLR2004
+def names(bucket: Location, dataset: str) -> set[str]:
+    """Ids of the dataset's batches that are by themselves, and names of its segments."""
+    return {landed for name in bucket.names(f"{dataset}/") if (landed := _landed(name))}
+
+
+def _landed(name: str) -> str | None:
+    """The batch or segment that an object says is there."""
+    match name.split("/"):
+        case [_, batch_id, last] if last == MANIFEST_NAME and BATCH_ID.fullmatch(batch_id):
+            return batch_id
+        case [_, segment] if SEGMENT.fullmatch(segment):
+            return segment
+    return None

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpipe.errors import DpipeError, UsageError
 from dpipe.folders import temporary_folder
-from dpipe.landing import remote
+from dpipe.landing import remote, segments
+from dpipe.landing.disk import writing
 from dpipe.landing.manifest import BATCH_ID, MANIFEST_NAME, parse
+from dpipe.landing.segments import SEGMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from dpipe.landing.manifest import Manifest
     from dpipe.settings import Project
 
 
 def batch_ids(project: Project, dataset: str) -> set[str]:
-    """Ids of the dataset's landed batches, from the names of folders or objects alone."""
+    """Ids of the dataset's landed batches: the names of folders or objects, and what segments hold."""
+    names = _names(project, dataset)
+    own = {name for name in names if BATCH_ID.fullmatch(name)}
+    return own | segments.batch_ids(project, dataset, {name for name in names if SEGMENT.fullmatch(name)})
+
+
+def _names(project: Project, dataset: str) -> set[str]:
     bucket = project.landing_bucket
     if bucket is not None:
-        return remote.batch_ids(bucket, dataset)
-    folder = project.landing / dataset
-    if not folder.is_dir():
+        return remote.names(bucket, dataset)
+    try:
+        return {entry.name for entry in (project.landing / dataset).iterdir()}
+    except FileNotFoundError:
         return set()
-    return {entry.name for entry in folder.iterdir() if BATCH_ID.fullmatch(entry.name)}
 
 
 def manifests(project: Project, dataset: str, wanted: Iterable[str] | None = None) -> list[Manifest]:
@@ -69,6 +77,8 @@ def datasets(project: Project) -> list[str]:
 def payload_place(project: Project, manifest: Manifest) -> str:
     """Where the batch's bytes are, for people."""
     bucket = project.landing_bucket
+    if manifest.segment is not None:
+        return f"{bucket or project.landing}/{manifest.dataset}/{manifest.segment}"
     return f"{bucket}/{remote.payload_name(manifest)}" if bucket else str(_payload_path(project, manifest))
 
 
@@ -78,44 +88,41 @@ def payload_file(project: Project, manifest: Manifest) -> Iterator[Path]:
 
     Raises `DpipeError` when they are gone or can't be copied.
     """
-    bucket = project.landing_bucket
-    if bucket is None:
+    if project.landing_bucket is None and manifest.segment is None:
         yield _payload_path(project, manifest)
         return
     with temporary_folder(project.spool) as folder:
         path = folder / manifest.name
         with writing(manifest.name, folder):
-            found = bucket.download(remote.payload_name(manifest), path)
-        if not found:
-            raise DpipeError(
-                f"`{payload_place(project, manifest)}` is gone",
-                hint="restore it; `dpipe audit verify` says what else is missing",
-            )
+            _copy(project, manifest, path)
         yield path
 
 
-@contextmanager
-def writing(name: str, folder: Path) -> Iterator[None]:
-    """Turn what goes wrong with this machine's disk, and only that, into an error that says what to do."""
-    try:
-        yield
-    except OSError as error:
+def _copy(project: Project, manifest: Manifest, path: Path) -> None:
+    bucket = project.landing_bucket
+    if manifest.segment is not None or bucket is None:
+        path.write_bytes(segments.payload(project, manifest))
+    elif not bucket.download(remote.payload_name(manifest), path):
         raise DpipeError(
-            f"`{name}` can't be written in `{folder}`: {error.strerror}",
-            hint="free space on its disk or check its permissions, then run the command again; nothing of it was kept",
-        ) from error
+            f"`{payload_place(project, manifest)}` is gone",
+            hint="restore it; `dpipe audit verify` says what else is missing",
+        )
 
 
 def read_manifest(project: Project, dataset: str, batch_id: str) -> Manifest:
-    """Read and check one manifest against its folder and its payload's size."""
+    """Read one manifest, and check it against its folder or segment and its payload's size."""
+    found = segments.find(project, dataset, batch_id)
+    if found is not None:
+        return found
     bucket = project.landing_bucket
     folder = f"{bucket or project.landing}/{dataset}/{batch_id}"
     try:
-        if bucket is None:
-            content: bytes | None = Path(folder, MANIFEST_NAME).read_bytes()
-        else:
-            content = bucket.read(f"{dataset}/{batch_id}/{MANIFEST_NAME}")
+        content = _manifest_content(project, dataset, batch_id)
         if content is None:
+            batch_ids(project, dataset)  # looks into the segments that came since
+            found = segments.find(project, dataset, batch_id)
+            if found is not None:
+                return found
             raise ValueError("it has no manifest")  # noqa: TRY301
         manifest = parse(json.loads(content))
         if (manifest.dataset, manifest.batch_id) != (dataset, batch_id):
@@ -133,6 +140,16 @@ def read_manifest(project: Project, dataset: str, batch_id: str) -> Manifest:
             hint=f"move `{folder}` out of landing and ingest the original file again",
         ) from error
     return manifest
+
+
+def _manifest_content(project: Project, dataset: str, batch_id: str) -> bytes | None:
+    bucket = project.landing_bucket
+    if bucket is not None:
+        return bucket.read(f"{dataset}/{batch_id}/{MANIFEST_NAME}")
+    try:
+        return (project.landing / dataset / batch_id / MANIFEST_NAME).read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _payload_path(project: Project, manifest: Manifest) -> Path:

@@ -1,23 +1,25 @@
-"""Jobs: what was submitted to the API, by whom and when. What became of them is the lake's to say."""
+"""Jobs: what was submitted to the API, by whom and when. What became of them is the lake's to say.
+
+A submission is noted before its bytes land: of two with one id, by whatever servers, only one can have its bytes there.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import desc, insert, select, tuple_
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import delete, desc, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
 
 from dpipe.state.schema import jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import Engine
 
 KNOWN_AT_ONCE = 500
-TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,34 @@ class JobRow:
     sha256: str
 
 
-def add(engine: Engine, rows: Sequence[JobRow]) -> None:
-    """Note submissions that are durable, in one transaction; those that are there stay as they are."""
-    for _ in range(TRIES):
-        unknown = missing(engine, (row.job_id for row in rows))
-        new = {row.job_id: vars(row) for row in rows if row.job_id in unknown}
-        if not new:
-            return
-        try:
-            with engine.begin() as connection:
-                connection.execute(insert(jobs), list(new.values()))
-        except IntegrityError:
-            continue  # another server was quicker with one of them
-        return
+def claim(engine: Engine, rows: Sequence[JobRow]) -> dict[str, JobRow]:
+    """Note submissions, in one transaction; of those that were there before, which stay as they are, the rows."""
+    if not rows:
+        return {}
+    new = {row.job_id: vars(row) for row in rows}
+    dialects: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+    statement = dialects[engine.dialect.name](jobs).on_conflict_do_nothing().returning(jobs.c.job_id)
+    with engine.begin() as connection:
+        made: set[str] = set(connection.execute(statement, list(new.values())).scalars())
+        return {
+            row["job_id"]: JobRow(**row)
+            for some in _parts(new.keys() - made)
+            for row in connection.execute(select(jobs).where(jobs.c.job_id.in_(some))).mappings()
+        }
+
+
+def forget(engine: Engine, job_ids: Iterable[str]) -> None:
+    """Delete submissions that came to nothing."""
+    with engine.begin() as connection:
+        for some in _parts(job_ids):
+            connection.execute(delete(jobs).where(jobs.c.job_id.in_(some)))
+
+
+def received_before(engine: Engine, dataset: str, moment: datetime) -> set[str]:
+    """Ids of a dataset's submissions that came before a moment."""
+    query = select(jobs.c.job_id).where(jobs.c.dataset == dataset, jobs.c.received_at < moment)
+    with engine.connect() as connection:
+        return set(connection.execute(query).scalars())
 
 
 def find(engine: Engine, job_id: str) -> JobRow | None:
@@ -69,9 +86,15 @@ def listed(
 def missing(engine: Engine, job_ids: Iterable[str]) -> set[str]:
     """Which of these the database doesn't know."""
     unknown = set(job_ids)
-    wanted = sorted(unknown)
     with engine.connect() as connection:
-        for start in range(0, len(wanted), KNOWN_AT_ONCE):
-            some = jobs.c.job_id.in_(wanted[start : start + KNOWN_AT_ONCE])
-            unknown -= set(connection.execute(select(jobs.c.job_id).where(some)).scalars())
+        for some in _parts(unknown):
+            known = select(jobs.c.job_id).where(jobs.c.job_id.in_(some))
+            unknown -= set(connection.execute(known).scalars())
     return unknown
+
+
+def _parts(job_ids: Iterable[str]) -> Iterator[list[str]]:
+    """The ids in lists that a statement can take as parameters."""
+    wanted = sorted(job_ids)
+    for start in range(0, len(wanted), KNOWN_AT_ONCE):
+        yield wanted[start : start + KNOWN_AT_ONCE]

@@ -37,20 +37,23 @@ def check_landing(
     """
     landed = [(batch, manifest) for batch in batches if (manifest := _manifest(audit, project, batch))]
 
-    def digest(item: tuple[BatchEntry, Manifest]) -> str | OSError:
-        with payload_file(project, item[1]) as path:
-            try:
-                with path.open("rb", buffering=0) as file:
-                    return meter.sha256(file)
-            except OSError as error:
-                return error
+    def digest(item: tuple[BatchEntry, Manifest]) -> str | OSError | DpipeError:
+        try:
+            with payload_file(project, item[1]) as path, path.open("rb", buffering=0) as file:
+                return meter.sha256(file)
+        except UnavailableError:
+            raise
+        except (OSError, DpipeError) as error:
+            return error
 
     with ThreadPoolExecutor(workers) as pool:
         digests = list(pool.map(digest, landed))
     met = dict.fromkeys(batch.contract for batch, _ in landed)
     contracts = {digest: _contract(audit, project, digest) for digest in met}
     for (batch, manifest), sha256 in zip(landed, digests, strict=True):
-        if isinstance(sha256, OSError):
+        if isinstance(sha256, DpipeError):
+            audit.find("landing", batch.batch_id, sha256.message)
+        elif isinstance(sha256, OSError):
             audit.find("landing", batch.batch_id, f"its landed bytes can't be read: {sha256.strerror}")
         elif sha256 != batch.sha256:
             audit.find(

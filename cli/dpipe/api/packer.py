@@ -1,0 +1,137 @@
+"""Landing small submissions together: what comes while a group is on its way is the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+from fastapi import HTTPException
+
+from dpipe import landing
+from dpipe.api.jobs import row_of
+from dpipe.landing import Landed, OtherBytesError
+from dpipe.state import jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Engine
+
+    from dpipe.api.load import Load
+    from dpipe.landing import Manifest
+    from dpipe.settings import Project
+
+SEGMENT_BYTES = 32 << 20
+WAITING_BYTES = 256 << 20
+UNAVAILABLE, RETRY_AFTER_SECONDS = 503, 1
+
+
+@dataclass
+class _Waiting:
+    manifest: Manifest
+    payload: bytes
+    landed: asyncio.Future[Landed]
+
+
+@dataclass
+class Packer:
+    """Puts submissions into segments; a group of them costs one transaction and one file a dataset."""
+
+    project: Project
+    engine: Engine
+    load: Load
+    _waiting: dict[str, _Waiting] = field(default_factory=dict)
+    _bytes: int = 0
+    _came: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def land(self, manifest: Manifest, payload: bytes) -> Landed:
+        """Land a submission; back once it is durable.
+
+        Raises `OtherBytesError` when another body came under its id, a 503 when too much waits, and what landing
+        raises.
+        """
+        waiting = self._waiting.get(manifest.batch_id)
+        if waiting is not None:
+            if waiting.manifest.sha256 != manifest.sha256:
+                raise _other_bytes(manifest)
+            landed = await asyncio.shield(waiting.landed)
+            return replace(landed, already=True)
+        if self._bytes + len(payload) > WAITING_BYTES:
+            raise HTTPException(
+                UNAVAILABLE,
+                "more comes in than can be written",
+                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+            )
+        future: asyncio.Future[Landed] = asyncio.get_running_loop().create_future()
+        self._waiting[manifest.batch_id] = _Waiting(manifest, payload, future)
+        self._bytes += len(payload)
+        self._came.set()
+        # A client that hangs up takes nobody's group with it.
+        return await asyncio.shield(future)
+
+    async def run(self) -> None:
+        """Land what comes, until it is cancelled."""
+        while True:
+            await self._came.wait()
+            group = self._next_group()
+            try:
+                outcomes = await to_thread.run_sync(self._land, group)
+            except Exception as error:  # of the state database; each request of the group answers with it
+                outcomes = dict.fromkeys((one.manifest.batch_id for one in group), error)
+            for one in group:
+                outcome = outcomes[one.manifest.batch_id]
+                del self._waiting[one.manifest.batch_id]
+                self._bytes -= len(one.payload)
+                if isinstance(outcome, Landed):
+                    one.landed.set_result(outcome)
+                else:
+                    one.landed.set_exception(outcome)
+                    one.landed.exception()  # it is told, also where nobody waits any more
+            if not self._waiting:
+                self._came.clear()
+
+    def _next_group(self) -> list[_Waiting]:
+        group: list[_Waiting] = []
+        size = 0
+        for one in self._waiting.values():
+            size += len(one.payload)
+            if group and size > SEGMENT_BYTES:
+                break
+            group.append(one)
+        return group
+
+    def _land(self, group: Sequence[_Waiting]) -> dict[str, Landed | Exception]:
+        outcomes: dict[str, Landed | Exception] = {}
+        claimed = jobs.claim(self.engine, [row_of(one.manifest) for one in group])
+        by_dataset: dict[str, list[tuple[Manifest, bytes]]] = {}
+        for one in group:
+            manifest, there = one.manifest, claimed.get(one.manifest.batch_id)
+            if there is not None:
+                if there.sha256 != manifest.sha256:
+                    outcomes[manifest.batch_id] = _other_bytes(manifest)
+                    continue
+                if manifest.batch_id in landing.batch_ids(self.project, manifest.dataset):
+                    (landed,) = landing.manifests(self.project, manifest.dataset, [manifest.batch_id])
+                    outcomes[manifest.batch_id] = Landed(landed, already=True)
+                    continue
+                # Whoever noted it died before its bytes were there.
+                manifest = replace(manifest, received_at=there.received_at.isoformat(timespec="microseconds"))
+            by_dataset.setdefault(manifest.dataset, []).append((manifest, one.payload))
+        for batches in by_dataset.values():
+            try:
+                for manifest in landing.land_segment(self.project, batches):
+                    outcomes[manifest.batch_id] = Landed(manifest, already=False)
+                    self.load.landed(manifest)
+            except Exception as error:
+                outcomes |= dict.fromkeys((manifest.batch_id for manifest, _ in batches), error)
+                jobs.forget(self.engine, {manifest.batch_id for manifest, _ in batches} - claimed.keys())
+        return outcomes
+
+
+def _other_bytes(manifest: Manifest) -> OtherBytesError:
+    return OtherBytesError(
+        f"`{manifest.batch_id}` of `{manifest.dataset}` has landed with other bytes",
+        hint="a batch never changes; submit these bytes under an id of their own",
+    )
