@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import threading
 import time
+import zipfile
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -286,6 +288,44 @@ class TestLimits:
             client.post(BATCHES, content=content, headers=CSV | {"Content-Encoding": "gzip"}).status_code
             == 202
         )
+
+    @pytest.mark.parametrize("is_announced", [True, False])
+    def test_a_zip_bomb_is_a_413(
+        self, client: httpx.Client, project: Project, tmp_path: Path, is_announced: bool
+    ) -> None:
+        bomb = tmp_path / "bomb.zip"
+        with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+            for number in range(2):
+                archive.writestr(f"{number}.csv", b"0" * (600 << 10))
+        # Its list of files says that they are small.
+        lie = bomb.read_bytes().replace((600 << 10).to_bytes(4, "little"), (5).to_bytes(4, "little"))
+        for content in (bomb.read_bytes(), lie):
+            answer = client.post(
+                BATCHES,
+                content=content if is_announced else iter([content]),
+                headers={"Content-Type": "application/zip"},
+            )
+            assert answer.status_code in ({413} if content is not lie else {202, 413})
+        assert len(landing.batch_ids(project, "orders")) <= 1
+
+    def test_a_zip_file_with_too_many_files_is_a_413(self, client: httpx.Client, project: Project) -> None:
+        many = io.BytesIO()
+        with zipfile.ZipFile(many, "w") as archive:
+            for number in range(50_000):
+                archive.writestr(f"{number:060}", b"")
+        answer = client.post(BATCHES, content=many.getvalue(), headers={"Content-Type": "application/zip"})
+        assert (answer.status_code, "list of files" in answer.json()["detail"]) == (413, True)
+        assert not landing.batch_ids(project, "orders")
+
+    def test_a_zip_file_within_its_limits_is_taken(self, client: httpx.Client) -> None:
+        good = io.BytesIO()
+        with zipfile.ZipFile(good, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("orders.csv", GOOD)
+        answers = [
+            client.post(BATCHES, content=content, headers={"Content-Type": "application/zip"})
+            for content in (good.getvalue(), b"PK\x05\x06 no zip file")
+        ]
+        assert [answer.status_code for answer in answers] == [202, 202]
 
     def test_a_backlog_that_is_full_is_a_503(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(load, "LOOK_SECONDS", 0.05)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import hashlib
+import io
 import json
 import time
 import uuid
@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from dpipe import landing
 from dpipe.api import jobs as told
+from dpipe.api.archives import check_archive
 from dpipe.api.auth import check
 from dpipe.api.body import SMALL_BYTES, whole_body, within
 from dpipe.api.jobs import Job
@@ -25,7 +26,8 @@ from dpipe.iceberg import open_catalog, quarantine
 from dpipe.state import jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+    from pathlib import Path
 
     from dpipe.api.media import Media
     from dpipe.api.service import Service
@@ -71,7 +73,7 @@ class Submitted:
         """Land a body of 1 MiB at most together with what others send meanwhile."""
         body = await whole_body(request, SMALL_BYTES)
         if self.media.compression is not None:
-            await to_thread.run_sync(lambda: collections.deque(self._within_limits([body]), maxlen=0))
+            await to_thread.run_sync(self._check_limits, body)
         try:
             return await self.service.packer.land(landing.with_payload(self.draft, body), body)
         except landing.OtherBytesError as error:
@@ -81,7 +83,10 @@ class Submitted:
         """Land a body by itself, which is never held whole."""
         engine, noted = self.service.engine, []
 
-        def claim(manifest: Manifest) -> None:
+        def claim(manifest: Manifest, path: Path) -> None:
+            if self.media.compression == "zip":
+                with path.open("rb") as file:
+                    check_archive(file, self._most_bytes)
             row = told.row_of(manifest)
             there = jobs.claim(engine, [row]).get(row.job_id)
             if there is None:
@@ -91,7 +96,10 @@ class Submitted:
 
         try:
             landed = landing.land_stream(
-                self.service.project, self.draft, self._within_limits(chunks), claim=claim
+                self.service.project,
+                self.draft,
+                within(chunks, self.media.compression, self._most_bytes),
+                claim=claim,
             )
         except landing.OtherBytesError as error:
             raise _other_body() from error
@@ -102,9 +110,15 @@ class Submitted:
             self.service.load.landed(landed.manifest)
         return landed
 
-    def _within_limits(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        limit = self.service.project.settings.max_decompressed_bytes
-        return within(chunks, self.media.compression, limit)
+    @property
+    def _most_bytes(self) -> int:
+        return self.service.project.settings.max_decompressed_bytes
+
+    def _check_limits(self, body: bytes) -> None:
+        if self.media.compression == "zip":
+            check_archive(io.BytesIO(body), self._most_bytes)
+        for _ in within([body], self.media.compression, self._most_bytes):
+            pass
 
 
 def job_id_of(key: ApiKey, dataset: str, idempotency_key: str | None) -> str:

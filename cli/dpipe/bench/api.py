@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dpipe.bench import flights
+from dpipe.bench import flights, processes
 from dpipe.bench.load import Target, send
 from dpipe.bench.machine import machine
+from dpipe.bench.pipeline import command
+from dpipe.bench.processes import cpu_seconds, free_port, listening, resident_mb
 from dpipe.errors import DpipeError
 from dpipe.settings import load_project
 from dpipe.state import keys
@@ -25,10 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dpipe.bench.load import Sent
+    from dpipe.bench.processes import Process
 
-START_SECONDS = 60
-# Nobody processes meanwhile.
-MOST_WAITING = 1_000_000_000
 DPIPE, BARE = "dpipe", "bare"
 
 
@@ -77,7 +73,7 @@ def bench_api(
         lines = _lines(Path(name), max(sizes))
         for target, _ in servers.values():  # what is made on first use
             _sent(target, lines[0], 200, connections, "warm")
-        before = _resident_mb(servers[DPIPE][1])
+        before = resident_mb(servers[DPIPE][1])
         loads = []
         for size in sizes:
             body = b"".join(lines[:size])
@@ -85,11 +81,11 @@ def bench_api(
             for run in range(1, runs + 1):
                 for engine, (target, server) in servers.items():
                     on_step(f"{size:,} record(s) a request, run {run} of {runs}: {engine}")
-                    started = _cpu_seconds(server)
+                    started = cpu_seconds(server)
                     sent = _sent(target, body, requests, connections, f"{size}-{run}")
-                    taken[engine].append((sent, _cpu_seconds(server) - started))
+                    taken[engine].append((sent, cpu_seconds(server) - started))
             loads += [_load(engine, size, of_one) for engine, of_one in taken.items()]
-        after = _resident_mb(servers[DPIPE][1])
+        after = resident_mb(servers[DPIPE][1])
     by_size = {(load.engine, load.records_a_request): load.median_requests_per_second for load in loads}
     return ApiReport(
         bench="api",
@@ -137,22 +133,21 @@ def _lines(folder: Path, records: int) -> list[bytes]:
 
 
 @contextmanager
-def _servers(folder: Path) -> Iterator[dict[str, tuple[Target, subprocess.Popen[bytes]]]]:
+def _servers(folder: Path) -> Iterator[dict[str, tuple[Target, Process]]]:
     """Both servers, each with this machine's disk behind it; dpipe's as anybody starts it, its log in a file."""
-    dpipe = [sys.executable, "-m", "dpipe"]
-    done = subprocess.run(
-        [*dpipe, "init", str(folder / "project")], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise DpipeError(f"`dpipe init` failed: {done.stderr.strip()}", hint="please report it")
+    command("init", str(folder / "project"))
     project = load_project(folder / "project")
     _, key = keys.create(project, "bench", ["write:flights"])
-    ports = [_free_port(), _free_port()]
-    serve = [*dpipe, "--project", str(project.root), "serve", "--port", str(ports[0])]
-    bare = [sys.executable, "-m", "dpipe.bench.bare_endpoint", str(folder / "bare.bytes"), str(ports[1])]
+    ports = [free_port(), free_port()]
+    serve = [*processes.DPIPE, "--project", str(project.root), "serve", "--port", str(ports[0])]
+    bare = [
+        *(sys.executable, "-m", "dpipe.bench.bare_endpoint"),
+        *(str(folder / "bare.bytes"), str(ports[1])),
+    ]
     with (
-        _started(serve, ports[0], folder / "dpipe.log") as ours,
-        _started(bare, ports[1], folder / "bare.log") as other,
+        # Nobody processes meanwhile.
+        listening(serve, ports[0], folder / "dpipe.log", DPIPE_MAX_BACKLOG_BATCHES="1000000000") as ours,
+        listening(bare, ports[1], folder / "bare.log") as other,
     ):
         path = "/v1/datasets/flights/records"
         authorized = {"Authorization": f"Bearer {key}"}
@@ -160,54 +155,3 @@ def _servers(folder: Path) -> Iterator[dict[str, tuple[Target, subprocess.Popen[
             DPIPE: (Target(ports[0], path, authorized, named=True), ours),
             BARE: (Target(ports[1], "/bare"), other),
         }
-
-
-@contextmanager
-def _started(command: list[str], port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The server while it listens. Raises `DpipeError` with what it said when it doesn't."""
-    environment = os.environ | {"DPIPE_MAX_BACKLOG_BATCHES": str(MOST_WAITING)}
-    with (
-        log.open("wb") as said,
-        subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment) as server,
-    ):
-        try:
-            deadline = time.monotonic() + START_SECONDS
-            while not _listens(port):
-                if server.poll() is not None or time.monotonic() > deadline:
-                    raise DpipeError(
-                        f"`{' '.join(command[2:])}` doesn't listen: {log.read_text(errors='replace')[-500:]}",
-                        hint="please report it",
-                    )
-                time.sleep(0.05)
-            yield server
-        finally:
-            server.terminate()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _cpu_seconds(server: subprocess.Popen[bytes]) -> float:
-    """Processor time that the process has taken, of all its threads; 0 where the system doesn't tell."""
-    stat = Path(f"/proc/{server.pid}/stat")
-    if not stat.exists():
-        return 0.0
-    # The name in parentheses may hold blanks; user and system ticks are the 14th and 15th field.
-    fields = stat.read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _resident_mb(server: subprocess.Popen[bytes]) -> float:
-    """Memory that the process holds; 0 where the system doesn't tell."""
-    statm = Path(f"/proc/{server.pid}/statm")
-    if not statm.exists():
-        return 0.0
-    return round(int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)

@@ -77,11 +77,11 @@ def bench_pipeline(
         on_step(f"making {records:,} records")
         flights.write(source, records, form=form, compression=compression)
         for number in range(1, runs + 1):
-            project = _new_project(folder / f"project_{number}", whole=whole)
+            project = new_project(folder / f"project_{number}", whole=whole)
             for stage, seconds in taken.items():
                 on_step(f"run {number} of {runs}: {stage}")
                 arguments = ARGUMENTS.get(stage, ("ingest", "flights", str(source)))
-                seconds.append(_command(*arguments, project=project))
+                seconds.append(command(*arguments, project=project))
         size = source.stat().st_size
     stages = [
         StageReport(
@@ -102,18 +102,18 @@ def bench_pipeline(
     )
 
 
-def _new_project(folder: Path, *, whole: bool) -> Path:
-    """A project; with what the marts need beside flights, when they are asked for."""
-    _command("init", str(folder))
+def new_project(folder: Path, *, whole: bool) -> Path:
+    """A project like that of `dpipe init`; with what the marts need beside flights, when they are asked for."""
+    command("init", str(folder))
     if whole:
         for dataset in OTHERS:
-            _command("ingest", dataset, project=folder)
-        _command("process", *OTHERS, project=folder)
+            command("ingest", dataset, project=folder)
+        command("process", *OTHERS, project=folder)
     return folder
 
 
-def _command(*arguments: str, project: Path | None = None) -> float:
-    """Wall seconds of `dpipe …`."""
+def command(*arguments: str, project: Path | None = None) -> float:
+    """Wall seconds of `dpipe …`. Raises `DpipeError` when it fails."""
     where = [] if project is None else ["--project", str(project)]
     # Installed software has its byte code at hand; where none may be written, each command would compile it anew.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

@@ -224,6 +224,49 @@ def api(
     _emit_machine(report.machine)
 
 
+@app.command()
+def freshness(
+    minutes: Annotated[float, typer.Option(min=0.1, max=1440, help="How long to send.")] = 10,
+    rate: Annotated[float, typer.Option(min=0.01, max=1000, help="Submissions a second.")] = 2,
+    records: Annotated[int, typer.Option(min=1, max=2_000, help="Records a submission.")] = 20,
+    transform_every: Annotated[
+        float, typer.Option(min=0, help="Seconds between publications of the marts, or more.")
+    ] = 30,
+    as_json: JsonFlag = False,
+) -> None:
+    """Time records from a request to the tables and to the published marts.
+
+    A server and a worker run on a new project, which is gone afterwards; submissions trickle in at a steady rate.
+
+    Example: `dpipe bench freshness --minutes 2 --rate 5`
+    """
+    from dpipe.bench.freshness import bench_freshness
+
+    report = bench_freshness(
+        minutes=minutes, rate=rate, records=records, transform_every=transform_every, on_step=_step
+    )
+    if as_json:
+        output.emit_json(report)
+        return
+    output.table(
+        ("seconds from the request to", "p50", "p95", "p99", "most"),
+        [
+            (name, *vars(spread).values())
+            for name, spread in (
+                ("its answer", report.acknowledged),
+                ("its commit", report.committed),
+                ("marts that have it", report.published),
+            )
+        ],
+        title=f"{report.submissions:,} submissions of {report.records_a_submission:,} records in {minutes:g} min",
+    )
+    output.emit(
+        f"Memory: server {report.server_mb_before:,.0f} MB before, {report.server_mb_after:,.0f} MB after; "
+        f"worker {report.worker_mb:,.0f} MB"
+    )
+    _emit_machine(report.machine)
+
+
 def _numbers(text: str, *, least: int, most: int) -> list[int]:
     from dpipe.errors import UsageError
 

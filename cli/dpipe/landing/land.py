@@ -30,8 +30,14 @@ if TYPE_CHECKING:
     from dpipe.s3 import Location
     from dpipe.settings import Project
 
+    Claim = Callable[[Manifest, Path], object]
+
 BLOCK_BYTES = 8 << 20
 LONGEST_NAME = 120
+
+
+def _unclaimed(_manifest: Manifest, _path: Path) -> None:
+    """Nobody wants to know what is about to land."""
 
 
 class OtherBytesError(UsageError):
@@ -94,12 +100,12 @@ def land_stream(
     draft: Manifest,
     chunks: Iterable[bytes],
     *,
-    claim: Callable[[Manifest], object] = lambda _: None,
+    claim: Claim = _unclaimed,
 ) -> Landed:
     """Land a submission; the same job lands once.
 
-    `claim` gets the manifest when all bytes are there and nothing has landed. An exception from it or from `chunks`
-    goes on to the caller and leaves nothing behind. Raises `UsageError` for an empty body.
+    `claim` gets the manifest and a file with the bytes when all are there and nothing has landed. An exception from it
+    or from `chunks` goes on to the caller and leaves nothing behind. Raises `UsageError` for an empty body.
     """
     return _land(project, draft, chunks, claim=claim)
 
@@ -146,7 +152,7 @@ def _land(
     draft: Manifest,
     blocks: Iterable[bytes],
     on_bytes: Callable[[int], None] | None = None,
-    claim: Callable[[Manifest], object] = lambda _: None,
+    claim: Claim = _unclaimed,
 ) -> Landed:
     """Land a batch in a folder or in S3; files are named by their hash."""
     if project.landing_bucket is not None:
@@ -160,7 +166,7 @@ def _land_remotely(
     draft: Manifest,
     blocks: Iterable[bytes],
     on_bytes: Callable[[int], None] | None,
-    claim: Callable[[Manifest], object],
+    claim: Claim,
 ) -> Landed:
     """Hold the batch on this machine's disk until its bytes are known, then put it there."""
     with temporary_folder(project.spool) as folder:
@@ -170,7 +176,7 @@ def _land_remotely(
         with target:
             sha256, size = _copy(blocks, target, on_bytes, lambda: writing(draft.name, folder))
         manifest = _complete(draft, sha256, size)
-        claim(manifest)
+        claim(manifest, path)
         failpoints.reach("after-landing-copy")
         if remote.publish(bucket, path, manifest):
             return Landed(manifest, already=False)
@@ -182,7 +188,7 @@ def _land_here(
     draft: Manifest,
     blocks: Iterable[bytes],
     on_bytes: Callable[[int], None] | None,
-    claim: Callable[[Manifest], object],
+    claim: Claim,
 ) -> Landed:
     """Build the batch in a hidden folder beside its place, then rename that."""
     folder = make_private(project.landing / draft.dataset)
@@ -195,7 +201,7 @@ def _land_here(
         with target:
             sha256, size = _copy(blocks, target, on_bytes, lambda: writing(draft.name, folder))
         manifest = _complete(draft, sha256, size)
-        claim(manifest)
+        claim(manifest, temporary / draft.name)
         with writing(draft.name, folder):
             write_durably(temporary / MANIFEST_NAME, manifest.to_json().encode())
             sync_folder(temporary)
