@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import warm
 import yaml
 from dpipe import landing
 from dpipe.iceberg import open_catalog, tables
@@ -24,6 +23,7 @@ from dpipe.stages.process import process
 from dpipe.state import runs
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping, Sequence
 
     from dpipe.landing import Manifest
@@ -100,13 +100,10 @@ def run_dpipe(
     project: Project, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, quietly, on the project."""
-    return subprocess.run(
-        [sys.executable, "-m", "dpipe", "-q", "--project", str(project.root), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env={**os.environ, **(environment or {})},
+    return warm.run(
+        ["-q", "--project", str(project.root), *arguments],
+        environment={**os.environ, **(environment or {})},
+        seconds=120,
     )
 
 

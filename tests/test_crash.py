@@ -66,7 +66,7 @@ class Undisturbed:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     project = prepare(tmp_path_factory.mktemp("undisturbed"))
     start = time.perf_counter()
-    assert run_dpipe(project, "process").returncode == 0
+    assert start_process(project).wait(120) == 0
     return Undisturbed(lake_content(project), time.perf_counter() - start)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 from dpipe.settings import Project, load_project
-from support import run_dpipe
 
 ROOT = Path(__file__).parent.parent
 RECORDS = {"airlines": 16, "airports": 1_458, "planes": 3_322, "weather": 26_115, "flights": 336_776}
@@ -27,7 +28,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def run(project: Project) -> dict[str, Any]:
-    done = run_dpipe(project, "run", "--json")
+    # Started from nothing, unlike by `support.run_dpipe`.
+    command = [sys.executable, "-m", "dpipe", "-q", "--project", str(project.root), "run", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
