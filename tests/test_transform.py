@@ -22,6 +22,7 @@ from dpipe.warehouse.dbt_results import DbtReport, NodeResult
 from warehouse_lake import CHECKOUT, commit, new_project
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from dpipe.settings import Project
@@ -190,23 +191,29 @@ def test_without_a_processed_batch_there_is_nothing_to_transform(tmp_path: Path)
         transform_now(new_project(tmp_path))
 
 
-def test_a_failing_dbt_test_is_a_data_error_that_says_what_and_where(tmp_path: Path) -> None:
-    project = small_lake(tmp_path)
-    commit(project, "airlines", "carrier,name\nUA,The same code again\n")
-    with pytest.raises(DataError) as caught:
-        transform_now(project)
-    assert "`unique_stg_nycflights__airlines_carrier_code`" in caught.value.message
-    assert "stg_nycflights__airlines.yml" in caught.value.message
-    assert "Got 1 result" in caught.value.message
-    assert not project.candidate.exists()
-    compiled = (caught.value.hint or "").split("`")[1]
-    assert os.path.exists(compiled)  # noqa: PTH110
+@pytest.fixture(scope="module")
+def unbuilt(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A lake for what fails: dbt parses a project for seconds, and keeps what it parsed."""
+    return small_lake(tmp_path_factory.mktemp("unbuilt"))
+
+
+@pytest.fixture
+def failing(unbuilt: Project) -> Iterator[Project]:
+    """The same for each test, but for batches that a test commits: the one that does is the last."""
+    files = {path: path.read_bytes() for path in unbuilt.transform.rglob("*.sql")}
+    yield unbuilt
+    for path in unbuilt.transform.rglob("*.sql"):
+        if path not in files:
+            path.unlink()
+        elif path.read_bytes() != files[path]:
+            path.write_bytes(files[path])
+    unbuilt.candidate.unlink(missing_ok=True)
 
 
 def test_a_model_that_cannot_be_built_is_named_with_its_file_and_the_old_candidate_stays(
-    tmp_path: Path,
+    failing: Project,
 ) -> None:
-    project = small_lake(tmp_path)
+    project = failing
     BuildFolder.of(project)
     batches.begin(project.candidate, [])
     before = batches.finish(project.candidate, "hash", "run")
@@ -220,12 +227,25 @@ def test_a_model_that_cannot_be_built_is_named_with_its_file_and_the_old_candida
     assert candidate.status(project).candidate_id == before
 
 
-def test_a_project_that_dbt_cannot_parse_is_a_config_error_with_dbts_words(tmp_path: Path) -> None:
-    project = small_lake(tmp_path)
+def test_a_project_that_dbt_cannot_parse_is_a_config_error_with_dbts_words(failing: Project) -> None:
+    project = failing
     (project.transform / "models" / "marts" / "broken.sql").write_text("select * from {{ ref('nowhere') }}")
     with pytest.raises(ConfigError, match="nowhere") as caught:
         transform_now(project)
     assert "dbt.log" in (caught.value.hint or "")
+
+
+def test_a_failing_dbt_test_is_a_data_error_that_says_what_and_where(failing: Project) -> None:
+    project = failing
+    commit(project, "airlines", "carrier,name\nUA,The same code again\n")
+    with pytest.raises(DataError) as caught:
+        transform_now(project)
+    assert "`unique_stg_nycflights__airlines_carrier_code`" in caught.value.message
+    assert "stg_nycflights__airlines.yml" in caught.value.message
+    assert "Got 1 result" in caught.value.message
+    assert not project.candidate.exists()
+    compiled = (caught.value.hint or "").split("`")[1]
+    assert os.path.exists(compiled)  # noqa: PTH110
 
 
 def test_a_dataset_without_a_table_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
