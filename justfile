@@ -5,6 +5,9 @@ set positional-arguments
 
 bin := ".venv/bin"
 
+# Python keeps what it compiled, whatever the machine says: the tests start hundreds of processes that import it.
+export PYTHONDONTWRITEBYTECODE := ""
+
 [private]
 default:
     @just --list --unsorted
