@@ -1,8 +1,12 @@
-"""The order of the tests, and the servers that some of them share."""
+"""The order of the tests, where they write, and the servers that some of them share."""
 
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,23 +16,58 @@ from servers import BUCKET, SeaweedFS, seaweedfs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# They take minutes, and come first so that no process is left alone with one at the end.
-SLOWEST = {
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
+
+# A memory file system, and the bytes that must be free in it: a commit waits for a disk dozens of times.
+MEMORY = "/dev/shm"
+ENOUGH_MEMORY = 8 << 30
+
+# Files that one process takes, one after the other, since they share what takes long to make.
+TOGETHER = {"tests/test_dash_browser.py": "tests/test_dash_pages.py"}
+
+# They take longest, and come first, the longest one at the head, so that no process is left alone with one at the end.
+SLOWEST = (
     "test_whole_path.py",
-    "test_faults.py",
     "test_transform.py",
-    "test_transform_new_york.py",
-    "test_validate_flights.py",
     "test_dash_browser.py",
     "test_dash_pages.py",
     "test_replay.py",
     "test_worker.py",
-}
+    "test_transform_new_york.py",
+    "test_validate_flights.py",
+    "test_faults.py",
+    "test_packaging.py",
+    "test_process.py",
+)
+
+
+def pytest_configure() -> None:
+    """Have temporary folders in memory where there is plenty, unless the environment says where."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+        if min(shutil.disk_usage(MEMORY).free, kilobytes << 10) >= ENOUGH_MEMORY:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move the slowest files to the front; the order within and among them stays."""
-    items.sort(key=lambda item: item.path.name not in SLOWEST)
+    """Move the slowest files to the front, in their order; the order within and among the others stays."""
+    place = {name: number for number, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Give files out one by one, as `--dist loadfile` does, but for those that belong together."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc] # it has no types
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return TOGETHER.get(file, file)
+
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
