@@ -9,17 +9,22 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import httpx
+from api_server import served
 from dpipe.settings import Project, load_project
 from dpipe.stages.init import init
+from dpipe.stages.refusals import drop
+from dpipe.state import keys, runs
 from dpipe.warehouse import lake
-from support import run_dpipe
+from support import make_project, processed, run_dpipe
 
 UI = Path(__file__).parent.parent / "ui"
-PAGES = ("overview", "quality", "flights")
+PAGES = ("overview", "jobs", "quality", "flights")
 MARKUP = b"<b id=injected>x</b>"
 NOT_UTF8 = b"\xff\xfe"
 REJECTED, DUPLICATE = 540, 1
@@ -42,6 +47,49 @@ def finished_project(folder: Path) -> Project:
         done = run_dpipe(project, *command)
     assert done.returncode == 1, done.stderr
     return project
+
+
+@dataclass(frozen=True)
+class JobsProject:
+    """A project whose API was sent a submission for each state, by its key `order-feed`; what became of them."""
+
+    project: Project
+    states: dict[str, str]
+
+    def job(self, state: str) -> str:
+        """The first of the jobs in a state."""
+        return next(job for job, found in self.states.items() if found == state)
+
+
+ROWS = "1,2013-01-01,1\n2,2013-01-01,2\n3,2013-01-01,3\n"
+KEPT_OUT = "1,2013-01-01,1\n4,2013-01-01,-4\n5,2013-01-01,5\n"
+
+
+@functools.cache
+def jobs_project(folder: Path) -> JobsProject:
+    """Orders by the API of a real server, in every state; made once a session in its base of temporary folders."""
+    project = make_project(folder / "dash jobs", settings={"max_rejected_share": 0.5})
+    (project.root / "ui").symlink_to(UI)
+    _, key = keys.create(project, "order-feed", ["write:orders"])
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "text/csv"}
+    with served(project) as url, httpx.Client(base_url=url, headers=headers) as client:
+
+        def submit(rows: str) -> str:
+            answer = client.post(
+                "/v1/datasets/orders/batches", content=f"order_id,day,amount\n{rows}".encode()
+            )
+            return str(answer.raise_for_status().json()["job_id"])
+
+        committed, kept_out = submit(ROWS), submit(KEPT_OUT)
+        refused, dropped = (submit(f"x,2013-01-01,{number}\n") for number in range(2))
+        processed(project)
+        with runs.recorded(project, "batches drop") as run:
+            drop(project, dropped, reason="sent by mistake", run=run)
+        landed = submit(ROWS)
+    ids = (kept_out, committed, refused, dropped, landed)
+    return JobsProject(
+        project, dict(zip(ids, ("committed", "committed", "refused", "dropped", "landed"), strict=True))
+    )
 
 
 def published(project: Project, sql: str, parameters: Any = None) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from dash_project import (
     finished_project,
     free_port,
     in_lake,
+    jobs_project,
     published,
     wait_until_ready,
 )
@@ -99,6 +101,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="module")
 def address(project: Project) -> Iterator[str]:
     """Where its dashboard listens."""
+    with listening(project) as found:
+        yield found
+
+
+@contextmanager
+def listening(project: Project) -> Iterator[str]:
+    """Show the project's pages for as long as the block lasts; their address."""
     port = free_port()
     with dash_command(project, "--port", str(port)) as process:
         try:
@@ -126,6 +135,13 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def dashboard(browser: Browser, address: str) -> Iterator[Dashboard]:
     """A new tab."""
+    with new_tab(browser, address) as tab:
+        yield tab
+
+
+@contextmanager
+def new_tab(browser: Browser, address: str) -> Iterator[Dashboard]:
+    """A tab for as long as the block lasts."""
     page = browser.new_page(viewport={"width": 1400, "height": 3000})
     page.set_default_timeout(TIMEOUT_MS)
     expect.set_options(timeout=TIMEOUT_MS)
@@ -223,3 +239,47 @@ def test_flights_follows_a_filter(dashboard: Dashboard, project: Project) -> Non
     expect(dashboard.metric("Flights scheduled")).to_have_text(f"{count:,}")
     expect(dashboard.metric("Mean departure delay")).to_have_text(f"{delay:.1f} min")
     dashboard.shows_no_problem()
+
+
+def test_jobs_leads_from_a_submission_to_its_records_in_quarantine(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    jobs = jobs_project(tmp_path_factory.getbasetemp())
+    with listening(jobs.project) as address, new_tab(browser, address) as tab:
+        tab.open("Jobs")
+        for label, count in {
+            "Submissions": 5,
+            "Committed": 2,
+            "Landed": 1,
+            "Refused": 1,
+            "Dropped": 1,
+        }.items():
+            expect(tab.metric(label)).to_have_text(str(count))
+        expect(tab.page.get_by_test_id("stVegaLiteChart").locator("canvas, svg")).to_have_count(2)
+        cells = tab.page.get_by_test_id("stDataFrame").last.locator(
+            "table tbody tr", has_text=jobs.job("committed")
+        )
+        link = cells.locator("td").nth(10)
+        expect(link).to_have_text(f"quality?batch={jobs.job('committed')}")
+        tab.shows_no_problem()
+
+        # As the link does, in a tab of its own.
+        tab.page.goto(f"{address}/{link.inner_text()}")
+        expect(tab.page.get_by_text("2 records. Choose one")).to_be_visible()
+        expect(tab.page.get_by_text(f"Only records of the batch {jobs.job('committed')}")).to_be_visible()
+        tab.page.get_by_role("button", name="Show all batches").click()
+        expect(tab.page.get_by_text("Only records of the batch")).to_have_count(0)
+
+
+def test_a_page_that_is_the_first_to_be_asked_for_is_drawn_like_any_other(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Streamlit takes a folder `pages` for a menu of its own until `app.py` has run once."""
+    jobs = jobs_project(tmp_path_factory.getbasetemp())
+    with listening(jobs.project) as address, new_tab(browser, address) as tab:
+        tab.page.goto(f"{address}/jobs")
+        expect(tab.page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
+        links = tab.page.get_by_test_id("stSidebarNavLink")
+        expect(links).to_have_text(
+            ["monitor_heartOverview", "inboxJobs", "fact_checkQuality", "flight_takeoffFlights"]
+        )

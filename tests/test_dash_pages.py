@@ -44,7 +44,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def opened(page: str) -> AppTest:
     """The page, drawn."""
-    return AppTest.from_file(str(UI / "pages" / f"{page}.py"), default_timeout=120).run()
+    return AppTest.from_file(str(UI / "views" / f"{page}.py"), default_timeout=120).run()
 
 
 def metrics(app: AppTest) -> dict[str, str]:
@@ -78,7 +78,8 @@ def test_a_page_of_a_new_project_says_which_command_fills_it(empty: Project, pag
 
     assert not app.exception
     assert app.info
-    assert all("`dpipe run` changes that" in info.value for info in app.info)
+    command = "dpipe serve" if page == "jobs" else "dpipe run"
+    assert all(f"`{command}` changes that" in info.value for info in app.info)
 
 
 def test_the_overview_counts_every_record_of_the_ledger(project: Project) -> None:

@@ -7,9 +7,10 @@ project = current()
 st.set_page_config(page_title=f"{project.settings.name} · dpipe", page_icon="🛫", layout="wide")
 page = st.navigation(
     [
-        st.Page("pages/overview.py", title="Overview", icon=":material/monitor_heart:", default=True),
-        st.Page("pages/quality.py", title="Quality", icon=":material/fact_check:"),
-        st.Page("pages/flights.py", title="Flights", icon=":material/flight_takeoff:"),
+        st.Page("views/overview.py", title="Overview", icon=":material/monitor_heart:", default=True),
+        st.Page("views/jobs.py", title="Jobs", icon=":material/inbox:"),
+        st.Page("views/quality.py", title="Quality", icon=":material/fact_check:"),
+        st.Page("views/flights.py", title="Flights", icon=":material/flight_takeoff:"),
     ]
 )
 st.sidebar.caption(

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
 
 BAR = "#2f6690"
 DISPOSITIONS = {"accepted": "#4c9f70", "rejected": "#c8553d", "duplicate": "#e9b44c"}
+STATE_COLOURS = {
+    "committed": "#4c9f70",
+    "accepted": "#d3dce2",
+    "landed": "#9db4c0",
+    "refused": "#c8553d",
+    "dropped": "#8d6a9f",
+}
 VERDICT_COLOURS = {"passed": "#8fc9a3", "warning": "#e9b44c", "could not run": "#8d6a9f", "failed": "#c8553d"}
 STAGE_COLOURS = {
     "ingest": "#9db4c0",

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
 import pandas as pd
 import streamlit as st
 from charts import COUNTS, DISPOSITIONS, LABEL_WIDTH, ROW_HEIGHT, legend_on_top
+from dpipe.landing.manifest import BATCH_ID
 from notices import nothing_yet
 from queries import quarantine
 from words import visible
 
 RECORDS_SHOWN = 500
-ANY = quarantine.Reason()
 KEPT_OUT = {name: DISPOSITIONS[name] for name in ("rejected", "duplicate")}
 
 
 def explorer() -> None:
-    """The quarantined records of one dataset: counts by reason, then the records."""
+    """The quarantined records of a dataset, or of the batch that the address names: counts by reason, then all."""
     st.subheader("Quarantine")
-    names = quarantine.datasets()
+    names, batch = quarantine.datasets(), asked_batch()
     if not names:
         nothing_yet("Nothing was processed in this project yet.", "dpipe run")
         return
-    reasons = {name: quarantine.reasons(name) for name in names}
+    reasons = {name: quarantine.reasons(name, batch) for name in names}
     filled = [name for name in names if not reasons[name].empty]
     if not filled:
-        st.success("No record is in quarantine.", icon=":material/check_circle:")
+        what = f" of the batch `{batch}`" if batch else ""
+        st.success(f"No record{what} is in quarantine.", icon=":material/check_circle:")
         return
     dataset_box, disposition_box, rule_box = st.columns(3)
     dataset = dataset_box.selectbox("Dataset", filled)
@@ -37,12 +39,26 @@ def explorer() -> None:
     )
     if disposition != "all":
         by_reason = by_reason[by_reason["disposition"] == disposition]
-    choices = {ANY: "all"} | {reason_of(row): words(row) for row in by_reason.to_dict("records")}
+    any_rule = quarantine.Reason(disposition=None if disposition == "all" else disposition, batch=batch)
+    choices = {any_rule: "all"} | {
+        replace(reason_of(row), batch=batch): words(row) for row in by_reason.to_dict("records")
+    }
     reason = rule_box.selectbox("Rule", list(choices), format_func=choices.__getitem__)
-    if reason == ANY:
-        reason = quarantine.Reason(disposition=None if disposition == "all" else disposition)
     st.altair_chart(reason_chart(reasons[dataset], dataset))
     records(dataset, reason)
+
+
+def asked_batch() -> str | None:
+    """The batch that the address asks for (`?batch=…`), said with a way back to all of them."""
+    batch = st.query_params.get("batch", "")
+    if not BATCH_ID.fullmatch(batch):
+        return None
+    said, back = st.columns([4, 1], vertical_alignment="center")
+    said.info(f"Only records of the batch `{batch}`.", icon=":material/filter_alt:")
+    if back.button("Show all batches", width="stretch"):
+        st.query_params.clear()
+        st.rerun()
+    return batch
 
 
 def reason_of(row: dict[str, Any]) -> quarantine.Reason:

@@ -21,14 +21,16 @@ class Reason:
     disposition: str | None = None
     rule: str | None = None
     column: str | None = None
+    batch: str | None = None
 
     def parameters(self) -> dict[str, Any]:
         """The values that `_CHOSEN` binds."""
-        return {"disposition": self.disposition, "rule": self.rule, "column": self.column}
+        return vars(self)
 
 
 _CHOSEN = """
-    ($disposition::varchar is null or disposition = $disposition)
+    ($batch::varchar is null or _dpipe_batch_id = $batch)
+    and ($disposition::varchar is null or disposition = $disposition)
     and (
         $rule::varchar is null
         or duplicate_kind = $rule
@@ -44,15 +46,18 @@ def datasets() -> list[str]:
     return [name.removeprefix(f"{NAMESPACE}.") for name in lake.tables() if name.startswith(f"{NAMESPACE}.")]
 
 
-def reasons(dataset: str) -> pd.DataFrame:
-    """Records by `disposition`, `column_name` and `rule`, the most first; who broke several rules counts under each."""
+def reasons(dataset: str, batch: str | None = None) -> pd.DataFrame:
+    """Records by `disposition`, `column_name` and `rule`, the most first; who broke several rules counts under each.
+
+    With `batch` those of one batch only.
+    """
     return lake.read(
         f"{NAMESPACE}.{dataset}",
         """
         with broken as (
             select _dpipe_batch_id, _dpipe_record_no, unnest(violations) as violation
             from lake_table
-            where disposition = 'rejected'
+            where disposition = 'rejected' and ($batch::varchar is null or _dpipe_batch_id = $batch)
         )
         select
             'rejected' as disposition,
@@ -64,10 +69,11 @@ def reasons(dataset: str) -> pd.DataFrame:
         union all
         select 'duplicate', null, duplicate_kind, count(*)
         from lake_table
-        where disposition = 'duplicate'
+        where disposition = 'duplicate' and ($batch::varchar is null or _dpipe_batch_id = $batch)
         group by all
         order by records desc, rule, column_name
         """,
+        {"batch": batch},
     )
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from fastapi import HTTPException
 
-from dpipe import landing
-from dpipe.iceberg import dismissed, ledger, open_catalog
-from dpipe.state import jobs, refused
+from dpipe import landing, outcomes
+from dpipe.iceberg import ledger, open_catalog
+from dpipe.outcomes import Outcome, State
+from dpipe.state import jobs
 from dpipe.state.jobs import JobRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from collections.abc import Set as AbstractSet
 
     from sqlalchemy import Engine
 
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 NOT_FOUND = 404
 SOURCE = "api:"
-COUNTS = ("records_in", "accepted", "rejected", "duplicate")
 FINAL = frozenset({"committed", "refused", "dropped"})
-State = Literal["accepted", "landed", "committed", "refused", "dropped"]
 # A submission that was noted so long ago and hasn't landed is nobody's any more.
 LANDS_WITHIN = timedelta(minutes=10)
 
@@ -114,52 +112,23 @@ def reconcile(project: Project, engine: Engine) -> tuple[int, int]:
 
 def told(project: Project, rows: Sequence[JobRow]) -> list[Job]:
     """What became of submissions, in their order."""
-    outcomes: dict[str, dict[str, Any]] = {}
+    found: dict[str, Outcome] = {}
     for dataset in dict.fromkeys(row.dataset for row in rows):
-        outcomes |= _outcomes(project, dataset, {row.job_id for row in rows if row.dataset == dataset})
-    return [_job(row, outcomes[row.job_id]) for row in rows]
+        ids = {row.job_id for row in rows if row.dataset == dataset}
+        found |= outcomes.of_batches(project, dataset, ids)
+    return [_job(row, found[row.job_id]) for row in rows]
 
 
-def _job(row: JobRow, outcome: dict[str, Any]) -> Job:
-    committed_at = outcome.get("committed_at")
-    kept = (outcome.get("rejected") or 0) + (outcome.get("duplicate") or 0)
+def _job(row: JobRow, outcome: Outcome) -> Job:
+    at = outcome.committed_at
+    kept = (outcome.rejected or 0) + (outcome.duplicate or 0)
     return Job(
         job_id=row.job_id,
         dataset=row.dataset,
         received_at=row.received_at,
         bytes=row.bytes,
         sha256=row.sha256,
-        seconds_to_commit=(committed_at - row.received_at).total_seconds() if committed_at else None,
-        quarantine=f"/v1/jobs/{row.job_id}/quarantine" if committed_at and kept else None,
-        **outcome,
+        seconds_to_commit=(at - row.received_at).total_seconds() if at else None,
+        quarantine=f"/v1/jobs/{row.job_id}/quarantine" if at and kept else None,
+        **vars(outcome) | {"violations": tuple(Violation(**one) for one in outcome.violations)},
     )
-
-
-def _outcomes(project: Project, dataset: str, ids: AbstractSet[str]) -> dict[str, dict[str, Any]]:
-    """What became of the dataset's batches by the ledger, else by who kept them out."""
-    catalog = open_catalog(project)
-    found: dict[str, dict[str, Any]] = {
-        row["batch_id"]: {
-            "state": "committed",
-            "violations": tuple(Violation(**one) for one in row["violations"]),
-            **{name: row[name] for name in (*COUNTS, "snapshot_id", "committed_at")},
-        }
-        for row in ledger.of_batches(catalog, dataset, ids)
-    }
-    if found.keys() == ids:
-        return found
-    dropped = dismissed.batches(catalog, dataset)
-    for batch in refused.listed(project, dataset):
-        if batch.batch_id in ids and batch.batch_id not in found:
-            counts = {name: batch.counts.get(name) for name in COUNTS}
-            found[batch.batch_id] = {"state": "refused", "reasons": batch.reasons} | counts
-    for batch_id in ids & dropped.keys():
-        found[batch_id] = found.get(batch_id, {}) | {
-            "state": "dropped",
-            "reasons": (dropped[batch_id]["reason"],),
-        }
-    if found.keys() != ids:
-        landed = landing.batch_ids(project, dataset)
-        for batch_id in ids - found.keys():
-            found[batch_id] = {"state": "landed" if batch_id in landed else "accepted"}
-    return found

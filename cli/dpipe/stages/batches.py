@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from dpipe import outcomes
 from dpipe.errors import UsageError
 from dpipe.iceberg import dismissed, history, ledger, open_catalog
 from dpipe.landing import batch_ids, manifests
@@ -14,6 +15,7 @@ from dpipe.state import refused
 
 if TYPE_CHECKING:
     from dpipe.landing import Manifest
+    from dpipe.outcomes import Outcome, State
     from dpipe.settings import Project
     from dpipe.state.refused import RefusedBatch
 
@@ -24,7 +26,7 @@ class Batch:
 
     dataset: str
     batch_id: str
-    state: Literal["landed", "committed", "refused", "dropped"]
+    state: State
     name: str
     source: str
     bytes: int
@@ -90,46 +92,32 @@ def find_batch(project: Project, batch_id: str) -> Batch:
 
 
 def _committed(row: dict[str, Any]) -> Batch:
-    same = (
-        "dataset",
-        "batch_id",
-        "source",
-        "bytes",
-        "sha256",
-        "records_in",
-        "accepted",
-        "rejected",
-        "duplicate",
-    )
+    same = ("dataset", "batch_id", "source", "bytes", "sha256", "contract_version", "run_id")
     return Batch(
-        **{name: row[name] for name in (*same, "snapshot_id", "contract_version", "run_id")},
-        state="committed",
+        **{name: row[name] for name in same},
+        **_told(outcomes.committed(row)),
         name=row["source"].rpartition("/")[2],
         received_at=row["received_at"].isoformat(timespec="microseconds"),
-        committed_at=row["committed_at"].isoformat(timespec="milliseconds"),
-        violations=tuple(row["violations"]),
         files=tuple(row["files"]),
         superseded=sum(row["superseded"].values()),
-        reasons=(row["released"],) if row.get("released") else (),
         origin=row.get("origin"),
     )
 
 
 def _landed(manifest: Manifest, refusal: RefusedBatch | None, dropped: dict[str, Any] | None) -> Batch:
-    counts = refusal.counts if refusal else {}
     return Batch(
         dataset=manifest.dataset,
         batch_id=manifest.batch_id,
-        state="dropped" if dropped else "refused" if refusal else "landed",
+        **_told(outcomes.uncommitted(refusal, dropped)),
         name=manifest.name,
         source=manifest.source,
         bytes=manifest.bytes,
         sha256=manifest.sha256,
         received_at=manifest.received_at,
-        reasons=(dropped["reason"],) if dropped else refusal.reasons if refusal else (),
         origin=manifest.origin,
-        records_in=counts.get("records_in"),
-        accepted=counts.get("accepted"),
-        rejected=counts.get("rejected"),
-        duplicate=counts.get("duplicate"),
     )
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    at = outcome.committed_at
+    return vars(outcome) | {"committed_at": at.isoformat(timespec="milliseconds") if at else None}

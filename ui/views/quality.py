@@ -133,7 +133,11 @@ def grid(found: pd.DataFrame, order: list[str], title: str) -> alt.Chart:
 
 
 st.title("Quality")
+asked_for_a_batch = "batch" in st.query_params
 with problems_told():
+    if asked_for_a_batch:
+        explorer()
     newest_results()
     over_runs()
-    explorer()
+    if not asked_for_a_batch:
+        explorer()
