@@ -7,13 +7,11 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from dpipe import landing
@@ -30,6 +28,7 @@ from dpipe.stages.worker.work import work
 from dpipe.state import refused, runs
 from dpipe.warehouse import batches
 from support import ORDERS, UPSERT, assert_holds, land, make_project, rows_of, run_dpipe
+from worker_process import SECONDS_TO_BUILD, Worker, under_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,57 +40,12 @@ pytest.importorskip("dpipe._kernel")
 
 HEADER = "order_id,day,amount\n"
 BAD = HEADER + "x,2013-01-01,1\n" * 3
-SECONDS_TO_ANSWER = 40
-SECONDS_TO_BUILD = 200
-_numbers = count()
-
-
-@dataclass
-class Worker:
-    """A worker under way; its words are in files, so that no pipe can hold it up."""
-
-    process: subprocess.Popen[bytes]
-    folder: Path
-
-    @property
-    def rounds(self) -> list[dict[str, Any]]:
-        """The lines that `--json` printed so far."""
-        text = (self.folder / "stdout").read_text()
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-    @property
-    def said(self) -> str:
-        """What it said on stderr so far."""
-        return (self.folder / "stderr").read_text()
-
-    def wait_for(self, condition: Callable[[], object], seconds: float = SECONDS_TO_ANSWER) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert self.process.poll() is None, self.said
-            assert time.monotonic() < end, self.said
-            time.sleep(0.02)
-
-    def ready(self) -> Worker:
-        self.wait_for(lambda: "looks at" in self.said)
-        return self
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(SECONDS_TO_ANSWER)
 
 
 @contextmanager
 def worker(project: Project, *options: str, python: Sequence[str] = ("-m", "dpipe")) -> Iterator[Worker]:
-    folder = project.root / f"worker-{next(_numbers)}"
-    folder.mkdir()
-    command = [sys.executable, *python, "--project", str(project.root), "worker", "--poll", "0.1", "--json"]
-    with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
-        process = subprocess.Popen([*command, *options], stdout=stdout, stderr=stderr)
-    try:
-        yield Worker(process, folder)
-    finally:
-        process.kill()
-        process.wait()
+    with under_way(project, "worker", *options, python=python) as found:
+        yield found
 
 
 def land_rows(project: Project, number: int, dataset: str = "orders", rows: int = 3) -> str:

@@ -13,20 +13,53 @@ if TYPE_CHECKING:
     from dpipe.settings import Project
     from dpipe.stages.run import RunReport
 
+POLL_SECONDS = 1.0
+TRANSFORM_EVERY_SECONDS = 10.0
+
 
 def run(
     ctx: typer.Context,
     batch_size: Annotated[int | None, typer.Option(help="Records held at a time.")] = None,
     threads: Annotated[int | None, typer.Option(help="Kernel threads; 0 means every core.")] = None,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow", help="Go on with new files and whatever else lands, until SIGTERM or Ctrl-C."
+        ),
+    ] = False,
+    poll: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, metavar="SECONDS", help="With --follow: how often to look for files [default: 1]."
+        ),
+    ] = None,
+    transform_every: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="With --follow: publish marts after commits, this far apart or more [default: 10].",
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Take the files under `sources` all the way: ingest, process, validate, transform, validate, publish.
 
     Can be run again at any time: what is done already is not done twice. Ends with exit code 1 when the gate refused a
-    batch or a check failed; marts that fail a check are not published.
+    batch or a check failed; marts that fail a check are not published. With `--follow` nothing of the kind ends it: it
+    says so and goes on, as `dpipe worker` does, and `--json` prints a line for each round that did something.
 
     Example: `dpipe run --json`
     """
+    if follow:
+        _follow(ctx, batch_size, threads, poll, transform_every, as_json=as_json)
+        return
+    if poll is not None or transform_every is not None:
+        from dpipe.errors import UsageError
+
+        raise UsageError(
+            "`--poll` and `--transform-every` are for `--follow`", hint="add `--follow`, or leave them out"
+        )
     from dpipe.stages.run import run_all
     from dpipe.state import runs
 
@@ -41,6 +74,31 @@ def run(
             _print(report, project)
         if problem:
             raise problem
+
+
+def _follow(
+    ctx: typer.Context,
+    batch_size: int | None,
+    threads: int | None,
+    poll: float | None,
+    transform_every: float | None,
+    *,
+    as_json: bool,
+) -> None:
+    from dpipe.stages.worker.stop import Stop
+
+    stop = Stop()
+    with stop.listening():  # before the imports, which take a second
+        from dpipe.commands.worker import print_round, print_round_json
+        from dpipe.stages.worker.work import follow
+
+        follow(
+            open_project(ctx, batch_size=batch_size, threads=threads),
+            stop=stop,
+            poll=POLL_SECONDS if poll is None else poll,
+            transform_every=TRANSFORM_EVERY_SECONDS if transform_every is None else transform_every,
+            on_round=print_round_json if as_json else print_round,
+        )
 
 
 def _print(report: RunReport, project: Project) -> None:

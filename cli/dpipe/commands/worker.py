@@ -55,15 +55,17 @@ def worker(
             poll=poll,
             transform_every=transform_every,
             once=once,
-            on_round=_print_json if as_json else _print,
+            on_round=print_round_json if as_json else print_round,
         )
 
 
-def _print_json(done: Round) -> None:
+def print_round_json(done: Round) -> None:
+    """A round as a line of JSON."""
     marts = done.marts
     output.emit_json_line(
         {
             "run_id": done.run_id,
+            "landed": done.landed,
             "datasets": done.datasets,
             "published": marts and marts.published,
             "freshness": marts and marts.freshness,
@@ -73,7 +75,10 @@ def _print_json(done: Round) -> None:
     )
 
 
-def _print(done: Round) -> None:
+def print_round(done: Round) -> None:
+    """A round in words, for people."""
+    if done.landed:
+        output.emit(f"landed: {done.landed:,} file(s)")
     for result in done.datasets:
         output.emit(f"{result.dataset}: {result.describe()}, in {result.seconds:.1f} s")
     if done.marts is not None and done.marts.published is not None:

@@ -54,6 +54,17 @@ def source_files(project: Project, dataset: str) -> list[Path]:
 
     Raises `UsageError` when there is no such setting or it matches nothing.
     """
+    found = matching_files(project, dataset)
+    if not found:
+        raise UsageError(
+            f"the source `{project.settings.sources[dataset]}` of `{dataset}` matches no file",
+            hint=f"put the file there, or mend `sources` in `{project.root / 'configs' / 'dpipe.yaml'}`",
+        )
+    return found
+
+
+def matching_files(project: Project, dataset: str) -> list[Path]:
+    """The same, but there may be none. Raises `UsageError` when there is no such setting."""
     pattern = project.settings.sources.get(dataset)
     if pattern is None:
         raise UsageError(
@@ -62,13 +73,7 @@ def source_files(project: Project, dataset: str) -> list[Path]:
         )
     # `Path.glob` refuses absolute patterns, which the setting may hold.
     names = glob(pattern, root_dir=project.root, recursive=True)  # noqa: PTH207
-    found = sorted(project.root / name for name in names)
-    if not found:
-        raise UsageError(
-            f"the source `{pattern}` of `{dataset}` matches no file",
-            hint=f"put the file there, or mend `sources` in `{project.root / 'configs' / 'dpipe.yaml'}`",
-        )
-    return found
+    return sorted(project.root / name for name in names)
 
 
 def check(dataset: str, path: Path) -> None:

@@ -73,11 +73,7 @@ def run_all(
     Either comes back as the error to raise once the report is printed. Raises `UsageError` when the settings name no
     sources, and whatever stops a stage.
     """
-    names = list(project.settings.sources)
-    if not names:
-        raise UsageError(
-            "the settings name no sources", hint=f"add them to `{project.root / 'configs' / 'dpipe.yaml'}`"
-        )
+    names = source_names(project)
     progress = Progress(run, {}, [], {})
     started = time.perf_counter()
     problem = _stages(project, names, progress, on_stage)
@@ -94,6 +90,16 @@ def run_all(
     return report, problem
 
 
+def source_names(project: Project) -> list[str]:
+    """Datasets that the setting `sources` names. Raises `UsageError` when it names none."""
+    names = list(project.settings.sources)
+    if not names:
+        raise UsageError(
+            "the settings name no sources", hint=f"add them to `{project.root / 'configs' / 'dpipe.yaml'}`"
+        )
+    return names
+
+
 def _stages(
     project: Project, names: list[str], progress: Progress, on_stage: Callable[[str], None]
 ) -> DpipeError | None:
@@ -107,18 +113,21 @@ def _stages(
     with progress.timed("process"):
         progress.datasets += process(project, names, run=run)
     refused = _refusals(progress.datasets)
-    on_stage("validate raw")
-    with progress.timed("validate"):
-        problem = _count(validate(project, ["raw"], run=run), progress)
-    if problem:
-        return problem
-    problem = build_candidate(project, progress, on_stage)
+    problem = build_checked(project, progress, on_stage)
     if problem:
         return problem
     on_stage("publish")
     with progress.timed("publish"):
         progress.published = publish(project, run=run)
     return refused
+
+
+def build_checked(project: Project, progress: Progress, on_stage: Callable[[str], None]) -> DpipeError | None:
+    """Check the raw tables, then build and check the candidate; the first check that fails comes back as an error."""
+    on_stage("validate raw")
+    with progress.timed("validate"):
+        problem = _count(validate(project, ["raw"], run=progress.run), progress)
+    return problem or build_candidate(project, progress, on_stage)
 
 
 def build_candidate(

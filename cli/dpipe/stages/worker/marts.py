@@ -13,7 +13,7 @@ from dpipe.iceberg import ledger, open_catalog, tables
 from dpipe.iceberg.catalog import LEDGER
 from dpipe.stages.locks import held
 from dpipe.stages.publish import publish
-from dpipe.stages.run import Progress, build_candidate
+from dpipe.stages.run import Progress, build_candidate, build_checked
 from dpipe.stages.worker.freshness import Freshness, freshness
 from dpipe.state import runs
 from dpipe.warehouse import batches
@@ -45,13 +45,16 @@ class MartsResult:
 class Marts:
     """Publishes marts at most every so many seconds, when the ledger has batches that they lack.
 
-    Commits of other workers count too; they are looked for as often.
+    Commits of other workers count too; they are looked for as often. With `check_raw` the raw tables' checks stand in
+    the way, too.
     """
 
-    def __init__(self, project: Project, every: float, stop: Stop) -> None:
+    def __init__(self, project: Project, every: float, stop: Stop, *, command: str, check_raw: bool) -> None:
         self.project = project
         self.every = every
         self.stop = stop
+        self.command = command
+        self.build = build_checked if check_raw else build_candidate
         self.committed = False
         self._built_at = self._looked_at = float("-inf")
         self._done_with: str | None = None
@@ -91,10 +94,10 @@ class Marts:
         before = self._published()
         try:
             with self.stop.interruptible():  # a candidate is nobody's, and built anew from the beginning
-                problem = build_candidate(
+                problem = self.build(
                     self.project,
                     Progress(run, {}, [], {}),
-                    lambda stage: output.note(f"dpipe worker: {stage} …"),
+                    lambda stage: output.note(f"dpipe {self.command}: {stage} …"),
                 )
             if problem is None:
                 published = publish(self.project, run=run)

@@ -1,4 +1,7 @@
-"""The worker's rounds: look at every dataset, process what is pending, publish marts when it is time."""
+"""The worker's rounds: look at every dataset, process what is pending, publish marts when it is time.
+
+`dpipe run --follow` goes the same rounds, and lands the files of `sources` in them.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from dpipe.settings import Project
     from dpipe.stages.process import ProcessResult
+    from dpipe.stages.worker.sources import Sources
     from dpipe.stages.worker.stop import Stop
     from dpipe.state import Run
 
@@ -33,16 +37,20 @@ T = TypeVar("T")
 # Where a dataset's name would be; that has no blank.
 MARTS = "the publication"
 ITSELF = "the worker"
+FOLLOW = "run --follow"
+FILES = "the source of"
 
 
 @dataclass(frozen=True)
 class Round:
     """What a round did: datasets of which batches were committed or refused, and the marts if it was their turn.
 
-    `problems` are what stopped a dataset or kept the marts from being published.
+    `landed` counts files of `sources` that landed in it, `problems` are what stopped a dataset or kept the marts from
+    being published.
     """
 
     run_id: str
+    landed: int
     datasets: tuple[ProcessResult, ...]
     marts: MartsResult | None
     problems: tuple[str, ...]
@@ -52,23 +60,25 @@ class Round:
 class Recording:
     """The run of a round, begun when there is something to record; an idle round has none."""
 
-    def __init__(self, project: Project, stack: ExitStack) -> None:
+    def __init__(self, project: Project, command: str, stack: ExitStack) -> None:
         self.run: Run | None = None
         self._project = project
+        self._command = command
         self._stack = stack
 
     def open(self) -> Run:
         """The run, recorded until the round is over."""
         if self.run is None:
-            self.run = self._stack.enter_context(runs.recorded(self._project, "worker"))
+            self.run = self._stack.enter_context(runs.recorded(self._project, self._command))
         return self.run
 
 
 class Rounds:
     """What a worker knows from one round to the next.
 
-    `names` are the datasets; without any, those that have a contract at the time. After a round `skipped` are those
-    that another process held, `problems` what failed, which is also said unless `quiet`.
+    `names` are the datasets; without any, those that have a contract at the time. With `sources` their files land, too,
+    and rounds are recorded as `dpipe run --follow`. After a round `skipped` are datasets that another process held,
+    `problems` what failed, which is also said unless `quiet`.
     """
 
     def __init__(
@@ -78,6 +88,7 @@ class Rounds:
         *,
         stop: Stop,
         transform_every: float | None,
+        sources: Sources | None = None,
         quiet: bool = False,
     ) -> None:
         self.project = project
@@ -86,9 +97,15 @@ class Rounds:
         self.quiet = quiet
         self.skipped: set[str] = set()
         self.problems: list[DpipeError] = []
+        self._sources = sources
+        self._command = "worker" if sources is None else FOLLOW
         self._pending = Pending(project)
         self._contracts = Contracts(project)
-        self._marts = None if transform_every is None else Marts(project, transform_every, stop)
+        self._marts = None
+        if transform_every is not None:
+            self._marts = Marts(
+                project, transform_every, stop, command=self._command, check_raw=sources is not None
+            )
         self._backoff = Backoff()
         self._said: dict[str, str] = {}
 
@@ -108,30 +125,34 @@ class Rounds:
     def _round(self) -> Round | None:
         started = time.perf_counter()
         with ExitStack() as stack:
-            recording = Recording(self.project, stack)
-            results = []
+            recording = Recording(self.project, self._command, stack)
+            results, landed = [], 0
             for name in self.names or self.project.datasets():
-                result = self._tried(name, self._dataset, recording)
+                if self._sources is not None and name in self.project.settings.sources:
+                    landed += self._tried(f"{FILES} `{name}`", self._landed, recording, name) or 0
+                result = self._tried(name, self._dataset, recording, name)
                 if result is not None and (result.batches or result.refused):
                     results.append(result)
             marts = None
             if self._marts is not None:
                 self._marts.committed |= any(result.batches for result in results)
-                marts = self._tried(MARTS, self._renewed, recording)
-        if recording.run is None or not (results or marts or self.problems):
+                marts = self._tried(MARTS, self._renewed, recording, MARTS)
+        if recording.run is None or not (landed or results or marts or self.problems):
             return None
         problems = tuple(problem.message for problem in self.problems)
         seconds = round(time.perf_counter() - started, 3)
-        return Round(recording.run.run_id, tuple(results), marts, problems, seconds)
+        return Round(recording.run.run_id, landed, tuple(results), marts, problems, seconds)
 
-    def _tried(self, name: str, step: Callable[[str, Recording], T | None], recording: Recording) -> T | None:
-        """Do a step, unless the worker is to stop or the step failed a moment ago."""
+    def _tried(
+        self, name: str, step: Callable[[str, Recording], T | None], recording: Recording, of: str
+    ) -> T | None:
+        """Do a step of a dataset or of the marts, unless the worker is to stop or what `name` says failed just now."""
         if self.stop.requested or not self._backoff.is_due(name):
             return None
         try:
             if self._is_broken(name):
                 return None
-            result = step(name, recording)
+            result = step(of, recording)
         except HeldError:
             self.skipped.add(name)
             return None
@@ -142,6 +163,9 @@ class Rounds:
             return None
         self._worked(name)
         return result
+
+    def _landed(self, name: str, recording: Recording) -> int | None:
+        return None if self._sources is None else self._sources.land(name, recording.open)
 
     def _dataset(self, name: str, recording: Recording) -> ProcessResult | None:
         """Process what is pending; the look and the work are under one lock, so that no other worker comes between."""
@@ -172,7 +196,7 @@ class Rounds:
 
     def _is_broken(self, name: str) -> bool:
         """Whether the dataset waits for a contract that can be carried out; said when the contract has changed."""
-        if name == MARTS:
+        if name == MARTS or name.startswith(FILES):
             return False
         try:
             problem = self._contracts.broken(name)
@@ -205,4 +229,4 @@ class Rounds:
 
 
 def _called(name: str) -> str:
-    return name if name in {MARTS, ITSELF} else f"`{name}`"
+    return name if " " in name else f"`{name}`"

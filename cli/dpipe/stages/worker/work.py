@@ -1,4 +1,4 @@
-"""The worker: round after round until it is told to stop, or one time."""
+"""The worker, and `dpipe run --follow`: round after round until it is told to stop, or one time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dpipe import output
 from dpipe.contract import contract_path
 from dpipe.quality import alerts
 from dpipe.stages.process import check_refused
+from dpipe.stages.run import source_names
 from dpipe.stages.worker.rounds import Round, Rounds
+from dpipe.stages.worker.sources import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,13 +45,35 @@ def work(
         _once(Rounds(project, datasets, stop=stop, transform_every=every, quiet=True), poll, on_round)
         return
     output.note(f"dpipe worker: looks at {', '.join(datasets) or 'every dataset'} each {poll:g} s")
-    rounds = Rounds(project, datasets, stop=stop, transform_every=transform_every)
-    while not stop.requested:
+    _until_stopped(Rounds(project, datasets, stop=stop, transform_every=transform_every), poll, on_round)
+    output.note("dpipe worker: stopped")
+
+
+def follow(
+    project: Project, *, stop: Stop, poll: float, transform_every: float, on_round: Callable[[Round], None]
+) -> None:
+    """Take files of `sources` and what else lands to the published marts, until `stop` is requested.
+
+    A worker's rounds for every dataset, in which files land as they appear, and marts are published. Raises
+    `UsageError` when the settings name no sources, `ConfigError` when alerts can't be sent.
+    """
+    names = source_names(project)
+    for name in names:
+        contract_path(project, name)
+    alerts.check(project)
+    output.note(f"dpipe run: looks for files of {', '.join(names)} each {poll:g} s")
+    sources = Sources(project)
+    rounds = Rounds(project, (), stop=stop, transform_every=transform_every, sources=sources)
+    _until_stopped(rounds, poll, on_round)
+    output.note("dpipe run: stopped")
+
+
+def _until_stopped(rounds: Rounds, poll: float, on_round: Callable[[Round], None]) -> None:
+    while not rounds.stop.requested:
         done = rounds.next()
         if done is not None:
             on_round(done)
-        stop.sleep(poll)
-    output.note("dpipe worker: stopped")
+        rounds.stop.sleep(poll)
 
 
 def _once(rounds: Rounds, poll: float, on_round: Callable[[Round], None]) -> None:
