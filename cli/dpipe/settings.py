@@ -79,6 +79,12 @@ class Settings(BaseSettings):
     min_free_mb: int = Field(
         default=512, ge=0, description="room that the disk must have for the API to take a batch"
     )
+    job_retention_days: int = Field(
+        default=90,
+        ge=1,
+        le=36_500,
+        description="jobs that are over are listed so long; `dpipe maintain` forgets them",
+    )
     dash_port: int = Field(default=8501, ge=1, le=65535)
     log_format: Literal["text", "json"] = "text"
 

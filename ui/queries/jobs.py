@@ -42,8 +42,7 @@ class Window:
 
 def datasets() -> list[str]:
     """Datasets that anything was submitted to, sorted."""
-    with open_state(current()).connect() as connection:
-        return sorted(connection.execute(select(table.c.dataset).distinct()).scalars())
+    return jobs.datasets(open_state(current()))
 
 
 def by_state(names: Sequence[str], window: Window) -> pd.DataFrame:

@@ -181,7 +181,9 @@ def latest(names: Sequence[str]) -> None:
         },
     )
     if len(found) == JOBS_SHOWN:
-        st.caption(f"The latest {JOBS_SHOWN}; `GET /v1/jobs` and `dpipe batches list` have them all.")
+        st.caption(
+            f"The latest {JOBS_SHOWN}; `GET /v1/jobs` has those before them, `dpipe batches list` every one."
+        )
 
 
 def job_row(row: dict[str, Any]) -> dict[str, Any]:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException
 
 from dpipe import landing, outcomes
 from dpipe.iceberg import ledger, open_catalog
 from dpipe.outcomes import Outcome, State
+from dpipe.stages.retention import kept_since, over
 from dpipe.state import jobs
 from dpipe.state.jobs import JobRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Engine
 
+    from dpipe.api.load import Load
     from dpipe.landing import Manifest
     from dpipe.settings import Project
 
@@ -71,43 +73,68 @@ class Job:
 
 def row_of(manifest: Manifest) -> JobRow:
     """The submission that a landed batch is."""
+    return _row(vars(manifest) | {"received_at": datetime.fromisoformat(manifest.received_at)})
+
+
+def _row(batch: Mapping[str, Any]) -> JobRow:
+    """The submission that a batch is: of the manifest, or the ledger's row."""
+    source = batch["source"]
     return JobRow(
-        job_id=manifest.batch_id,
-        dataset=manifest.dataset,
-        key_id=manifest.source.removeprefix(SOURCE) if manifest.source.startswith(SOURCE) else "",
-        received_at=datetime.fromisoformat(manifest.received_at),
-        bytes=manifest.bytes,
-        sha256=manifest.sha256,
+        job_id=batch["batch_id"],
+        key_id=source.removeprefix(SOURCE) if source.startswith(SOURCE) else "",
+        **{name: batch[name] for name in ("dataset", "received_at", "bytes", "sha256")},
     )
 
 
 def find(project: Project, engine: Engine, job_id: str) -> JobRow:
     """The submission with this id; raises a 404 when there is none."""
     row = jobs.find(engine, job_id)
-    if row is not None:
-        return row
-    # The server may have died between the bytes and the row.
-    for dataset in project.datasets():
-        if job_id in landing.batch_ids(project, dataset):
-            (manifest,) = landing.manifests(project, dataset, [job_id])
-            return row_of(manifest)
-    raise HTTPException(NOT_FOUND, f"there is no job `{job_id}`")
+    for dataset in project.datasets() if row is None else ():
+        row = row or _of_lake(project, dataset, job_id)
+    if row is None:
+        raise HTTPException(NOT_FOUND, f"there is no job `{job_id}`")
+    return row
+
+
+def _of_lake(project: Project, dataset: str, job_id: str) -> JobRow | None:
+    """A submission that the database lost or `dpipe maintain` forgot, by landing or the ledger."""
+    if job_id in landing.batch_ids(project, dataset):
+        (manifest,) = landing.manifests(project, dataset, [job_id])
+        return row_of(manifest)
+    found = ledger.of_batches(open_catalog(project), dataset, [job_id])
+    return _row(found[0]) if found else None
+
+
+def forgotten(project: Project, load: Load, rows: Iterable[JobRow]) -> dict[str, JobRow]:
+    """Of submissions that the database didn't know, those that have landed and are over, as they were then.
+
+    Without a row it is for landing to say that an id is taken.
+    """
+    there = (
+        _of_lake(project, row.dataset, row.job_id) for row in rows if load.is_over(row.dataset, row.job_id)
+    )
+    return {row.job_id: row for row in there if row is not None}
 
 
 def reconcile(project: Project, engine: Engine) -> tuple[int, int]:
-    """Note the submissions that have landed and that the database lost, and forget those that never did; how many."""
-    added = forgotten = 0
+    """Note the submissions that have landed and that the database lost, and forget those that never did; how many.
+
+    Those that have been over for as long as jobs are kept were forgotten, and stay so.
+    """
+    added = lost_count = 0
+    now = datetime.now(UTC)
     for dataset in project.datasets():
-        before = datetime.now(UTC) - LANDS_WITHIN
-        noted = jobs.received_before(engine, dataset, before)
+        noted = jobs.received_before(engine, dataset, now - LANDS_WITHIN)
         landed = {name for name in landing.batch_ids(project, dataset) if name.startswith("job-")}
-        rows = [row_of(one) for one in landing.manifests(project, dataset, jobs.missing(engine, landed))]
+        unknown = jobs.missing(engine, landed)
+        unknown -= over(project, dataset, unknown, kept_since(project, now))
+        rows = [row_of(one) for one in landing.manifests(project, dataset, unknown)]
         jobs.claim(engine, rows)
         lost = noted - landed
         lost -= ledger.known(open_catalog(project), dataset, lost) if lost else set()
         jobs.forget(engine, lost)
-        added, forgotten = added + len(rows), forgotten + len(lost)
-    return added, forgotten
+        added, lost_count = added + len(rows), lost_count + len(lost)
+    return added, lost_count
 
 
 def told(project: Project, rows: Sequence[JobRow]) -> list[Job]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from anyio import sleep, to_thread
@@ -37,6 +38,7 @@ class Load:
     _since: int = 0
     _free: int = 0
     _free_until: float = 0.0
+    _looking: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
         self._pending = Pending(self.project)
@@ -62,10 +64,17 @@ class Load:
 
     def look(self) -> None:
         """Count the batches of each dataset that have landed, and of which nothing has become yet."""
-        before = self._since
-        self._backlog = {name: len(self._pending.of(name)) for name in self.project.datasets()}
-        self._since -= before
+        with self._looking:
+            before = self._since
+            self._backlog = {name: len(self._pending.of(name)) for name in self.project.datasets()}
+            self._since -= before
         self.metrics.load(self._backlog, self.free_bytes())
+
+    def is_over(self, dataset: str, job_id: str) -> bool:
+        """Whether a submission was committed or dropped as of the last look; takes one if there was none yet."""
+        if dataset not in self._backlog:
+            self.look()
+        return job_id in self._pending.done.get(dataset, ())
 
     def landed(self, manifest: Manifest) -> None:
         """Count a submission that is durable."""

@@ -10,7 +10,7 @@ from anyio import to_thread
 from fastapi import HTTPException
 
 from dpipe import landing
-from dpipe.api.jobs import row_of
+from dpipe.api.jobs import forgotten, row_of
 from dpipe.landing import Landed, OtherBytesError
 from dpipe.state import jobs
 
@@ -104,7 +104,12 @@ class Packer:
 
     def _land(self, group: Sequence[_Waiting]) -> dict[str, Landed | Exception]:
         outcomes: dict[str, Landed | Exception] = {}
-        claimed = jobs.claim(self.engine, [row_of(one.manifest) for one in group])
+        rows = [row_of(one.manifest) for one in group]
+        claimed = jobs.claim(self.engine, rows)
+        again = forgotten(self.project, self.load, (row for row in rows if row.job_id not in claimed))
+        if again:
+            jobs.forget(self.engine, again)
+            claimed |= again
         by_dataset: dict[str, list[tuple[Manifest, bytes]]] = {}
         for one in group:
             manifest, there = one.manifest, claimed.get(one.manifest.batch_id)

@@ -47,6 +47,10 @@ class Submission(Job):
     records: tuple[KeptRecord, ...] = ()
 
 
+class _LandedBeforeError(Exception):
+    """A submission has landed long ago with these bytes, and its row was forgotten since."""
+
+
 SUBMISSION = TypeAdapter(Submission)
 
 
@@ -91,7 +95,10 @@ class Submitted:
             there = jobs.claim(engine, [row]).get(row.job_id)
             if there is None:
                 noted.append(row.job_id)
-            elif there.sha256 != row.sha256:
+                there = told.forgotten(self.service.project, self.service.load, [row]).get(row.job_id)
+                if there is not None and there.sha256 == row.sha256:
+                    raise _LandedBeforeError
+            if there is not None and there.sha256 != row.sha256:
                 raise _other_body()
 
         try:
@@ -103,6 +110,11 @@ class Submitted:
             )
         except landing.OtherBytesError as error:
             raise _other_body() from error
+        except _LandedBeforeError:
+            jobs.forget(engine, noted)
+            dataset = self.draft.dataset
+            (manifest,) = landing.manifests(self.service.project, dataset, noted)
+            return landing.Landed(manifest, already=True)
         except BaseException:
             jobs.forget(engine, noted)
             raise

@@ -40,6 +40,7 @@ def maintain(
     """Compact small files, give up old history and delete files that nothing needs any more.
 
     Rows stay as they are, and writers and readers may go on meanwhile. Files younger than a day are never deleted.
+    Jobs of the API that are over are forgotten after the setting `job_retention_days`.
 
     Example: `dpipe maintain --dry-run`
     """

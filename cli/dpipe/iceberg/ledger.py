@@ -45,6 +45,15 @@ def received(catalog: Catalog, dataset: str) -> dict[str, datetime]:
     return {row["batch_id"]: row["received_at"] for row in found if row["origin"] is None}
 
 
+def committed_at(catalog: Catalog, dataset: str) -> dict[str, datetime]:
+    """When each of the dataset's batches was committed; none without a ledger, which is not made."""
+    table = tables.load(catalog, LEDGER)
+    if table is None:
+        return {}
+    found = _columns(table, dataset, "batch_id", "committed_at").to_pylist()
+    return {row["batch_id"]: row["committed_at"] for row in found}
+
+
 def last_hash(catalog: Catalog, dataset: str) -> str | None:
     """The hash of the dataset's last commit, None without one."""
     names = ("committed_at", "previous_hash", "entry_hash")

@@ -1,7 +1,8 @@
 """Maintain: the lake's tables stay quick and small, however many commits there were; no row changes.
 
 Small files are compacted, old history is given up, and files that nothing needs any more are deleted. Every step is a
-commit like any other, or touches only what no commit can refer to, so writers and readers may go on meanwhile.
+commit like any other, or touches only what no commit can refer to, so writers and readers may go on meanwhile. Rows of
+jobs that are over for long leave the state database, too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dpipe.iceberg.overwrite import replace_files
 from dpipe.iceberg.recovery import recover
 from dpipe.iceberg.retry import with_retries
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO, row_order
+from dpipe.stages.retention import forget_jobs
 from dpipe.state import runs
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ MOST_BYTES_A_COMMIT = 1 << 30
 # Their names are in the snapshot for as long as it is kept.
 MOST_FILES_A_COMMIT = 2_000
 TRIES = 5
+JOBS = "jobs"
 
 
 @dataclass
@@ -55,7 +58,8 @@ class Upkeep:
 
     `compacted_files` became `written_files`; `expired_snapshots` were given up and `kept_snapshots` weren't;
     `removed_files` are off the disk. Bytes are those on disk; what compaction comes to only a real run can tell. `busy`
-    is whether writers were quicker every time, so that some small files are left for another run.
+    is whether writers were quicker every time, so that some small files are left for another run. `removed_rows` are
+    only of the table `jobs`, which is the state database's.
     """
 
     table: str
@@ -67,6 +71,7 @@ class Upkeep:
     kept_snapshots: int = 0
     removed_files: int = 0
     removed_bytes: int = 0
+    removed_rows: int = 0
     busy: bool = False
 
 
@@ -103,8 +108,9 @@ def maintain(
 ) -> list[Upkeep]:
     """Compact, expire and clean up the tables of the datasets, of all by default, and those that they share.
 
-    History within `keep` stays readable. Files younger than `young` that no snapshot has may be those of a job under
-    way, and stay. With `dry_run` nothing is changed. Raises `UsageError` for a dataset of which there is nothing.
+    Jobs that are over are forgotten after the setting `job_retention_days`. History within `keep` stays readable. Files
+    younger than `young` that no snapshot has may be those of a job under way, and stay. With `dry_run` nothing is
+    changed. Raises `UsageError` for a dataset of which there is nothing.
     """
     started_at, started = datetime.now(UTC), time.perf_counter()
     catalog = open_catalog(project)
@@ -120,6 +126,9 @@ def maintain(
         for name in work.done:
             _clean_up(work, name, started_at - keep, started_at - young)
     found = list(work.done.values())
+    forgotten = forget_jobs(project, datasets, now=started_at, dry_run=dry_run)
+    if forgotten:
+        found.append(Upkeep(JOBS, removed_rows=forgotten))
     if not dry_run:
         detail = {"tables": [asdict(upkeep) for upkeep in found]}
         seconds = time.perf_counter() - started
@@ -308,5 +317,7 @@ def described(upkeep: Upkeep) -> Iterator[str]:
         yield f"{upkeep.expired_snapshots:,} snapshots given up"
     if upkeep.removed_files:
         yield f"{upkeep.removed_files:,} files ({upkeep.removed_bytes:,} bytes) removed"
+    if upkeep.removed_rows:
+        yield f"{upkeep.removed_rows:,} rows removed"
     if upkeep.busy:
         yield "busy: writers were quicker, so small files are left for the next time"

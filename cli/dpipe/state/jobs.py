@@ -51,10 +51,16 @@ def claim(engine: Engine, rows: Sequence[JobRow]) -> dict[str, JobRow]:
 
 
 def forget(engine: Engine, job_ids: Iterable[str]) -> None:
-    """Delete submissions that came to nothing."""
+    """Delete submissions that came to nothing, or that have been over for long."""
     with engine.begin() as connection:
         for some in _parts(job_ids):
             connection.execute(delete(jobs).where(jobs.c.job_id.in_(some)))
+
+
+def datasets(engine: Engine) -> list[str]:
+    """Datasets that anything was submitted to, sorted."""
+    with engine.connect() as connection:
+        return sorted(connection.execute(select(jobs.c.dataset).distinct()).scalars())
 
 
 def received_before(engine: Engine, dataset: str, moment: datetime) -> set[str]:
