@@ -57,6 +57,21 @@ def duration(text: str) -> timedelta:
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
+_SIZES: dict[str, int] = {
+    "": 1,
+    **{f"{unit}B": 1000**power for power, unit in enumerate(("k", "M", "G", "T"), 1)},
+}
+_SIZES |= {f"{unit}iB": 1024**power for power, unit in enumerate(("K", "M", "G", "T"), 1)}
+
+
+def size(text: str) -> int:
+    """A number of bytes as people write it: `1000000`, `500MB`, `2GiB`. Raises `typer.BadParameter` for others."""
+    found = re.fullmatch(r"([1-9][0-9]{0,17}) ?([A-Za-z]*)", text)
+    if found is None or found[2] not in _SIZES or (bytes_ := int(found[1]) * _SIZES[found[2]]) >= 1 << 63:
+        raise typer.BadParameter(f"`{text}` is no number of bytes: write e.g. `1000000`, `500MB` or `2GiB`")
+    return bytes_
+
+
 @dataclass
 class Globals:
     """The flags before the command."""

@@ -26,15 +26,20 @@ GZIP = 16 + zlib.MAX_WBITS
 
 def check_announced_size(request: Request, limit: int) -> None:
     """Raise a 413 before the first byte when `Content-Length` already says too much."""
-    announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit:
+    if (announced_size(request) or 0) > limit:
         raise _too_large(limit)
+
+
+def announced_size(request: Request) -> int | None:
+    """What `Content-Length` says, None when it says nothing."""
+    announced = request.headers.get("content-length", "")
+    return int(announced) if announced.isdigit() else None
 
 
 def is_small(request: Request) -> bool:
     """Whether the body announces to be small enough to be held in memory."""
-    announced = request.headers.get("content-length", "")
-    return announced.isdigit() and int(announced) <= SMALL_BYTES
+    announced = announced_size(request)
+    return announced is not None and announced <= SMALL_BYTES
 
 
 async def whole_body(request: Request, limit: int) -> bytes:

@@ -9,7 +9,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
 
 from dpipe.api.auth import Caller, check
-from dpipe.api.body import check_announced_size, chunks_of, is_small, within
+from dpipe.api.body import announced_size, check_announced_size, chunks_of, is_small, within
 from dpipe.api.jobs import Violation
 from dpipe.api.media import TYPES, UNSUPPORTED, body_of, media_of
 from dpipe.api.records import KeptRecord, kept
@@ -103,7 +103,7 @@ def router(service: Service) -> APIRouter:
             landed = await submitted.land_small(request)
         else:
             chunks = chunks_of(request, service.project.settings.max_body_bytes)
-            landed = await to_thread.run_sync(submitted.land, chunks)
+            landed = await to_thread.run_sync(submitted.land, chunks, announced_size(request))
         return await answer(service, landed, wait)
 
     @routes.post("/v1/datasets/{dataset}:validate", operation_id="validate", openapi_extra=body_of(VALIDATED))

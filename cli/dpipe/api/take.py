@@ -21,6 +21,7 @@ from dpipe.api.archives import check_archive
 from dpipe.api.auth import check
 from dpipe.api.body import SMALL_BYTES, whole_body, within
 from dpipe.api.jobs import Job
+from dpipe.api.quota import Reservation, reserved
 from dpipe.api.records import KeptRecord, kept
 from dpipe.iceberg import open_catalog, quarantine
 from dpipe.state import jobs
@@ -63,7 +64,7 @@ class Submitted:
         check(key, "write", dataset)
         service.check_dataset(dataset)
         service.load.check_room()
-        self.service, self.media = service, media
+        self.service, self.media, self.key = service, media, key
         self.draft = landing.submission(
             dataset,
             name=media.name,
@@ -76,6 +77,21 @@ class Submitted:
     async def land_small(self, request: Request) -> landing.Landed:
         """Land a body of 1 MiB at most together with what others send meanwhile."""
         body = await whole_body(request, SMALL_BYTES)
+        if self.key.bytes_per_day is None:
+            return await self._land_small(body)
+        reservation = Reservation.of(self.service.engine, self.key)
+        try:
+            await to_thread.run_sync(reservation.extend, len(body))
+            landed = await self._land_small(body)
+            if not landed.already:
+                reservation.keep(len(body))
+        finally:
+            if reservation.is_open:
+                with anyio.CancelScope(shield=True):
+                    await to_thread.run_sync(reservation.close)
+        return landed
+
+    async def _land_small(self, body: bytes) -> landing.Landed:
         if self.media.compression is not None:
             await to_thread.run_sync(self._check_limits, body)
         try:
@@ -83,8 +99,15 @@ class Submitted:
         except landing.OtherBytesError as error:
             raise _other_body() from error
 
-    def land(self, chunks: Iterable[bytes]) -> landing.Landed:
-        """Land a body by itself, which is never held whole."""
+    def land(self, chunks: Iterable[bytes], announced: int | None) -> landing.Landed:
+        """Land a body by itself, which is never held whole; `announced` is its length, None when it isn't known."""
+        with reserved(self.service.engine, self.key, announced) as reservation:
+            landed = self._land(reservation.counted(chunks))
+            if not landed.already:
+                reservation.keep(landed.manifest.bytes)
+        return landed
+
+    def _land(self, chunks: Iterable[bytes]) -> landing.Landed:
         engine, noted = self.service.engine, []
 
         def claim(manifest: Manifest, path: Path) -> None:

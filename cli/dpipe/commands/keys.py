@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dpipe import output
-from dpipe.context import JsonFlag, duration, open_project
+from dpipe.context import JsonFlag, duration, open_project, size
 
 app = typer.Typer(help="Keys for the API of `dpipe serve`.", no_args_is_help=True)
 
@@ -29,6 +29,14 @@ def create(
         ),
     ] = None,
     per_minute: Annotated[int | None, typer.Option(min=1, help="Requests that it may make a minute.")] = None,
+    bytes_per_day: Annotated[
+        int | None,
+        typer.Option(
+            parser=size,
+            metavar="SIZE",
+            help="Bytes that it may submit a day (UTC): `500MB`, `2GiB`, `1000000`.",
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make a key and print it: it is shown this once, and only its hash is kept.
@@ -44,7 +52,14 @@ def create(
         if keys.SCOPE.fullmatch(one) and dataset != keys.ANY:
             contract_path(project, dataset)
     until = None if expires is None else datetime.now(UTC) + expires
-    key, text = keys.create(project, name, scope, expires_at=until, requests_per_minute=per_minute)
+    key, text = keys.create(
+        project,
+        name,
+        scope,
+        expires_at=until,
+        requests_per_minute=per_minute,
+        bytes_per_day=bytes_per_day,
+    )
     if as_json:
         output.emit_json(asdict(key) | {"key": text})
         return
@@ -58,21 +73,23 @@ def list_keys(ctx: typer.Context, as_json: JsonFlag = False) -> None:
 
     Example: `dpipe keys list`
     """
-    from dpipe.state import keys
+    from dpipe.state import keys, open_state, quotas
 
-    found = keys.listed(open_project(ctx))
+    project, now = open_project(ctx), datetime.now(UTC)
+    found, used = keys.listed(project), quotas.used(open_state(project), now.date())
     if as_json:
-        output.emit_json([asdict(key) for key in found])
+        output.emit_json([asdict(key) | {"bytes_today": used.get(key.key_id)} for key in found])
         return
-    now = datetime.now(UTC)
     output.table(
-        ["key", "name", "scopes", "a minute", "made", "expires", "state"],
+        ["key", "name", "scopes", "a minute", "bytes a day", "today", "made", "expires", "state"],
         [
             (
                 key.key_id,
                 key.name,
                 ", ".join(key.scopes),
                 key.requests_per_minute,
+                key.bytes_per_day,
+                used.get(key.key_id),
                 _day(key.created_at),
                 _day(key.expires_at),
                 "valid" if key.is_valid(now) else "revoked" if key.revoked_at else "expired",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -38,6 +39,8 @@ LATER = frozenset({TOO_MANY, 502, 503, 504})
 TRIES = 8
 CONNECT_SECONDS, ANSWER_SECONDS = 10, 120
 LONGEST_PAUSE_SECONDS = 60.0
+# A server that says to come again later than that has no room today: it isn't waited for.
+LONGEST_WAIT_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -241,13 +244,19 @@ def _asked(request: Callable[[], requests.Response]) -> dict[str, Any]:
         answer = request()
     except (requests.ConnectionError, requests.Timeout) as error:
         raise LaterError(str(error)) from error
-    if answer.status_code in LATER:
-        after = answer.headers.get("Retry-After", "")
-        raise LaterError(f"{answer.status_code} {answer.reason}", float(after) if after.isdigit() else None)
     try:
         document: dict[str, Any] = answer.json()
     except ValueError:
         document = {}
+    if answer.status_code in LATER:
+        after = answer.headers.get("Retry-After", "")
+        seconds = float(after) if after.isdigit() else None
+        if seconds is not None and seconds > LONGEST_WAIT_SECONDS:
+            raise UnavailableError(
+                f"the API takes no more now: {document.get('detail') or answer.reason}",
+                hint=f"give the command again in {timedelta(seconds=seconds)} h: what was sent is not sent again",
+            )
+        raise LaterError(f"{answer.status_code} {answer.reason}", seconds)
     if answer.ok and document:
         return document
     hint = document.get("hint")

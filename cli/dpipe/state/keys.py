@@ -1,4 +1,4 @@
-"""Keys for the API: who may do what, until when, and how often.
+"""Keys for the API: who may do what, until when, how often and how much.
 
 A key is shown once, when it is made. What is stored is the SHA-256 of its secret, which is 256 random bits: nobody can
 find it by trying, so that a slow hash would only make every request slow.
@@ -19,12 +19,12 @@ from sqlalchemy import insert, select, update
 
 from dpipe.errors import UsageError
 from dpipe.state.engine import open_state
-from dpipe.state.schema import api_keys
+from dpipe.state.schema import api_keys, api_quotas
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Engine, Select
 
     from dpipe.settings import Project
 
@@ -43,6 +43,7 @@ class ApiKey:
     name: str
     scopes: tuple[str, ...]
     requests_per_minute: int | None
+    bytes_per_day: int | None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -64,6 +65,7 @@ def create(
     *,
     expires_at: datetime | None = None,
     requests_per_minute: int | None = None,
+    bytes_per_day: int | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key; it, and its text, which can't be had again. Raises `UsageError` for a scope that is none."""
     for scope in scopes:
@@ -73,25 +75,29 @@ def create(
             )
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     key = ApiKey(
-        key_id, name, tuple(dict.fromkeys(scopes)), requests_per_minute, datetime.now(UTC), expires_at, None
+        key_id=key_id,
+        name=name,
+        scopes=tuple(dict.fromkeys(scopes)),
+        requests_per_minute=requests_per_minute,
+        bytes_per_day=bytes_per_day,
+        created_at=datetime.now(UTC),
+        expires_at=expires_at,
+        revoked_at=None,
     )
-    row = {
-        **{
-            column: getattr(key, column) for column in ("key_id", "name", "requests_per_minute", "created_at")
-        },
-        "expires_at": expires_at,
-        "scopes": json.dumps(key.scopes),
-        "secret_hash": _digest(secret),
-    }
+    row = {name: value for name, value in vars(key).items() if name != "bytes_per_day"}
+    row |= {"scopes": json.dumps(key.scopes), "secret_hash": _digest(secret)}
     with open_state(project).begin() as connection:
         connection.execute(insert(api_keys).values(**row))
+        if bytes_per_day is not None:
+            quota = {"key_id": key_id, "bytes_per_day": bytes_per_day, "day": "", "bytes": 0}
+            connection.execute(insert(api_quotas).values(**quota))
     return key, f"dpk_{key_id}_{secret}"
 
 
 def listed(project: Project) -> list[ApiKey]:
     """All keys, the latest last, those that were revoked or have expired too."""
     with open_state(project).connect() as connection:
-        rows = connection.execute(select(api_keys).order_by(api_keys.c.created_at)).mappings().all()
+        rows = connection.execute(_keys().order_by(api_keys.c.created_at)).mappings().all()
     return [_key(row) for row in rows]
 
 
@@ -104,7 +110,7 @@ def revoke(project: Project, key_id: str) -> ApiKey:
             .where(api_keys.c.key_id == key_id, api_keys.c.revoked_at.is_(None))
             .values(revoked_at=now)
         )
-        row = connection.execute(select(api_keys).where(api_keys.c.key_id == key_id)).mappings().first()
+        row = connection.execute(_keys().where(api_keys.c.key_id == key_id)).mappings().first()
     if row is None:
         raise UsageError(f"there is no key `{key_id}`", hint="`dpipe keys list` shows them")
     return _key(row)
@@ -117,13 +123,19 @@ def find(engine: Engine, text: str) -> ApiKey | None:
         return None
     key_id, secret = match.groups()
     with engine.connect() as connection:
-        row = connection.execute(select(api_keys).where(api_keys.c.key_id == key_id)).mappings().first()
+        row = connection.execute(_keys().where(api_keys.c.key_id == key_id)).mappings().first()
     # As long for an id that nobody has as for a wrong secret.
     expected = row["secret_hash"] if row is not None else _digest("")
     if not hmac.compare_digest(_digest(secret), expected) or row is None:
         return None
     key = _key(row)
     return key if key.is_valid(datetime.now(UTC)) else None
+
+
+def _keys() -> Select[Any]:
+    """Every key with its quota, if it has one."""
+    joined = api_keys.outerjoin(api_quotas, api_keys.c.key_id == api_quotas.c.key_id)
+    return select(api_keys, api_quotas.c.bytes_per_day).select_from(joined)
 
 
 def _digest(secret: str) -> str:

@@ -105,6 +105,15 @@ api_keys = Table(
     Column("revoked_at", UtcTime),
 )
 
+api_quotas = Table(
+    "api_quotas",
+    metadata,
+    Column("key_id", String(16), primary_key=True),
+    Column("bytes_per_day", BigInteger, nullable=False),
+    Column("day", String(10), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
 jobs = Table(
     "jobs",
     metadata,
