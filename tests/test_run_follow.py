@@ -127,9 +127,8 @@ def test_what_can_be_no_batch_holds_up_no_other_file(project: Project) -> None:
 def test_what_comes_by_the_api_is_processed_too(project: Project) -> None:
     with following(project) as running:
         running.ready()
-        landing.land_stream(
-            project, "orders", [f"{HEADER}7,2013-01-01,1\n".encode()], name="a.csv", job_id="0" * 32
-        )
+        draft = landing.submission("orders", name="a.csv", job_id="0" * 32, source="api")
+        landing.land_stream(project, draft, [f"{HEADER}7,2013-01-01,1\n".encode()])
         running.wait_for(lambda: committed(project))
         assert running.stop() == 0
     assert (numbers_in_raw(project), landed(running)) == ([7], 0)
