@@ -4,29 +4,35 @@ from dpipe.landing.land import (
     Landed,
     OtherBytesError,
     land_file,
+    land_records,
     land_replay,
     land_stream,
+    stream_batch_id,
     submission,
     with_payload,
 )
-from dpipe.landing.manifest import Manifest
+from dpipe.landing.manifest import Manifest, Position
 from dpipe.landing.segments import land_segment
-from dpipe.landing.store import batch_ids, datasets, find, manifests, payload_file, payload_place
+from dpipe.landing.store import batch_ids, datasets, find, landed, manifests, payload_file, payload_place
 
 __all__ = [
     "Landed",
     "Manifest",
     "OtherBytesError",
+    "Position",
     "batch_ids",
     "datasets",
     "find",
     "land_file",
+    "land_records",
     "land_replay",
     "land_segment",
     "land_stream",
+    "landed",
     "manifests",
     "payload_file",
     "payload_place",
+    "stream_batch_id",
     "submission",
     "with_payload",
 ]

@@ -18,8 +18,8 @@ from dpipe.errors import DpipeError, UsageError
 from dpipe.folders import make_private, sweep, sync_folder, temporary_folder, write_durably
 from dpipe.landing import remote
 from dpipe.landing.disk import TEMPORARY_PREFIX, writing
-from dpipe.landing.manifest import MANIFEST_NAME, Manifest
-from dpipe.landing.store import read_manifest
+from dpipe.landing.manifest import MANIFEST_NAME, Manifest, Position
+from dpipe.landing.store import landed, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -131,6 +131,32 @@ def land_replay(
     return _land(project, replace(draft, format=format, compression="none"), [payload])
 
 
+def land_records(
+    project: Project, dataset: str, payload: Iterable[bytes], position: Position, *, source: str
+) -> Landed:
+    """Land records of a stream's shard, one a line, under the identity of the first one's place there.
+
+    Whoever comes second, with as many records or not, gets the batch that has landed: its position says where the
+    next one begins.
+    """
+    draft = _draft(dataset, "stream", "records.ndjson", source)
+    batch_id = stream_batch_id(position.stream, position.shard, position.first)
+    draft = replace(draft, batch_id=batch_id, position=position, format="ndjson", compression="none")
+    try:
+        return _land(project, draft, payload)
+    except OtherBytesError:
+        there = landed(project, dataset, batch_id)
+        if there is None:
+            raise
+        return Landed(there, already=True)
+
+
+def stream_batch_id(stream: str, shard: str, first: str) -> str:
+    """The id of the batch that begins with the record of this sequence number."""
+    digest = hashlib.sha256(json.dumps([stream, shard, first]).encode()).hexdigest()
+    return f"stream-{digest[:32]}"
+
+
 def _read(read: Callable[[int], bytes], path: Path) -> Iterator[bytes]:
     try:
         while block := read(BLOCK_BYTES):
@@ -141,7 +167,9 @@ def _read(read: Callable[[int], bytes], path: Path) -> Iterator[bytes]:
         ) from error
 
 
-def _draft(dataset: str, kind: Literal["file", "job", "replay"], name: str, source: str) -> Manifest:
+def _draft(
+    dataset: str, kind: Literal["file", "job", "replay", "stream"], name: str, source: str
+) -> Manifest:
     """A manifest without what only the bytes can tell."""
     received_at = datetime.now(UTC).isoformat(timespec="microseconds")
     return Manifest("", dataset, kind, sanitised(name), 0, "", received_at, source)

@@ -9,12 +9,28 @@ from datetime import datetime
 from typing import Any, Literal
 
 MANIFEST_NAME = "manifest.json"
-BATCH_ID = re.compile(r"(file|job|replay)-[0-9a-f]{32}")
+BATCH_ID = re.compile(r"(file|job|replay|stream)-[0-9a-f]{32}")
 HIDDEN = "."
 # The kernel looks for what these leave open.
 LOOKED_FOR = ("format", "compression")
 OF_REPLAYS = ("origin", "record_nos")
 OF_SEGMENTS = ("segment", "offset")
+OF_STREAMS = ("position",)
+SEQUENCE_NUMBER = re.compile(r"0|[1-9][0-9]{0,128}")
+
+
+@dataclass(frozen=True)
+class Position:
+    """What a batch holds of a stream's shard: its records from the sequence number `first` to `last`.
+
+    `stream` is the ARN; `records` counts the users' records, empty ones and each in an aggregated one too.
+    """
+
+    stream: str
+    shard: str
+    first: str
+    last: str
+    records: int
 
 
 @dataclass(frozen=True)
@@ -25,12 +41,12 @@ class Manifest:
     are the payload's; `received_at` is ISO 8601 in UTC; `format` and `compression` are None when the kernel
     is to look. A replay holds records out of the quarantine: `origin` is the batch that they came in, `record_nos`
     are their numbers there, in the order of the payload. A small submission is in a `segment` with others, its
-    bytes from `offset` on.
+    bytes from `offset` on. A batch out of a stream has its `position` there.
     """
 
     batch_id: str
     dataset: str
-    kind: Literal["file", "job", "replay"]
+    kind: Literal["file", "job", "replay", "stream"]
     name: str
     bytes: int
     sha256: str
@@ -42,10 +58,12 @@ class Manifest:
     record_nos: tuple[int, ...] | None = None
     segment: str | None = None
     offset: int | None = None
+    position: Position | None = None
 
     def document(self) -> dict[str, Any]:
         """What is known, as JSON holds it."""
-        return {name: value for name, value in vars(self).items() if value is not None or name in LOOKED_FOR}
+        known = {name: value for name, value in vars(self).items() if value is not None or name in LOOKED_FOR}
+        return known | ({"position": vars(self.position)} if self.position is not None else {})
 
     def to_json(self) -> str:
         """The text of `manifest.json`."""
@@ -57,7 +75,7 @@ def parse(document: Any) -> Manifest:  # noqa: ANN401 - whatever JSON holds
     if not isinstance(document, dict):
         raise TypeError("its manifest is not a JSON object")
     numbers = document.get("record_nos")
-    not_of_all = (*OF_REPLAYS, *OF_SEGMENTS)
+    not_of_all = (*OF_REPLAYS, *OF_SEGMENTS, *OF_STREAMS)
     known = {field.name: document[field.name] for field in fields(Manifest) if field.name not in not_of_all}
     manifest = Manifest(
         **known,
@@ -65,7 +83,10 @@ def parse(document: Any) -> Manifest:  # noqa: ANN401 - whatever JSON holds
         record_nos=None if numbers is None else tuple(numbers),
         segment=document.get("segment"),
         offset=document.get("offset"),
+        position=_position(document.get("position")),
     )
+    if (manifest.kind == "stream") != (manifest.position is not None):
+        raise ValueError("a batch out of a stream, and no other, has a position there")
     if (manifest.kind == "replay") != (manifest.origin is not None) or (numbers is None) != (
         manifest.origin is None
     ):
@@ -90,3 +111,15 @@ def parse(document: Any) -> Manifest:  # noqa: ANN401 - whatever JSON holds
         raise TypeError("its manifest has a place in a segment that is none")
     datetime.fromisoformat(manifest.received_at)
     return manifest
+
+
+def _position(document: Any) -> Position | None:  # noqa: ANN401 - whatever JSON holds
+    if document is None:
+        return None
+    position = Position(**document)
+    texts = (position.stream, position.shard, position.first, position.last)
+    if not all(isinstance(text, str) for text in texts) or type(position.records) is not int:
+        raise TypeError("its manifest holds a position of the wrong type")
+    if not all(SEQUENCE_NUMBER.fullmatch(text) for text in (position.first, position.last)):
+        raise ValueError("its manifest holds a sequence number that is none")
+    return position

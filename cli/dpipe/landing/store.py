@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dpipe.errors import DpipeError, UsageError
-from dpipe.folders import temporary_folder
+from dpipe.folders import sync_folder, temporary_folder
 from dpipe.landing import remote, segments
 from dpipe.landing.disk import writing
 from dpipe.landing.manifest import BATCH_ID, MANIFEST_NAME, parse
@@ -64,6 +64,17 @@ def find(project: Project, batch_id: str) -> Manifest:
         among = ", ".join(f"`{landed}` of `{name}`" for name, landed in sorted(matching)[:5])
         raise UsageError(f"`{batch_id}` names several batches", hint=f"give more of the id: {among}")
     return read_manifest(project, *matching[0])
+
+
+def landed(project: Project, dataset: str, batch_id: str) -> Manifest | None:
+    """The batch with this id, durable; None when it hasn't landed. Raises `DpipeError` as `manifests` does."""
+    bucket = project.landing_bucket
+    if bucket is not None:
+        is_there = bucket.size(f"{dataset}/{batch_id}/{MANIFEST_NAME}") is not None
+    elif is_there := (project.landing / dataset / batch_id).is_dir():
+        # Whoever renamed it may have died before it made the name durable.
+        sync_folder(project.landing / dataset)
+    return read_manifest(project, dataset, batch_id) if is_there else None
 
 
 def datasets(project: Project) -> list[str]:
