@@ -19,12 +19,12 @@ demo: build data
     @echo "Open the dashboard with: just dash"
 
 # Every test but the long proofs; what they need is installed first
-test *args: build data chromium dags-env
+test *args: build data chromium dags-env kinesalite
     cargo test --workspace --quiet
     {{ bin }}/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" "$@"
 
 # The long proofs: everything marked `long`, a short fuzzing, then the DAG from end to end on this project
-test-full *args: build data chromium dags-env
+test-full *args: build data chromium dags-env kinesalite
     {{ bin }}/pytest -m long "$@"
     just fuzz-smoke
     just dags-test
@@ -113,6 +113,22 @@ dags-test: build data dags-env
 # Install Airflow's own environment
 dags-env:
     uv sync --frozen --project dags
+
+# Install kinesalite, the emulator of Kinesis that tests run against, or say what is missing
+kinesalite:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cd tests/kinesalite
+    if cmp -s package-lock.json node_modules/.installed; then
+        exit 0
+    fi
+    if ! command -v npm > /dev/null; then
+        echo "The tests of streams need Node.js with npm: install it so that \`npm\` is on the path" >&2
+        echo "hint: on Debian or Ubuntu, \`sudo apt-get update && sudo apt-get install nodejs npm\`" >&2
+        exit 1
+    fi
+    npm ci --no-audit --no-fund --loglevel=error
+    cp package-lock.json node_modules/.installed
 
 # Install Chromium for the browser tests, or say how to
 chromium:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from dpipe import s3
-from servers import BUCKET, SeaweedFS, seaweedfs
+from dpipe.streams.kinesis import _client
+from servers import BUCKET, REGION, Kinesalite, SeaweedFS, kinesalite, seaweedfs
+from stream_support import Kinesis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +36,7 @@ SLOWEST = (
     "test_dash_pages.py",
     "test_replay.py",
     "test_worker.py",
+    "test_worker_streams.py",
     "test_transform_new_york.py",
     "test_validate_flights.py",
     "test_faults.py",
@@ -85,6 +88,34 @@ def aws(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     s3.client.cache_clear()
     yield
     s3.client.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def kinesalite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kinesalite]:
+    """An emulator of Kinesis for all tests of a process."""
+    with kinesalite(tmp_path_factory.mktemp("kinesalite")) as running:
+        yield running
+
+
+@pytest.fixture
+def kinesis(kinesalite_server: Kinesalite, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kinesis]:
+    """Streams; AWS's chain leads to the emulator, in this process and in those that it starts."""
+    yield from _streams(kinesalite_server, monkeypatch)
+
+
+@pytest.fixture
+def own_kinesalite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Kinesalite, Kinesis]]:
+    """An emulator that a test may kill, and its streams, to which AWS's chain leads."""
+    with kinesalite(tmp_path / "kinesalite") as running:
+        yield from ((running, streams) for streams in _streams(running, monkeypatch))
+
+
+def _streams(server: Kinesalite, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kinesis]:
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    _client.cache_clear()
+    yield Kinesis(_client(REGION))
+    _client.cache_clear()
 
 
 _numbers = itertools.count()

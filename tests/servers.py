@@ -1,4 +1,4 @@
-"""Servers for tests and `just up`: SeaweedFS, a real one of S3 and Iceberg REST catalogs; moto, which emulates Glue."""
+"""Servers for tests and `just up`: SeaweedFS, one of S3 and Iceberg REST catalogs; emulators of Glue and Kinesis."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ PARTS = ("master", "filer", "volume", "admin", "s3")
 # Every part listens on a second port this much higher.
 GRPC = 10_000
 SECONDS_TO_START = 60
+KINESALITE = Path(__file__).with_name("kinesalite")
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,63 @@ def moto() -> Iterator[dict[str, str]]:
             }
         finally:
             process.kill()
+
+
+@dataclass
+class Kinesalite:
+    """A running emulator of Kinesis on the loopback interface, whose streams are in a folder."""
+
+    port: int
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What AWS's chain is to find."""
+        return {
+            "AWS_ENDPOINT_URL_KINESIS": f"http://127.0.0.1:{self.port}",
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def kill(self) -> None:
+        """End it as `kill -9` does; its streams stay."""
+        self.process.kill()
+        self.process.wait()
+
+    def start(self) -> None:
+        """Start it again where it was."""
+        self.process = _start_kinesalite(self.port, self.folder)
+
+
+@contextmanager
+def kinesalite(folder: Path) -> Iterator[Kinesalite]:
+    """An emulator on a free port, with its data in the folder; ended after the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (port,) = _free_ports(1)
+    server = Kinesalite(port, folder, _start_kinesalite(port, folder))
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+def _start_kinesalite(port: int, folder: Path) -> subprocess.Popen[bytes]:
+    node = shutil.which("node")
+    if node is None or not (KINESALITE / "node_modules").is_dir():
+        raise RuntimeError("kinesalite is not installed: `just kinesalite` does it")
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [node, "server.js", str(port), str(folder / "streams")], cwd=KINESALITE, stdout=log, stderr=log
+        )
+    end = time.monotonic() + SECONDS_TO_START
+    while _is_free(port):
+        if process.poll() is not None or time.monotonic() > end:
+            raise RuntimeError(f"kinesalite did not start:\n{(folder / 'log').read_text()[-2000:]}")
+        time.sleep(0.02)
+    return process
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

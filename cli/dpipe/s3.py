@@ -187,8 +187,11 @@ def client() -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
     return client_of("s3", attempts=5)
 
 
-def client_of(service: str, *, attempts: int) -> Any:  # noqa: ANN401
-    """A client of a service of AWS that asks so many times. Raises `ConfigError` without the extra `aws`."""
+def client_of(service: str, *, attempts: int, region: str | None = None, **config: Any) -> Any:  # noqa: ANN401
+    """A client of a service of AWS that asks so many times; `config` is botocore's.
+
+    Raises `ConfigError` without the extra `aws`.
+    """
     try:
         import boto3
         from botocore.config import Config
@@ -197,7 +200,9 @@ def client_of(service: str, *, attempts: int) -> Any:  # noqa: ANN401
         raise ConfigError("AWS needs a library that isn't installed", hint="install `dpipe[aws]`") from error
     try:
         return boto3.client(
-            service, config=Config(retries={"total_max_attempts": attempts, "mode": "standard"})
+            service,
+            region_name=region,
+            config=Config(retries={"total_max_attempts": attempts, "mode": "standard"}, **config),
         )
     except BotoCoreError as error:
         raise ConfigError(
