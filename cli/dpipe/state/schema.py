@@ -125,3 +125,20 @@ jobs = Table(
     Column("sha256", String(64), nullable=False),
     Index("jobs_by_arrival", "received_at", "job_id"),
 )
+
+# Who reads which shard of a stream, and how far its records have landed. `counter` grows with every change of hands and
+# every renewal; `checkpoint` is the last sequence number of a landed batch.
+stream_leases = Table(
+    "stream_leases",
+    metadata,
+    Column("dataset", String(255), primary_key=True),
+    Column("stream", String(512), primary_key=True),
+    Column("shard", String(128), primary_key=True),
+    Column("starting", String(160), primary_key=True),
+    Column("owner", Text),
+    Column("counter", BigInteger, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("checkpoint", String(160)),
+    Column("finished", Boolean, nullable=False),
+    Column("changed_at", UtcTime, nullable=False),
+)
