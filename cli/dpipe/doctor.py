@@ -6,6 +6,7 @@ import platform
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
@@ -58,6 +59,8 @@ def examine(open_project: Callable[[], Project]) -> Iterator[Check]:
     yield _tried("contracts", lambda: _contracts(project))
     yield _tried("data folder", lambda: _data_folder(project.data_dir))
     yield _tried("catalog", lambda: _catalog(project))
+    for dataset, uri in project.settings.streams.items():
+        yield _tried(f"stream of {dataset}", partial(_stream, uri))
 
 
 def _tried(name: str, look: Callable[[], str]) -> Check:
@@ -133,6 +136,13 @@ def _data_folder(folder: Path) -> str:
     if free < LOW_DISK_BYTES:
         raise ConfigError(f"only {free / 1e6:,.0f} MB are free in `{there}`", hint="free some space")
     return f"{folder}, {free / 1e9:,.1f} GB free"
+
+
+def _stream(uri: str) -> str:
+    from dpipe.streams import Stream, stream_place
+
+    stream = Stream(stream_place(uri))
+    return f"{stream.arn}, {len(stream.shards())} shards"
 
 
 def _catalog(project: Project) -> str:

@@ -26,6 +26,25 @@ class Settings(BaseSettings):
     name: str = Field(description="the project's name, for people")
     profile: str = "local"
     sources: dict[str, str] = Field(default_factory=dict, description="dataset → path or glob of its files")
+    streams: dict[str, str] = Field(
+        default_factory=dict,
+        description="dataset → the stream that feeds it: `kinesis://name?region=eu-west-1`",
+    )
+    stream_max_records: int = Field(
+        default=10_000, ge=1, le=10_000_000, description="records of a stream in a batch, at most"
+    )
+    stream_max_bytes: int = Field(
+        default=16 << 20, ge=1, le=1 << 30, description="bytes that end a batch of a stream"
+    )
+    stream_max_seconds: float = Field(
+        default=2.0, gt=0, le=3600, description="how long a batch of a stream waits for further records"
+    )
+    stream_lease_seconds: float = Field(
+        default=15.0,
+        gt=0,
+        le=3600,
+        description="after which a worker's shards go to others when it is silent",
+    )
     data_dir: Path = Field(default=Path("var"), description="where everything that dpipe writes lives")
     landing: str | None = Field(
         default=None, description="where batches land: `s3://bucket/prefix`; default `data_dir`"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dpipe.landing import Landed
+    from dpipe.settings import Project
 
 
 def ingest(
@@ -33,6 +34,14 @@ def ingest(
             help="Send the files to this API instead; no project is needed here, but a key in `DPIPE_API_KEY`.",
         ),
     ] = None,
+    stream: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="STREAM",
+            help="Take what this stream has up to now: kinesis://name?region=eu-west-1.",
+        ),
+    ] = None,
     parallel: Annotated[int, typer.Option(min=1, max=32, help="With --to: files sent at once.")] = 4,
     wait: Annotated[
         float,
@@ -42,14 +51,20 @@ def ingest(
 ) -> None:
     """Copy files into landing, unchanged. A file that has landed before is not landed again.
 
+    With --from it lands the records of a stream instead, from where the last one ended, each once.
+
     Example: `dpipe ingest flights data/flights.csv.zip`, or to another machine
-    `dpipe ingest flights data/*.csv --to https://dpipe.example.org`
+    `dpipe ingest flights data/*.csv --to https://dpipe.example.org`, or out of a stream
+    `dpipe ingest flights --from kinesis://flights?region=eu-west-1`
     """
     from dpipe.errors import UsageError
     from dpipe.stages.ingest import ingest as stage
     from dpipe.stages.ingest import source_files
     from dpipe.state import runs
 
+    if stream is not None:
+        _take(open_project(ctx), stream, dataset, with_others=bool(files or to), as_json=as_json)
+        return
     if to is not None:
         _send(to, dataset, files, parallel, wait, as_json=as_json)
         return
@@ -66,6 +81,41 @@ def ingest(
         output.emit_json({"run_id": run.run_id, "batches": landed})
     else:
         _print(landed)
+
+
+def _take(project: Project, stream: str, dataset: str | None, *, with_others: bool, as_json: bool) -> None:
+    from dpipe.errors import UsageError
+    from dpipe.stages.consume.drain import ingest_stream
+    from dpipe.state import runs
+
+    if dataset is None or with_others:
+        raise UsageError(
+            "a stream is taken by itself, into one dataset",
+            hint="write `dpipe ingest DATASET --from kinesis://name`",
+        )
+    with runs.recorded(project, "ingest") as run:
+        landed = ingest_stream(project, dataset, stream, run)
+    if as_json:
+        output.emit_json({"run_id": run.run_id, "batches": landed})
+        return
+    if not landed:
+        output.note(f"`{stream}` has nothing that hasn't landed")
+        return
+    places = [(one, one.manifest.position) for one in landed]
+    output.table(
+        ["dataset", "batch", "shard", "records", "bytes", ""],
+        [
+            (
+                one.manifest.dataset,
+                one.manifest.batch_id,
+                place.shard if place else "",
+                place.records if place else None,
+                one.manifest.bytes,
+                "landed before" if one.already else "landed",
+            )
+            for one, place in places
+        ],
+    )
 
 
 def _send(

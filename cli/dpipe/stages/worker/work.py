@@ -9,6 +9,7 @@ from dpipe.contract import contract_path
 from dpipe.quality import alerts
 from dpipe.stages.process import check_refused
 from dpipe.stages.run import source_names
+from dpipe.stages.worker.consume import Consuming, drain_all
 from dpipe.stages.worker.rounds import Round, Rounds
 from dpipe.stages.worker.sources import Sources
 
@@ -33,6 +34,7 @@ def work(
 ) -> None:
     """Process what lands, looking every `poll` seconds, until `stop` is requested; with `once` what is there now.
 
+    The datasets' streams are consumed beside that; with `once` they are first read up to their tips as of now.
     `transform_every` is the least time in seconds between two publications of the marts, None for none. `on_round`
     hears of each round that did something. Raises `UsageError` for an unknown dataset, `ConfigError` when alerts can't
     be sent, and with `once` what went wrong first, or `DataError` when batches were refused.
@@ -42,10 +44,15 @@ def work(
     alerts.check(project)
     if once:
         every = None if transform_every is None else 0.0
-        _once(Rounds(project, datasets, stop=stop, transform_every=every, quiet=True), poll, on_round)
+        problems = drain_all(project, datasets, stop.is_requested)
+        _once(
+            Rounds(project, datasets, stop=stop, transform_every=every, quiet=True), poll, on_round, problems
+        )
         return
     output.note(f"dpipe worker: looks at {', '.join(datasets) or 'every dataset'} each {poll:g} s")
-    _until_stopped(Rounds(project, datasets, stop=stop, transform_every=transform_every), poll, on_round)
+    rounds = Rounds(project, datasets, stop=stop, transform_every=transform_every)
+    with Consuming(project, datasets, stop.is_requested):
+        _until_stopped(rounds, poll, on_round)
     output.note("dpipe worker: stopped")
 
 
@@ -76,9 +83,8 @@ def _until_stopped(rounds: Rounds, poll: float, on_round: Callable[[Round], None
         rounds.stop.sleep(poll)
 
 
-def _once(rounds: Rounds, poll: float, on_round: Callable[[Round], None]) -> None:
-    """One round, and more while another process holds a dataset."""
-    problems: list[DpipeError] = []
+def _once(rounds: Rounds, poll: float, on_round: Callable[[Round], None], problems: list[DpipeError]) -> None:
+    """One round, and more while another process holds a dataset; `problems` are those of before."""
     refusals: list[Refusal] = []
     while not rounds.stop.requested:
         done = rounds.next()
