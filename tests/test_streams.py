@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 from dpipe import landing
+from dpipe.doctor import examine
 from dpipe.errors import ConfigError, DpipeError, UnavailableError
 from dpipe.settings import load_project
 from dpipe.stages.consume.chains import Chains
@@ -487,6 +488,45 @@ def test_a_checkpoint_is_saved_only_when_its_batch_has_landed(
     (lease,) = leases.listed(open_state(project), leases.Feed("orders", source.arn))
     (batch,) = chain(project)["shardId-000000000000"]
     assert lease.checkpoint == place(batch).last
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda document: document.pop("position"),
+        lambda document: document["position"].pop("last"),
+        lambda document: document["position"].update(last="-1"),
+        lambda document: document["position"].update(records="7"),
+        lambda document: document["position"].update(more=1),
+        lambda document: document.update(kind="file"),
+    ],
+)
+def test_a_damaged_position_is_named_and_nothing_lands_over_it(
+    project: Project, kinesis: Kinesis, change: Callable[[dict[str, Any]], object]
+) -> None:
+    name = kinesis.create()
+    kinesis.put(name, *map(order, range(10)))
+    drained(project, stream(name))
+    batch = chain(project)["shardId-000000000000"][0]
+    path = project.landing / "orders" / batch.batch_id / "manifest.json"
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    forget_state(project)
+    with pytest.raises(DpipeError, match=f"`{batch.batch_id}` of `orders` is damaged"):
+        drained(project, stream(name))
+    assert len(landing.batch_ids(project, "orders")) == 2
+
+
+def test_the_doctor_says_whether_a_stream_answers(tmp_path: Path, kinesis: Kinesis) -> None:
+    name = kinesis.create(2)
+    streams = {"orders": f"kinesis://{name}", "returns": "kinesis://nowhere"}
+    project = make_project(tmp_path, settings={"streams": streams})
+    found = {check.name: check for check in examine(lambda: project)}
+    assert found["stream of orders"].status == "ok"
+    assert found["stream of orders"].detail.endswith(f"stream/{name}, 2 shards")
+    assert found["stream of returns"].status == "broken"
+    assert "is not there" in found["stream of returns"].detail
 
 
 def test_the_command_takes_a_stream_and_says_what_landed(project: Project, kinesis: Kinesis) -> None:

@@ -120,7 +120,7 @@ class Feeding:
             self.halt.wait(min(LOOK_SECONDS, self._seconds / 4))
         for reading in self._reading.values():
             reading.thread.join()
-        if self._reading:
+        if self._shards:
             self._tried(self._name(), self._leave)
 
     def _turn(self) -> None:
@@ -168,8 +168,8 @@ class Feeding:
         reading.thread.start()
 
     def _leave(self) -> None:
-        feed = leases.Feed(self.dataset, self.stream.arn)
-        leases.give_back(self._open(), feed, self._reading.keys(), self.owner)
+        keys = [key_of(shard) for shard in self._shards]  # those that were to be tried again, too
+        leases.give_back(self._open(), leases.Feed(self.dataset, self.stream.arn), keys, self.owner)
 
     def _open(self) -> Engine:
         if self._engine is None:
