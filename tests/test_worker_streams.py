@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
 pytest.importorskip("dpipe._kernel")
 
+SECONDS_TO_CATCH_UP = 150
+
 
 def project_of(folder: Path, name: str, **settings: Any) -> Project:
     """A project whose orders come out of a stream, in small batches and with short leases."""
-    small = {"stream_max_records": 20, "stream_max_seconds": 0.2, "stream_lease_seconds": 1.5}
+    small = {"stream_max_records": 50, "stream_max_seconds": 0.2, "stream_lease_seconds": 1.5}
     return make_project(folder, settings={"streams": {"orders": f"kinesis://{name}"}, **small, **settings})
 
 
@@ -202,7 +204,7 @@ class Producer(threading.Thread):
         self.paused = threading.Lock()
 
     def run(self) -> None:
-        while not self._told.wait(self._chances.uniform(0, 0.1)):
+        while not self._told.wait(self._chances.uniform(0, 0.2)):
             records = [order(next(self._numbers)) for _ in range(self._chances.randint(1, 20))]
             with self.paused:
                 try:
@@ -244,7 +246,7 @@ def test_kills_in_the_middle_and_a_split_lose_and_double_nothing(tmp_path: Path,
                 time.sleep(moments.uniform(0, 1))
                 assert running.stop(signal.SIGKILL) == -signal.SIGKILL
     with worker(project) as running:
-        running.wait_for(lambda: landed(project) == stored(kinesis, name))
+        running.wait_for(lambda: landed(project) == stored(kinesis, name), SECONDS_TO_CATCH_UP)
         assert running.stop() == 0
     assert len(kinesis.content(name)) == 4
     assert_all_is_there(project, kinesis, name)
@@ -286,7 +288,7 @@ def test_a_hundred_kills_of_workers_and_of_kinesis_lose_and_double_nothing(
             running[victim] = stack.enter_context(worker(project))
             killed["worker"] += 1
         producer.end()
-        end = time.monotonic() + 120
+        end = time.monotonic() + SECONDS_TO_CATCH_UP
         while landed(project) < stored(kinesis, name):
             assert time.monotonic() < end
             time.sleep(1)
