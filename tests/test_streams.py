@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import random
@@ -13,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import zstandard
+from aws_kinesis_agg.aggregator import RecordAggregator
 from botocore.exceptions import ClientError
 from dpipe import landing
 from dpipe.doctor import examine
@@ -443,6 +446,24 @@ def test_poison_ends_in_quarantine_with_its_bytes(project: Project, kinesis: Kin
     assert (result.accepted, result.refused) == (2, ())
     kept = {row["raw"] for row in rows_of(project, "quarantine", "orders")}
     assert kept == {one for one in POISON if one.strip()}
+    assert_holds(project)
+
+
+def test_what_is_aggregated_or_compressed_is_many_records(project: Project, kinesis: Kinesis) -> None:
+    aggregator = RecordAggregator()
+    for number in range(10):
+        aggregator.add_user_record("key", order(number))
+    aggregated: bytes = aggregator.clear_and_get().get_contents()[2]
+    two = [order(number) + b"\n" + order(number + 1) for number in (10, 12)]
+    name = kinesis.create()
+    kinesis.put(name, aggregated, gzip.compress(two[0]), zstandard.compress(two[1]), order(14))
+    drained(project, stream(name))
+    batches = chain(project)["shardId-000000000000"]
+    # Ten records of the stream's one, which no batch may cut, then three.
+    assert [place(batch).records for batch in batches] == [10, 3]
+    assert payload(project, batches) == b"".join(order(number) + b"\n" for number in range(15))
+    result = processed(project)
+    assert (result.records_in, result.accepted) == (15, 15)
     assert_holds(project)
 
 

@@ -38,6 +38,8 @@ def worker(
 ) -> None:
     """Process whatever lands, until SIGTERM or Ctrl-C: what is being committed is finished, then it ends with code 0.
 
+    Streams that feed its datasets are consumed meanwhile.
+
     An outage or a broken contract doesn't end it: it says so and tries again. Several may run at once.
 
     Example: `dpipe worker --transform-every 60 --json`

@@ -1,4 +1,4 @@
-"""The state database: runs, stage results, quality results, refused batches.
+"""The state database: runs, stage results, quality results, refused batches, leases on shards of streams.
 
 Batches and their counts are the lake's (`dpipe.iceberg.ledger`); what is here can be lost without losing a
 record.

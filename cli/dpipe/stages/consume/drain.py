@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from dpipe import output
@@ -39,12 +40,16 @@ def ingest_stream(project: Project, dataset: str, uri: str, run: Run) -> list[La
     contract_path(project, dataset)
     stream = Stream(stream_place(uri))
     landed: list[Landed] = []
+    done, lock = [0, 0], Lock()
     started_at, start = datetime.now(UTC), time.perf_counter()
     with output.progress(f"ingest {dataset}") as update:
 
         def count(batch: Landed) -> None:
-            landed.append(batch)
-            update(_records(landed), sum(one.manifest.bytes for one in landed))
+            with lock:  # several shards are read at once
+                landed.append(batch)
+                done[0] += batch.manifest.position.records if batch.manifest.position else 0
+                done[1] += batch.manifest.bytes
+                update(*done)
 
         drain(project, dataset, stream, halt=Halt(), on_landed=count)
     fresh = [batch.manifest for batch in landed if not batch.already]
@@ -138,7 +143,3 @@ def warn_of_loss(stream: Stream, lease: Lease) -> None:
         f"`{lease.key.shard}` of `{stream.place}` is gone before it was known to be read to its end: records that were "
         "not read within the stream's retention are lost"
     )
-
-
-def _records(landed: list[Landed]) -> int:
-    return sum(one.manifest.position.records for one in landed if one.manifest.position)
