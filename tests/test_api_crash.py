@@ -12,10 +12,11 @@ import sys
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from botocore.exceptions import BotoCoreError
 from dpipe import landing
 from dpipe.iceberg import ledger, open_catalog
 from dpipe.state import keys
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dpipe.settings import Project
+    from servers import Kinesalite
+    from stream_support import Kinesis
 
 RECORDS = 20
 ROUTES = ("batches", "records")
@@ -108,8 +111,43 @@ def lives(url: str) -> bool:
         return False
 
 
-def assert_nothing_is_lost(folder: Path, rounds: int, clients: int = 3) -> None:
-    project = make_project(folder / "a project", settings={"max_rejected_share": 1.0})
+class Emulator:
+    """The stream between API and worker, which is killed and resharded too."""
+
+    def __init__(self, server: Kinesalite, streams: Kinesis) -> None:
+        self.server = server
+        self.streams = streams
+        self.name = streams.create(shards=2)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "streams": {"orders": f"kinesis://{self.name}"},
+            "submit_to": "stream",
+            "stream_lease_seconds": 1.5,
+        }
+
+    def restart(self) -> None:
+        self.server.kill()
+        self.server.start()
+
+    def reshard(self) -> None:
+        wait_until(self.answers)
+        shards = [one for one in self.streams.shards(self.name) if "EndingSequenceNumber" not in str(one)]
+        self.streams.split(self.name, shards[0]["ShardId"])
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.streams.shards(self.name))
+        except BotoCoreError:
+            return False
+
+
+def assert_nothing_is_lost(
+    folder: Path, rounds: int, clients: int = 3, emulator: Emulator | None = None
+) -> None:
+    settings = {"max_rejected_share": 1.0} | (emulator.settings if emulator else {})
+    project = make_project(folder / "a project", settings=settings)
     _, key = keys.create(project, "clients", ["admin:*"])
     port = str(free_port())
     url = f"http://127.0.0.1:{port}"
@@ -120,12 +158,18 @@ def assert_nothing_is_lost(folder: Path, rounds: int, clients: int = 3) -> None:
     senders = [Client(number, url, key) for number in range(clients)]
     for sender in senders:
         sender.thread.start()
-    for _ in range(rounds):
+    victims = sorted(commands) + (["stream"] if emulator else [])
+    for number in range(rounds):
         # A worker needs seconds until it commits, a server until it listens: kills come at either.
         time.sleep(moments.uniform(0.2, 5))
-        victim = moments.choice(sorted(commands))
-        kill(running[victim])
-        running[victim] = start(project, *commands[victim])
+        victim = moments.choice(victims)
+        if victim in running:
+            kill(running[victim])
+            running[victim] = start(project, *commands[victim])
+        elif emulator:
+            emulator.restart()
+        if emulator and number == rounds // 2:
+            emulator.reshard()
     wait_until(lambda: lives(url))
     time.sleep(1)
     for sender in senders:
@@ -156,6 +200,20 @@ def assert_nothing_is_lost(folder: Path, rounds: int, clients: int = 3) -> None:
 
 def test_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     assert_nothing_is_lost(tmp_path, rounds=4)
+
+
+def test_kills_lose_nothing_that_went_into_a_stream(
+    tmp_path: Path, own_kinesalite: tuple[Kinesalite, Kinesis]
+) -> None:
+    assert_nothing_is_lost(tmp_path, rounds=4, emulator=Emulator(*own_kinesalite))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_hundred_kills_lose_nothing_that_went_into_a_stream(
+    tmp_path: Path, own_kinesalite: tuple[Kinesalite, Kinesis]
+) -> None:
+    assert_nothing_is_lost(tmp_path, rounds=120, emulator=Emulator(*own_kinesalite))
 
 
 @pytest.mark.long

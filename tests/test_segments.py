@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from support import make_project, processed, rows_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from dpipe.settings import Project
@@ -28,7 +29,9 @@ def project(tmp_path: Path) -> Project:
     return make_project(tmp_path / "a project", settings={"max_rejected_share": 1.0})
 
 
-def packed(project: Project, *payloads: bytes, job_ids: list[str] | None = None) -> list[landing.Manifest]:
+def packed(
+    project: Project, *payloads: bytes, job_ids: list[str] | None = None
+) -> Sequence[landing.Manifest]:
     names = job_ids or [uuid.uuid4().hex for _ in payloads]
     drafts = [landing.submission("orders", name="body.csv", job_id=name, format="csv") for name in names]
     return landing.land_segment(

@@ -16,10 +16,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from dpipe.state import leases, open_state
 from stream_support import Kinesis, assert_landed_once, chain, order, place, stream
 from support import assert_holds, make_project, processed, rows_of, run_dpipe
-from worker_process import worker
+from worker_process import under_way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from dpipe.settings import Project
@@ -36,6 +37,10 @@ def project_of(folder: Path, name: str, **settings: Any) -> Project:
     """A project whose orders come out of a stream, in small batches and with short leases."""
     small = {"stream_max_records": 50, "stream_max_seconds": 0.2, "stream_lease_seconds": 1.5}
     return make_project(folder, settings={"streams": {"orders": f"kinesis://{name}"}, **small, **settings})
+
+
+def worker(project: Project) -> AbstractContextManager[Worker]:
+    return under_way(project, "worker")
 
 
 def landed(project: Project) -> int:

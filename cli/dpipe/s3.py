@@ -6,6 +6,7 @@ machine's role.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -184,7 +185,8 @@ def asked(what: str, step: Callable[[], T], unless: frozenset[str] = frozenset()
 @cache
 def client() -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
     """The client of this process, safe for threads. Raises `ConfigError` without the extra `aws`."""
-    return client_of("s3", attempts=5)
+    # boto3 itself looks at `AWS_DEFAULT_REGION` only, others of AWS's libraries at this one.
+    return client_of("s3", attempts=5, region=os.environ.get("AWS_REGION"))
 
 
 def client_of(service: str, *, attempts: int, region: str | None = None, **config: Any) -> Any:  # noqa: ANN401

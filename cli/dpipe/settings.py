@@ -30,6 +30,10 @@ class Settings(BaseSettings):
         default_factory=dict,
         description="dataset → the stream that feeds it: `kinesis://name?region=eu-west-1`",
     )
+    submit_to: Literal["landing", "stream"] = Field(
+        default="landing",
+        description="where the API puts small submissions: into landing, or into the stream that feeds the dataset",
+    )
     stream_max_records: int = Field(
         default=10_000, ge=1, le=10_000_000, description="records of a stream in a batch, at most"
     )

@@ -41,6 +41,7 @@ def router(service: Service) -> APIRouter:
             connection.execute(text("select 1"))
         open_catalog(service.project)
         service.load.check_room()
+        service.packer.sinks.check()
         return Health("ready", __version__)
 
     @routes.get("/metrics", operation_id="metrics", response_class=Response)

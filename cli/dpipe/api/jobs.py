@@ -29,6 +29,8 @@ SOURCE = "api:"
 FINAL = frozenset({"committed", "refused", "dropped"})
 # A submission that was noted so long ago and hasn't landed is nobody's any more.
 LANDS_WITHIN = timedelta(minutes=10)
+# The longest that a stream keeps records, in which a worker may be missing.
+LANDS_FROM_STREAM_WITHIN = timedelta(days=366)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ def reconcile(project: Project, engine: Engine) -> tuple[int, int]:
     added = lost_count = 0
     now = datetime.now(UTC)
     for dataset in project.datasets():
-        noted = jobs.received_before(engine, dataset, now - LANDS_WITHIN)
+        within = LANDS_FROM_STREAM_WITHIN if dataset in project.settings.streams else LANDS_WITHIN
+        noted = jobs.received_before(engine, dataset, now - within)
         landed = {name for name in landing.batch_ids(project, dataset) if name.startswith("job-")}
         unknown = jobs.missing(engine, landed)
         unknown -= over(project, dataset, unknown, kept_since(project, now))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from dpipe.api.load import Load
+    from dpipe.api.sinks import Sinks
     from dpipe.landing import Manifest
     from dpipe.settings import Project
 
@@ -42,6 +43,7 @@ class Packer:
     project: Project
     engine: Engine
     load: Load
+    sinks: Sinks
     _waiting: dict[str, _Waiting] = field(default_factory=dict)
     _bytes: int = 0
     _came: asyncio.Event = field(default_factory=asyncio.Event)
@@ -124,14 +126,14 @@ class Packer:
                 # Whoever noted it died before its bytes were there.
                 manifest = replace(manifest, received_at=there.received_at.isoformat(timespec="microseconds"))
             by_dataset.setdefault(manifest.dataset, []).append((manifest, one.payload))
-        for batches in by_dataset.values():
+        for dataset, batches in by_dataset.items():
             try:
-                for manifest in landing.land_segment(self.project, batches):
+                for manifest in self.sinks.keep(dataset, batches):
                     outcomes[manifest.batch_id] = Landed(manifest, already=False)
                     self.load.landed(manifest)
             except Exception as error:
+                # Their rows stay: they may be durable all the same, and their names must not come to mean other bytes.
                 outcomes |= dict.fromkeys((manifest.batch_id for manifest, _ in batches), error)
-                jobs.forget(self.engine, {manifest.batch_id for manifest, _ in batches} - claimed.keys())
         return outcomes
 
 

@@ -13,6 +13,7 @@ from dpipe.api.jobs import NOT_FOUND
 from dpipe.api.load import Load
 from dpipe.api.metrics import Metrics
 from dpipe.api.packer import Packer
+from dpipe.api.sinks import Sinks
 from dpipe.contract import contract_path, load_contract
 from dpipe.contract.contract import file_version
 from dpipe.state import open_state
@@ -46,8 +47,9 @@ class Service:
     def of(project: Project) -> Service:
         """Open the project's state. Raises `UnavailableError` when it can't be reached."""
         engine, metrics = open_state(project), Metrics()
+        sinks = Sinks(project)
         load = Load(project, metrics)
-        packer = Packer(project, engine, load)
+        packer = Packer(project, engine, load, sinks)
         return Service(project, engine, Keyring(engine), metrics, load, packer)
 
     def check_dataset(self, dataset: str) -> None:

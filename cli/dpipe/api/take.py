@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dpipe.api.media import Media
     from dpipe.api.service import Service
     from dpipe.landing import Manifest
+    from dpipe.outcomes import State
     from dpipe.state.jobs import JobRow
     from dpipe.state.keys import ApiKey
 
@@ -138,9 +139,6 @@ class Submitted:
             dataset = self.draft.dataset
             (manifest,) = landing.manifests(self.service.project, dataset, noted)
             return landing.Landed(manifest, already=True)
-        except BaseException:
-            jobs.forget(engine, noted)
-            raise
         if not landed.already:
             self.service.load.landed(landed.manifest)
         return landed
@@ -167,9 +165,11 @@ def job_id_of(key: ApiKey, dataset: str, idempotency_key: str | None) -> str:
 async def answer(service: Service, landed: landing.Landed, wait: float) -> Response:
     """The answer to a submission, after so many seconds if nothing becomes of it before."""
     row = told.row_of(landed.manifest)
-    submission = Submission(row.job_id, row.dataset, "landed", row.received_at, row.bytes, row.sha256)
-    if wait:
+    if wait or landed.already:
         submission = await _waited_for(service, row, wait)
+    else:
+        state: State = "accepted" if service.packer.sinks.is_for_stream(landed.manifest) else "landed"
+        submission = Submission(row.job_id, row.dataset, state, row.received_at, row.bytes, row.sha256)
     headers = {"Location": f"/v1/jobs/{row.job_id}"}
     if landed.already:
         headers["Idempotency-Replayed"] = "true"

@@ -7,12 +7,14 @@ takes two syncs for however many batches; a batch with a folder of its own takes
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import struct
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -34,46 +36,104 @@ if TYPE_CHECKING:
 SEGMENT = re.compile(r"segment-[0-9a-f]{32}")
 TRAILER = struct.Struct("<Q8s")
 MARK = b"dpipeseg"
+JOB_ID = re.compile(r"job-[0-9a-f]{32}")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+FORMATS = frozenset({None, "ndjson", "json", "csv", "parquet"})
+COMPRESSIONS = frozenset({None, "none", "gzip", "zstd", "zip"})
 # A look into a bucket brings so much of an object's end; most indexes are shorter.
 TAIL_BYTES = 256 << 10
 INDEXES_HELD = 64
 
 
-def land_segment(project: Project, batches: Sequence[tuple[Manifest, bytes]]) -> list[Manifest]:
-    """Land batches of one dataset together; their manifests, which now say where they are.
+@dataclass(frozen=True)
+class Segment:
+    """Batches of one dataset in one file, whose name it carries itself; their manifests say where they are in it."""
 
-    They are durable when this returns, and none of them is there when it raises: `DpipeError` for this machine's
-    disk, `UnavailableError` for a bucket. That none of them has landed before is the caller's to know.
+    name: str
+    dataset: str
+    content: bytes
+    manifests: tuple[Manifest, ...]
+
+
+def packed(batches: Sequence[tuple[Manifest, bytes]]) -> Segment:
+    """A new segment of batches of one dataset."""
+    name, offset, placed = f"segment-{uuid.uuid4().hex}", 0, []
+    for manifest, payload in batches:
+        placed.append(replace(manifest, segment=name, offset=offset))
+        offset += len(payload)
+    index = json.dumps([manifest.document() for manifest in placed]).encode()
+    content = b"".join([*(payload for _, payload in batches), index, TRAILER.pack(len(index), MARK)])
+    return Segment(name, placed[0].dataset, content, tuple(placed))
+
+
+def unpacked(content: bytes, dataset: str) -> Segment | None:
+    """The segment of submissions to the dataset that these bytes are, down to each one's hash; None when they are none.
+
+    They may come from anybody.
     """
-    name = f"segment-{uuid.uuid4().hex}"
-    content, landed = _packed(name, batches)
-    dataset = landed[0].dataset
-    if project.landing_bucket is not None:
-        project.landing_bucket.put_once(f"{dataset}/{name}", content)
-        return landed
-    folder = make_private(project.landing / dataset)
-    sweep(folder, TEMPORARY_PREFIX)
-    temporary = folder / f"{TEMPORARY_PREFIX}{name}"
+    if not content.endswith(MARK):
+        return None
     try:
-        with writing(name, folder):
-            write_durably(temporary, content)
+        found, end = _read_index(content)
+        name = found[0].segment if found else None
+        offset = 0
+        for one in found:
+            payload = content[offset : offset + one.bytes]
+            if (one.dataset, one.segment, one.offset) != (dataset, name, offset) or not _is_submission(one):
+                return None
+            if hashlib.sha256(payload).hexdigest() != one.sha256:
+                return None
+            offset += one.bytes
+    except (ValueError, TypeError, KeyError, RecursionError, struct.error):
+        return None
+    ids = {one.batch_id for one in found}
+    if not isinstance(name, str) or not SEGMENT.fullmatch(name) or offset != end or len(ids) != len(found):
+        return None
+    return Segment(name, dataset, content, tuple(found))
+
+
+def _is_submission(manifest: Manifest) -> bool:
+    """Whether a manifest says what one of the API does, and nothing that would surprise whoever reads it."""
+    return (
+        JOB_ID.fullmatch(manifest.batch_id) is not None
+        and manifest.kind == "job"
+        and manifest.bytes > 0
+        and PLAIN_NAME.fullmatch(manifest.name) is not None
+        and manifest.format in FORMATS
+        and manifest.compression in COMPRESSIONS
+        and datetime.fromisoformat(manifest.received_at).tzinfo is not None
+    )
+
+
+def land_packed(project: Project, segment: Segment) -> None:
+    """Land a segment; the same one lands once.
+
+    Its batches are durable when this returns, and none of them is there when it raises: `DpipeError` for this machine's
+    disk, `UnavailableError` for a bucket, after which it may be there all the same.
+    """
+    if project.landing_bucket is not None:
+        project.landing_bucket.put_once(f"{segment.dataset}/{segment.name}", segment.content)
+        return
+    folder = make_private(project.landing / segment.dataset)
+    sweep(folder, TEMPORARY_PREFIX)
+    temporary = folder / f"{TEMPORARY_PREFIX}{segment.name}-{uuid.uuid4().hex}"
+    try:
+        with writing(segment.name, folder):
+            write_durably(temporary, segment.content)
             failpoints.reach("after-landing-copy")
-            temporary.rename(folder / name)
+            temporary.rename(folder / segment.name)
             sync_folder(folder)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    return landed
 
 
-def _packed(name: str, batches: Sequence[tuple[Manifest, bytes]]) -> tuple[bytes, list[Manifest]]:
-    offset, landed = 0, []
-    for manifest, payload in batches:
-        landed.append(replace(manifest, segment=name, offset=offset))
-        offset += len(payload)
-    index = json.dumps([manifest.document() for manifest in landed]).encode()
-    return b"".join([*(payload for _, payload in batches), index, TRAILER.pack(len(index), MARK)]), landed
+def land_segment(project: Project, batches: Sequence[tuple[Manifest, bytes]]) -> Sequence[Manifest]:
+    """Land batches of one dataset together, see `land_packed`. None of them may have landed before."""
+    segment = packed(batches)
+    land_packed(project, segment)
+    return segment.manifests
 
 
 def batch_ids(project: Project, dataset: str, segments: Iterable[str]) -> set[str]:
@@ -166,17 +226,31 @@ def _index(place: _Place, dataset: str, segment: str) -> dict[str, Manifest]:
     """The manifests in a segment, by batch id. Raises `DpipeError` unless it is as it was landed."""
     tail = place.read(dataset, segment, -TAIL_BYTES, TAIL_BYTES)
     try:
-        size, mark = TRAILER.unpack(tail[-TRAILER.size :])
-        if mark != MARK:
-            raise ValueError("it has no index at its end")  # noqa: TRY301
-        if size + TRAILER.size > len(tail):
-            tail = place.read(dataset, segment, -(size + TRAILER.size), size + TRAILER.size)
-        found = [parse(one) for one in json.loads(tail[-(size + TRAILER.size) : -TRAILER.size])]
+        size = _index_bytes(tail) + TRAILER.size
+        if size > len(tail):
+            tail = place.read(dataset, segment, -size, size)
+        found, _ = _read_index(tail)
         if any((one.dataset, one.segment) != (dataset, segment) for one in found):
             raise ValueError("it was written for another place")  # noqa: TRY301
     except (ValueError, TypeError, KeyError, struct.error) as error:
         raise _damaged(dataset, segment, str(error)) from error
     return {one.batch_id: one for one in found}
+
+
+def _read_index(content: bytes) -> tuple[list[Manifest], int]:
+    """The manifests at the end of a segment, and where they begin. Raises `ValueError`, `TypeError` or `KeyError`."""
+    end = len(content) - TRAILER.size
+    start = end - _index_bytes(content)
+    if start < 0:
+        raise ValueError("its index is longer than it")
+    return [parse(one) for one in json.loads(content[start:end])], start
+
+
+def _index_bytes(tail: bytes) -> int:
+    size, mark = TRAILER.unpack(tail[-TRAILER.size :])
+    if mark != MARK:
+        raise ValueError("it has no index at its end")
+    return int(size)
 
 
 def _damaged(dataset: str, segment: str, problem: str) -> DpipeError:

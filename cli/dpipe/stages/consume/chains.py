@@ -10,7 +10,7 @@ from dpipe import landing
 from dpipe.landing.store import read_manifest
 
 if TYPE_CHECKING:
-    from dpipe.landing import Position
+    from dpipe.landing import Position, Segment
     from dpipe.settings import Project
     from dpipe.streams import Shard, Stream
 
@@ -47,6 +47,14 @@ class Chains:
         batch_id = landing.stream_batch_id(stream.arn, shard.shard_id, first)
         there = landing.landed(self.project, self.dataset, batch_id)
         return there.position.last if there is not None and there.position is not None else None
+
+    def contradict(self, segment: Segment) -> bool:
+        """Whether a batch of the segment has landed already, with other bytes than it has there."""
+        known = landing.batch_ids(self.project, self.dataset)
+        ours = {one.batch_id: one.sha256 for one in segment.manifests if one.batch_id in known}
+        return any(
+            one.sha256 != ours[one.batch_id] for one in landing.manifests(self.project, self.dataset, ours)
+        )
 
     def _read(self) -> None:
         names = {name for name in landing.batch_ids(self.project, self.dataset) if name.startswith(PREFIX)}

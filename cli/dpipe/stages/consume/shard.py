@@ -89,6 +89,8 @@ class ShardConsumer:
         for index, record in enumerate(answer.records):
             if self._has_landed(record):
                 continue
+            if self._lands_segment(record):
+                continue
             if self._batch is None:
                 if index == 0 and self._skips_a_gap(record):
                     return False
@@ -100,6 +102,21 @@ class ShardConsumer:
             self._batch.add(record)
             if self._batch.is_full(self._settings) and not self._land():
                 return False
+        return True
+
+    def _lands_segment(self, record: Record) -> bool:
+        """Land a segment that the API put into the stream, once, whoever reads it; False for any other record.
+
+        It is known by a name of its own, and no part of the shard's chain.
+        """
+        segment = landing.unpacked(record.data, self.chains.dataset)
+        if segment is None or self.chains.contradict(segment):
+            return False
+        landing.land_packed(self.chains.project, segment)
+        for manifest in segment.manifests:
+            self._on_landed(landing.Landed(manifest, already=False))
+        if self._batch is None:
+            self._go_on_behind(record.sequence)
         return True
 
     def _has_landed(self, record: Record) -> bool:

@@ -61,7 +61,8 @@ def follow(
 ) -> None:
     """Take files of `sources` and what else lands to the published marts, until `stop` is requested.
 
-    A worker's rounds for every dataset, in which files land as they appear, and marts are published. Raises
+    A worker's rounds for every dataset, its streams consumed beside them, in which files land as they appear, and marts
+    are published. Raises
     `UsageError` when the settings name no sources, `ConfigError` when alerts can't be sent.
     """
     names = source_names(project)
@@ -71,7 +72,8 @@ def follow(
     output.note(f"dpipe run: looks for files of {', '.join(names)} each {poll:g} s")
     sources = Sources(project)
     rounds = Rounds(project, (), stop=stop, transform_every=transform_every, sources=sources)
-    _until_stopped(rounds, poll, on_round)
+    with Consuming(project, (), stop.is_requested):
+        _until_stopped(rounds, poll, on_round)
     output.note("dpipe run: stopped")
 
 
