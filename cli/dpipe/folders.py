@@ -25,6 +25,8 @@ def make_private(folder: Path) -> Path:
 
     Raises `DpipeError` when it can't be made.
     """
+    if folder.is_dir():
+        return folder
     try:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         for path in reversed(missing):

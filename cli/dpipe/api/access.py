@@ -10,13 +10,12 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers, MutableHeaders
-
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from dpipe.api.metrics import Metrics
 
+REQUEST_ID_HEADER = b"x-request-id"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 INTERNAL_ERROR = 500
 
@@ -35,7 +34,9 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
+        given = next((value for name, value in scope["headers"] if name == REQUEST_ID_HEADER), b"").decode(
+            "latin-1"
+        )
         request_id = given if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         scope.setdefault("state", {})["request_id"] = request_id
         seen = {"status": INTERNAL_ERROR, "bytes_in": 0, "bytes_out": 0}
@@ -48,7 +49,7 @@ class AccessLog:
         async def counted_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seen["status"] = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                message["headers"] = [*message.get("headers", ()), (REQUEST_ID_HEADER, request_id.encode())]
             seen["bytes_out"] += len(message.get("body", b""))
             await send(message)
 

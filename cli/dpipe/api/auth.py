@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
-from anyio import to_thread
+from anyio import Lock, to_thread
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
@@ -43,20 +43,25 @@ class Keyring:
     engine: Engine
     _known: dict[str, tuple[ApiKey, float]] = field(default_factory=dict)
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
+    _turn: Lock = field(default_factory=Lock)
 
     async def find(self, text: str) -> ApiKey | None:
         """The valid key whose text this is."""
         found = self._known.get(text)
         if found is not None and time.monotonic() < found[1]:
             return found[0]
-        key = await to_thread.run_sync(keys.find, self.engine, text)
-        if key is None:
-            self._known.pop(text, None)
-            return None
-        if len(self._known) >= MOST_REMEMBERED:
-            self._known.clear()
-        self._known[text] = key, time.monotonic() + TRUSTED_SECONDS
-        return key
+        async with self._turn:  # when a key that many use is asked for anew, they wait for one answer
+            asked = self._known.get(text)
+            if asked is not None and asked is not found:
+                return asked[0]
+            key = await to_thread.run_sync(keys.find, self.engine, text)
+            if key is None:
+                self._known.pop(text, None)
+                return None
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.clear()
+            self._known[text] = key, time.monotonic() + TRUSTED_SECONDS
+            return key
 
     def take(self, key: ApiKey) -> float:
         """Count a request of a key; 0.0, or the seconds until it may make this one."""
@@ -76,12 +81,12 @@ async def caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> ApiKey:
     """The key of the request, for FastAPI's routes and description; see `admitted`."""
-    return await admitted(request, f"{credentials.scheme} {credentials.credentials}" if credentials else None)
+    given = f"{credentials.scheme} {credentials.credentials}" if credentials else None
+    return await admitted(request, request.app.state.keyring, given)
 
 
-async def admitted(request: Request, authorization: str | None) -> ApiKey:
+async def admitted(request: Request, keyring: Keyring, authorization: str | None) -> ApiKey:
     """The key of the request; raises a 401 without a valid one, and a 429 for one that asks too often."""
-    keyring: Keyring = request.app.state.keyring
     scheme, _, text = (authorization or "").partition(" ")
     is_given = scheme.lower() == "bearer" and bool(text)
     key = await keyring.find(text) if is_given else None

@@ -15,6 +15,8 @@ from dpipe import output
 from dpipe.stages.pending import Pending
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
     from dpipe.api.metrics import Metrics
     from dpipe.landing import Manifest
     from dpipe.settings import Project
@@ -43,14 +45,18 @@ class Load:
     def __post_init__(self) -> None:
         self._pending = Pending(self.project)
 
-    async def watch(self) -> None:
-        """Look every few seconds, until it is cancelled; no request waits for that."""
+    async def watch(self, *, task_status: TaskStatus[None]) -> None:
+        """Look every few seconds, until it is cancelled; no request waits for that. Says so after the first look."""
+        is_first = True
         while True:
             started = time.monotonic()
             try:
                 await to_thread.run_sync(self.look)
             except Exception as error:  # whoever submits next is told by what fails then
                 output.warn(f"the backlog can't be looked at: {error}")
+            if is_first:
+                is_first = False
+                task_status.started()
             await sleep(max(LOOK_SECONDS, REST * (time.monotonic() - started)))
 
     def check_room(self) -> None:

@@ -33,7 +33,7 @@ UNAVAILABLE, RETRY_AFTER_SECONDS = 503, 1
 class _Waiting:
     manifest: Manifest
     payload: bytes
-    landed: asyncio.Future[Landed]
+    told: list[asyncio.Future[Landed]]
 
 
 @dataclass
@@ -58,8 +58,9 @@ class Packer:
         if waiting is not None:
             if waiting.manifest.sha256 != manifest.sha256:
                 raise _other_bytes(manifest)
-            landed = await asyncio.shield(waiting.landed)
-            return replace(landed, already=True)
+            again: asyncio.Future[Landed] = asyncio.get_running_loop().create_future()
+            waiting.told.append(again)
+            return replace(await again, already=True)
         if self._bytes + len(payload) > WAITING_BYTES:
             raise HTTPException(
                 UNAVAILABLE,
@@ -67,11 +68,10 @@ class Packer:
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
         future: asyncio.Future[Landed] = asyncio.get_running_loop().create_future()
-        self._waiting[manifest.batch_id] = _Waiting(manifest, payload, future)
+        self._waiting[manifest.batch_id] = _Waiting(manifest, payload, [future])
         self._bytes += len(payload)
         self._came.set()
-        # A client that hangs up takes nobody's group with it.
-        return await asyncio.shield(future)
+        return await future
 
     async def run(self) -> None:
         """Land what comes, until it is cancelled."""
@@ -86,11 +86,13 @@ class Packer:
                 outcome = outcomes[one.manifest.batch_id]
                 del self._waiting[one.manifest.batch_id]
                 self._bytes -= len(one.payload)
-                if isinstance(outcome, Landed):
-                    one.landed.set_result(outcome)
-                else:
-                    one.landed.set_exception(outcome)
-                    one.landed.exception()  # it is told, also where nobody waits any more
+                for told in one.told:
+                    if told.cancelled():
+                        continue  # its client has hung up
+                    if isinstance(outcome, Landed):
+                        told.set_result(outcome)
+                    else:
+                        told.set_exception(outcome)
             if not self._waiting:
                 self._came.clear()
 

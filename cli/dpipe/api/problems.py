@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from dpipe.errors import DpipeError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fastapi import FastAPI, Request
+    from fastapi import FastAPI
 
 RETRY_AFTER_SECONDS = 5
 
 
 def install(app: FastAPI) -> None:
     """Have `app` answer every error with a problem document."""
-    app.add_exception_handler(HTTPException, _from_http)
-    app.add_exception_handler(RequestValidationError, _from_validation)
-    app.add_exception_handler(DpipeError, _from_dpipe)
-    app.add_exception_handler(ClientDisconnect, _from_disconnect)
+    for kind, answer in ANSWERS.items():
+        app.add_exception_handler(kind, answer)
     app.add_exception_handler(Exception, _from_bug)
+
+
+def response_to(request: Request, error: Exception) -> JSONResponse:
+    """The answer to a request that raised this, as FastAPI's routes give it; a fault of our own goes to the log."""
+    for kind, answer in ANSWERS.items():
+        if isinstance(error, kind):
+            return answer(request, error)
+    sys.excepthook(type(error), error, error.__traceback__)
+    return _from_bug(request, error)
 
 
 def problem(
@@ -89,3 +98,11 @@ def _from_bug(request: Request, _error: Exception) -> JSONResponse:
     return problem(
         request, HTTPStatus.INTERNAL_SERVER_ERROR, "the server met a fault of its own; its log tells more"
     )
+
+
+ANSWERS: dict[type[Exception], Callable[[Request, Exception], JSONResponse]] = {
+    HTTPException: _from_http,
+    RequestValidationError: _from_validation,
+    DpipeError: _from_dpipe,
+    ClientDisconnect: _from_disconnect,
+}

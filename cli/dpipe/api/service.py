@@ -46,7 +46,7 @@ class Service:
     @staticmethod
     def of(project: Project) -> Service:
         """Open the project's state. Raises `UnavailableError` when it can't be reached."""
-        engine, metrics = open_state(project), Metrics()
+        engine, metrics = open_state(project, serving=True), Metrics()
         sinks = Sinks(project)
         load = Load(project, metrics)
         packer = Packer(project, engine, load, sinks)

@@ -109,7 +109,7 @@ class Submitted:
         return landed
 
     def _land(self, chunks: Iterable[bytes]) -> landing.Landed:
-        engine, noted = self.service.engine, []
+        engine = self.service.engine
 
         def claim(manifest: Manifest, path: Path) -> None:
             if self.media.compression == "zip":
@@ -118,10 +118,11 @@ class Submitted:
             row = told.row_of(manifest)
             there = jobs.claim(engine, [row]).get(row.job_id)
             if there is None:
-                noted.append(row.job_id)
                 there = told.forgotten(self.service.project, self.service.load, [row]).get(row.job_id)
-                if there is not None and there.sha256 == row.sha256:
-                    raise _LandedBeforeError
+                if there is not None:
+                    jobs.forget(engine, [row.job_id])
+                    if there.sha256 == row.sha256:
+                        raise _LandedBeforeError
             if there is not None and there.sha256 != row.sha256:
                 raise _other_body()
 
@@ -135,9 +136,7 @@ class Submitted:
         except landing.OtherBytesError as error:
             raise _other_body() from error
         except _LandedBeforeError:
-            jobs.forget(engine, noted)
-            dataset = self.draft.dataset
-            (manifest,) = landing.manifests(self.service.project, dataset, noted)
+            (manifest,) = landing.manifests(self.service.project, self.draft.dataset, [self.draft.batch_id])
             return landing.Landed(manifest, already=True)
         if not landed.already:
             self.service.load.landed(landed.manifest)

@@ -11,6 +11,7 @@ import shutil
 import uuid
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from dpipe import failpoints
@@ -86,8 +87,18 @@ def submission(
     compression: str | None = None,
 ) -> Manifest:
     """What is known of a submission before its bytes; its identity is its job's, 32 hex digits, a UUID."""
-    draft = replace(_draft(dataset, "job", name, source), format=format, compression=compression)
-    return replace(draft, batch_id=f"job-{job_id}")
+    return Manifest(
+        batch_id=f"job-{job_id}",
+        dataset=dataset,
+        kind="job",
+        name=sanitised(name),
+        bytes=0,
+        sha256="",
+        received_at=_now(),
+        source=source,
+        format=format,
+        compression=compression,
+    )
 
 
 def with_payload(draft: Manifest, payload: bytes) -> Manifest:
@@ -171,8 +182,11 @@ def _draft(
     dataset: str, kind: Literal["file", "job", "replay", "stream"], name: str, source: str
 ) -> Manifest:
     """A manifest without what only the bytes can tell."""
-    received_at = datetime.now(UTC).isoformat(timespec="microseconds")
-    return Manifest("", dataset, kind, sanitised(name), 0, "", received_at, source)
+    return Manifest("", dataset, kind, sanitised(name), 0, "", _now(), source)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _land(
@@ -246,7 +260,7 @@ def _complete(draft: Manifest, sha256: str, size: int) -> Manifest:
             f"`{draft.name}` is empty", hint="a batch needs at least one byte; leave the file out"
         )
     batch_id = draft.batch_id or f"file-{sha256[:32]}"
-    return replace(draft, batch_id=batch_id, bytes=size, sha256=sha256)
+    return draft.changed(batch_id=batch_id, bytes=size, sha256=sha256)
 
 
 def _there(project: Project, manifest: Manifest) -> Landed:
@@ -298,6 +312,7 @@ def _publish(project: Project, temporary: Path, manifest: Manifest) -> Landed:
     return Landed(manifest, already=False)
 
 
+@lru_cache
 def sanitised(name: str) -> str:
     """A plain file name of letters, digits, `.`, `_` and `-`: not hidden, its last 120 characters at most."""
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)[-LONGEST_NAME:].lstrip(".-")

@@ -13,11 +13,11 @@ import re
 import struct
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dpipe import failpoints
 from dpipe.errors import DpipeError
@@ -59,7 +59,7 @@ def packed(batches: Sequence[tuple[Manifest, bytes]]) -> Segment:
     """A new segment of batches of one dataset."""
     name, offset, placed = f"segment-{uuid.uuid4().hex}", 0, []
     for manifest, payload in batches:
-        placed.append(replace(manifest, segment=name, offset=offset))
+        placed.append(manifest.changed(segment=name, offset=offset))
         offset += len(payload)
     index = json.dumps([manifest.document() for manifest in placed]).encode()
     content = b"".join([*(payload for _, payload in batches), index, TRAILER.pack(len(index), MARK)])
@@ -74,7 +74,8 @@ def unpacked(content: bytes, dataset: str) -> Segment | None:
     if not content.endswith(MARK):
         return None
     try:
-        found, end = _read_index(content)
+        documents, end = _read_index(content)
+        found = [parse(one) for one in documents]
         name = found[0].segment if found else None
         offset = 0
         for one in found:
@@ -212,38 +213,57 @@ def _known(project: Project, dataset: str, segments: Iterable[str]) -> dict[str,
         # The new map takes the old one's place, so that whoever goes through that one can go on.
         where = dict(known.where) if now != known.names else known.where
         for segment in sorted(now - known.names):
-            for batch_id, manifest in _index(place, dataset, segment).items():
+            for batch_id, sha256 in _hashes(place, dataset, segment).items():
                 # Two servers that are asked for the same submission at once may land the same bytes twice.
                 other = where.setdefault(batch_id, segment)
-                if _index(place, dataset, other)[batch_id].sha256 != manifest.sha256:
+                if other != segment and _hashes(place, dataset, other)[batch_id] != sha256:
                     raise _damaged(dataset, segment, f"`{batch_id}` is in `{other}` too, with other bytes")
         known.names, known.where = now, where
         return where
 
 
+def _hashes(place: _Place, dataset: str, segment: str) -> dict[str, str]:
+    """The SHA-256 of each batch in a segment; whoever asks which batches there are needs no more of them."""
+    found = _documents(place, dataset, segment)
+    try:
+        if any((one["dataset"], one["segment"]) != (dataset, segment) for one in found):
+            raise ValueError("it was written for another place")  # noqa: TRY301
+        return {one["batch_id"]: one["sha256"] for one in found}
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged(dataset, segment, str(error)) from error
+
+
 @lru_cache(INDEXES_HELD)
 def _index(place: _Place, dataset: str, segment: str) -> dict[str, Manifest]:
     """The manifests in a segment, by batch id. Raises `DpipeError` unless it is as it was landed."""
+    try:
+        return {one.batch_id: one for one in map(parse, _documents(place, dataset, segment))}
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged(dataset, segment, str(error)) from error
+
+
+def _documents(place: _Place, dataset: str, segment: str) -> list[dict[str, Any]]:
     tail = place.read(dataset, segment, -TAIL_BYTES, TAIL_BYTES)
     try:
         size = _index_bytes(tail) + TRAILER.size
         if size > len(tail):
             tail = place.read(dataset, segment, -size, size)
         found, _ = _read_index(tail)
-        if any((one.dataset, one.segment) != (dataset, segment) for one in found):
-            raise ValueError("it was written for another place")  # noqa: TRY301
-    except (ValueError, TypeError, KeyError, struct.error) as error:
+    except (ValueError, TypeError, struct.error) as error:
         raise _damaged(dataset, segment, str(error)) from error
-    return {one.batch_id: one for one in found}
+    return found
 
 
-def _read_index(content: bytes) -> tuple[list[Manifest], int]:
-    """The manifests at the end of a segment, and where they begin. Raises `ValueError`, `TypeError` or `KeyError`."""
+def _read_index(content: bytes) -> tuple[list[dict[str, Any]], int]:
+    """The manifests' documents at the end of a segment, and where they begin. Raises `ValueError` or `TypeError`."""
     end = len(content) - TRAILER.size
     start = end - _index_bytes(content)
     if start < 0:
         raise ValueError("its index is longer than it")
-    return [parse(one) for one in json.loads(content[start:end])], start
+    found = json.loads(content[start:end])
+    if not isinstance(found, list):
+        raise TypeError("its index is no list")
+    return found, start
 
 
 def _index_bytes(tail: bytes) -> int:

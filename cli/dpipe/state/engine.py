@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from dpipe.errors import UnavailableError
@@ -23,15 +23,19 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_SECONDS = 30
 
 
-def open_state(project: Project) -> Engine:
+def open_state(project: Project, *, serving: bool = False) -> Engine:
     """The state database, made on the first call; runs whose process is gone are marked failed.
 
-    Raises `UnavailableError` when the database can't be reached.
+    A server keeps connections open, and doesn't wait for SQLite to sync: what a crash of the machine takes back of the
+    last moment is in landing. Raises `UnavailableError` when the database can't be reached.
     """
     make_private(project.data_dir)
-    engine = create_engine(project.state_url, poolclass=NullPool)
+    if serving:
+        engine = create_engine(project.state_url, poolclass=QueuePool, pool_pre_ping=True)
+    else:
+        engine = create_engine(project.state_url, poolclass=NullPool)
     if make_url(project.state_url).get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", _prepare_serving_sqlite if serving else _prepare_sqlite)
     try:
         _make_tables(engine)
         fail_dead_runs(engine)
@@ -46,6 +50,11 @@ def open_state(project: Project) -> Engine:
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DB-API connection
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
     connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _prepare_serving_sqlite(connection: Any, record: object) -> None:  # noqa: ANN401
+    _prepare_sqlite(connection, record)
+    connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def _make_tables(engine: Engine) -> None:

@@ -36,11 +36,10 @@ class JobRow:
 
 def claim(engine: Engine, rows: Sequence[JobRow]) -> dict[str, JobRow]:
     """Note submissions, in one transaction; of those that were there before, which stay as they are, the rows."""
-    if not rows:
-        return {}
     new = {row.job_id: vars(row) for row in rows}
-    dialects: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-    statement = dialects[engine.dialect.name](jobs).on_conflict_do_nothing().returning(jobs.c.job_id)
+    if not new or _are_all_new(engine, new):
+        return {}
+    statement = _insert(engine).returning(jobs.c.job_id)
     with engine.begin() as connection:
         made: set[str] = set(connection.execute(statement, list(new.values())).scalars())
         return {
@@ -48,6 +47,22 @@ def claim(engine: Engine, rows: Sequence[JobRow]) -> dict[str, JobRow]:
             for some in _parts(new.keys() - made)
             for row in connection.execute(select(jobs).where(jobs.c.job_id.in_(some))).mappings()
         }
+
+
+def _are_all_new(engine: Engine, new: dict[str, dict[str, Any]]) -> bool:
+    """Note submissions if none was there before: to have back which ones were takes most of the time."""
+    with engine.connect() as connection:
+        is_all = connection.execute(_insert(engine), list(new.values())).rowcount == len(new)
+        if is_all:
+            connection.commit()
+        else:
+            connection.rollback()
+    return is_all
+
+
+def _insert(engine: Engine) -> Any:  # noqa: ANN401 - the dialects' statements have no type in common
+    dialects: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+    return dialects[engine.dialect.name](jobs).on_conflict_do_nothing()
 
 
 def forget(engine: Engine, job_ids: Iterable[str]) -> None:
