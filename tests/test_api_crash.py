@@ -143,29 +143,27 @@ class Emulator:
             return False
 
 
-def assert_nothing_is_lost(
-    folder: Path, rounds: int, clients: int = 3, emulator: Emulator | None = None
+def _disturb(
+    running: dict[str, subprocess.Popen[bytes]],
+    begin: Callable[[str], subprocess.Popen[bytes]],
+    senders: list[Client],
+    url: str,
+    rounds: int,
+    emulator: Emulator | None,
 ) -> None:
-    settings = {"max_rejected_share": 1.0} | (emulator.settings if emulator else {})
-    project = make_project(folder / "a project", settings=settings)
-    _, key = keys.create(project, "clients", ["admin:*"])
-    port = str(free_port())
-    url = f"http://127.0.0.1:{port}"
+    """Kill and start what runs while clients send; then have all of it end as it should."""
     moments = random.Random(20_131_127)
-    commands = {"serve": ("serve", "--port", port), "worker": ("worker", "--poll", "0.1")}
-    running = {name: start(project, *command) for name, command in commands.items()}
     wait_until(lambda: lives(url))
-    senders = [Client(number, url, key) for number in range(clients)]
     for sender in senders:
         sender.thread.start()
-    victims = sorted(commands) + (["stream"] if emulator else [])
+    victims = sorted(running) + (["stream"] if emulator else [])
     for number in range(rounds):
         # A worker needs seconds until it commits, a server until it listens: kills come at either.
         time.sleep(moments.uniform(0.2, 5))
         victim = moments.choice(victims)
         if victim in running:
             kill(running[victim])
-            running[victim] = start(project, *commands[victim])
+            running[victim] = begin(victim)
         elif emulator:
             emulator.restart()
         if emulator and number == rounds // 2:
@@ -175,11 +173,35 @@ def assert_nothing_is_lost(
     for sender in senders:
         sender.stop.set()
         sender.thread.join()
-    acknowledged = {batch: job for sender in senders for batch, job in sender.acknowledged.items()}
-    assert len(acknowledged) > rounds
     for process in running.values():
         process.send_signal(signal.SIGTERM)
     assert [process.wait(timeout=60) for process in running.values()] == [0, 0]
+
+
+def assert_nothing_is_lost(
+    folder: Path, rounds: int, clients: int = 3, emulator: Emulator | None = None
+) -> None:
+    settings = {"max_rejected_share": 1.0} | (emulator.settings if emulator else {})
+    project = make_project(folder / "a project", settings=settings)
+    _, key = keys.create(project, "clients", ["admin:*"])
+    port = str(free_port())
+    url = f"http://127.0.0.1:{port}"
+    commands = {"serve": ("serve", "--port", port), "worker": ("worker", "--poll", "0.1")}
+
+    def begin(name: str) -> subprocess.Popen[bytes]:
+        return start(project, *commands[name])
+
+    running = {name: begin(name) for name in commands}
+    senders = [Client(number, url, key) for number in range(clients)]
+    try:
+        _disturb(running, begin, senders, url, rounds, emulator)
+    finally:
+        for sender in senders:
+            sender.stop.set()
+        for process in running.values():
+            kill(process)
+    acknowledged = {batch: job for sender in senders for batch, job in sender.acknowledged.items()}
+    assert len(acknowledged) > rounds
     assert run_dpipe(project, "worker", "--once").returncode == 0
 
     # Every acknowledged batch was committed once, and all of its records have one disposition.

@@ -259,6 +259,24 @@ def test_a_segment_lands_once(project: Project) -> None:
     segment = landing.packed([(landing.with_payload(draft, order(1)), order(1))])
     again = landing.unpacked(segment.content, "orders")
     assert again == replace(segment, content=segment.content)
-    for one in (segment, again):
-        landing.land_packed(project, one)
-    assert len(list((project.landing / "orders").iterdir())) == 1
+    assert again is not None
+    assert [landing.land_packed(project, one) for one in (segment, again)] == [True, True]
+    other = landing.unpacked(forged(order(2), segment=segment.name), "orders")
+    assert other is not None
+    assert not landing.land_packed(project, other)
+    (path,) = (project.landing / "orders").iterdir()
+    assert path.read_bytes() == segment.content
+
+
+def test_a_segment_under_the_name_of_another_ends_in_quarantine(
+    client: httpx.Client, project: Project, kinesis: Kinesis, name: str
+) -> None:
+    client.post(RECORDS, content=order(1)).raise_for_status()
+    work(project)
+    (landed,) = landing.manifests(project, "orders")
+    kinesis.put(name, forged(order(2), segment=landed.segment))
+    work(project)
+    assert sorted(row["order_id"] for row in rows_of(project, "raw", "orders")) == [1, 2]
+    (kept,) = rows_of(project, "quarantine", "orders")
+    assert MARK in kept["raw"]
+    assert_holds(project)

@@ -10,6 +10,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
+        self._of_routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "dpipe_http_requests", "Requests", ["method", "route", "status"], registry=registry
         )
@@ -27,8 +28,15 @@ class Metrics:
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        named = (method, route, status)
+        if named not in self._of_routes:  # to look a series up by its labels takes longer than to count
+            self._of_routes[named] = (
+                self._requests.labels(method, route, str(status)),
+                self._seconds.labels(route),
+            )
+        counter, histogram = self._of_routes[named]
+        counter.inc()
+        histogram.observe(seconds)
 
     def landed(self, dataset: str, size: int) -> None:
         """Count a submission of so many bytes that is durable."""

@@ -106,24 +106,30 @@ def _is_submission(manifest: Manifest) -> bool:
     )
 
 
-def land_packed(project: Project, segment: Segment) -> None:
-    """Land a segment; the same one lands once.
+def land_packed(project: Project, segment: Segment) -> bool:
+    """Land a segment, once; False when another one has landed under its name, which stays as it is.
 
     Its batches are durable when this returns, and none of them is there when it raises: `DpipeError` for this machine's
     disk, `UnavailableError` for a bucket, after which it may be there all the same.
     """
-    if project.landing_bucket is not None:
-        project.landing_bucket.put_once(f"{segment.dataset}/{segment.name}", segment.content)
-        return
+    bucket = project.landing_bucket
+    if bucket is not None:
+        name = f"{segment.dataset}/{segment.name}"
+        return bucket.put_once(name, segment.content) or bucket.read(name) == segment.content
     folder = make_private(project.landing / segment.dataset)
     sweep(folder, TEMPORARY_PREFIX)
+    final = folder / segment.name
     temporary = folder / f"{TEMPORARY_PREFIX}{segment.name}-{uuid.uuid4().hex}"
     try:
         with writing(segment.name, folder):
+            if final.exists():
+                sync_folder(folder)  # whoever renamed it may have died before it made the name durable
+                return final.read_bytes() == segment.content
             write_durably(temporary, segment.content)
             failpoints.reach("after-landing-copy")
-            temporary.rename(folder / segment.name)
+            temporary.rename(final)
             sync_folder(folder)
+            return True
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -112,7 +112,8 @@ class ShardConsumer:
         segment = landing.unpacked(record.data, self.chains.dataset)
         if segment is None or self.chains.contradict(segment):
             return False
-        landing.land_packed(self.chains.project, segment)
+        if not landing.land_packed(self.chains.project, segment):
+            return False
         for manifest in segment.manifests:
             self._on_landed(landing.Landed(manifest, already=False))
         if self._batch is None:
