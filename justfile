@@ -123,9 +123,13 @@ kinesalite:
         exit 0
     fi
     if ! command -v npm > /dev/null; then
-        echo "The tests of streams need Node.js with npm: install it so that \`npm\` is on the path" >&2
-        echo "hint: on Debian or Ubuntu, \`sudo apt-get update && sudo apt-get install nodejs npm\`" >&2
-        exit 1
+        if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
+            echo "The tests of streams need Node.js with npm: install it so that \`npm\` is on the path" >&2
+            echo "hint: on Debian or Ubuntu, \`sudo apt-get update && sudo apt-get install nodejs npm\`" >&2
+            exit 1
+        fi
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm > /dev/null
     fi
     npm ci --no-audit --no-fund --loglevel=error
     cp package-lock.json node_modules/.installed

@@ -515,7 +515,7 @@ def test_numbers_of_records_that_are_none_are_refused() -> None:
     done = run_bench("scaling", "--records", "1000,many")
 
     assert done.returncode == 2
-    assert "--records 1000000,3000000" in done.stderr
+    assert "--records 1000,3000" in done.stderr
 
 
 @pytest.mark.parametrize(
