@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "worker": ("worker",),
     "serve": ("serve",),
     "dash": ("dash",),
+    "lineage": ("lineage",),
     "maintain": ("maintain",),
     "doctor": ("doctor",),
 }
