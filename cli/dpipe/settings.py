@@ -15,7 +15,7 @@ from dpipe.errors import ConfigError, UsageError
 from dpipe.s3 import Location
 
 CONFIG_FILE = Path("configs/dpipe.yaml")
-SECRETS = frozenset({"alert_urls", "catalog_credential", "catalog_token"})
+SECRETS = frozenset({"alert_urls", "catalog_credential", "catalog_token", "lineage_api_key"})
 
 
 class Settings(BaseSettings):
@@ -89,6 +89,16 @@ class Settings(BaseSettings):
     alert_urls: list[SecretStr] = Field(
         default_factory=list,
         description="where alerts go, as apprise's URLs in a JSON list; from the environment only",
+    )
+    lineage_url: str | None = Field(
+        default=None,
+        description="where OpenLineage events are sent: `http://host:5000`, or with the path that takes them",
+    )
+    lineage_file: Path | None = Field(
+        default=None, description="file that OpenLineage events are written to, one a line"
+    )
+    lineage_api_key: SecretStr | None = Field(
+        default=None, description="bearer token for `lineage_url`; from the environment only"
     )
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8080, ge=0, le=65535)
@@ -165,6 +175,11 @@ class Project:
     def kept_contracts(self) -> Path:
         """Every contract that a batch was committed under, by its hash."""
         return self.data_dir / "contracts"
+
+    @property
+    def undelivered_lineage(self) -> Path:
+        """OpenLineage events that wait for their receiver, a file for each run."""
+        return self.data_dir / "lineage"
 
     @property
     def refused(self) -> Path:

@@ -66,12 +66,12 @@ def release(
 
     Example: `dpipe batches release file-3fa9 --reason "a holiday: so few flights are right"`
     """
+    from dpipe.lineage import recorded
     from dpipe.stages.process import check_refused
     from dpipe.stages.refusals import release as stage
-    from dpipe.state import runs
 
     project, why = open_project(ctx), given_reason(reason)
-    with runs.recorded(project, "batches release") as run:
+    with recorded(project, "batches release") as run:
         result = stage(project, batch, reason=why, run=run)
         if as_json:
             output.emit_json(result)

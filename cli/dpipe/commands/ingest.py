@@ -58,9 +58,9 @@ def ingest(
     `dpipe ingest flights --from kinesis://flights?region=eu-west-1`
     """
     from dpipe.errors import UsageError
+    from dpipe.lineage import recorded
     from dpipe.stages.ingest import ingest as stage
     from dpipe.stages.ingest import source_files
-    from dpipe.state import runs
 
     if stream is not None:
         _take(open_project(ctx), stream, dataset, with_others=bool(files or to), as_json=as_json)
@@ -75,7 +75,7 @@ def ingest(
             "the settings name no sources", hint="name a dataset and files: `dpipe ingest DATASET FILE…`"
         )
     wanted = {name: files or source_files(project, name) for name in names}
-    with runs.recorded(project, "ingest") as run:
+    with recorded(project, "ingest") as run:
         landed = [batch for name, paths in wanted.items() for batch in stage(project, name, paths, run)]
     if as_json:
         output.emit_json({"run_id": run.run_id, "batches": landed})
@@ -85,15 +85,15 @@ def ingest(
 
 def _take(project: Project, stream: str, dataset: str | None, *, with_others: bool, as_json: bool) -> None:
     from dpipe.errors import UsageError
+    from dpipe.lineage import recorded
     from dpipe.stages.consume.drain import ingest_stream
-    from dpipe.state import runs
 
     if dataset is None or with_others:
         raise UsageError(
             "a stream is taken by itself, into one dataset",
             hint="write `dpipe ingest DATASET --from kinesis://name`",
         )
-    with runs.recorded(project, "ingest") as run:
+    with recorded(project, "ingest") as run:
         landed = ingest_stream(project, dataset, stream, run)
     if as_json:
         output.emit_json({"run_id": run.run_id, "batches": landed})

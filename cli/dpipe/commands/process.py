@@ -33,12 +33,12 @@ def process(
 
     Example: `dpipe process flights --json`
     """
+    from dpipe.lineage import recorded
     from dpipe.stages.process import check_refused
     from dpipe.stages.process import process as stage
-    from dpipe.state import runs
 
     project = open_project(ctx, batch_size=batch_size, threads=threads)
-    with runs.recorded(project, "process") as run:
+    with recorded(project, "process") as run:
         results = stage(project, datasets, run=run, retry_refused=retry_refused)
         if as_json:
             output.emit_json({"run_id": run.run_id, "datasets": results})

@@ -13,11 +13,11 @@ def publish(ctx: typer.Context, as_json: JsonFlag = False) -> None:
 
     Example: `dpipe publish --json`
     """
+    from dpipe.lineage import recorded
     from dpipe.stages.publish import publish as stage
-    from dpipe.state import runs
 
     project = open_project(ctx)
-    with runs.recorded(project, "publish") as run:
+    with recorded(project, "publish") as run:
         result = stage(project, run=run)
     if as_json:
         output.emit_json(result)

@@ -177,17 +177,17 @@ def replay(
     Example: `dpipe quarantine replay flights --rule maxLength --dry-run`
     """
     from dpipe.contract import contract_for
+    from dpipe.lineage import recorded
     from dpipe.stages import patch as patches
     from dpipe.stages.process import check_refused
     from dpipe.stages.replay import Selection
     from dpipe.stages.replay import replay as stage
-    from dpipe.state import runs
 
     project = open_project(ctx)
     most_bytes = contract_for(project, dataset).plan.max_record_bytes
     mended = None if patch is None else patches.read(patch, most_bytes)
     selection = Selection(batch, rule, frozenset(record or ()))
-    with runs.recorded(project, "quarantine replay") as run:
+    with recorded(project, "quarantine replay") as run:
         result = stage(project, dataset, selection, run=run, patches=mended, dry_run=dry_run)
         if as_json:
             output.emit_json(result)

@@ -60,13 +60,13 @@ def run(
         raise UsageError(
             "`--poll` and `--transform-every` are for `--follow`", hint="add `--follow`, or leave them out"
         )
+    from dpipe.lineage import recorded
     from dpipe.stages.run import run_all
-    from dpipe.state import runs
 
     project = open_project(ctx, batch_size=batch_size, threads=threads)
-    with runs.recorded(project, "run") as recorded:
+    with recorded(project, "run") as run_:
         report, problem = run_all(
-            project, run=recorded, on_stage=lambda stage: output.note(f"dpipe run: {stage} …")
+            project, run=run_, on_stage=lambda stage: output.note(f"dpipe run: {stage} …")
         )
         if as_json:
             output.emit_json(report)

@@ -129,6 +129,56 @@ def profile(
             )
 
 
+@app.command()
+def events(
+    ctx: typer.Context,
+    run: Annotated[str | None, typer.Argument(help="Id of the run, or its beginning")] = None,
+    deliver: Annotated[
+        bool,
+        typer.Option("--deliver", help="Send them, or without a run what waits, to where the settings say."),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print the OpenLineage events of a run, one a line; they are made anew from what the run left.
+
+    Example: `dpipe runs events 20261123T08`
+    """
+    from dpipe.errors import UnavailableError, UsageError
+    from dpipe.lineage import delivery
+    from dpipe.lineage.events import of_run
+
+    project = open_project(ctx)
+    if run is None and not deliver:
+        raise UsageError("no run is named", hint="`dpipe runs list` shows the ids")
+    found = of_run(project, run) if run is not None else []
+    if not deliver:
+        if as_json:
+            output.emit_json(found)
+        else:
+            for event in found:
+                output.emit(output.to_json_line(event))
+        return
+    if not delivery.is_wanted(project):
+        raise UsageError(
+            "the settings name no place for events",
+            hint="set `lineage_url` or `lineage_file` (docs/lineage.md)",
+        )
+    delivery.check(project)
+    if found:
+        delivery.deliver(project, found)
+    try:
+        left = delivery.flush(project) if project.settings.lineage_url else delivery.Delivered()
+    except delivery.UndeliverableError as error:
+        raise UnavailableError(
+            f"lineage events can't be delivered: {error}",
+            hint="they wait; try again when the receiver is there",
+        ) from error
+    if as_json:
+        output.emit_json(left)
+    else:
+        output.emit(f"{left.waiting} run(s) wait" if left.waiting else "no event waits")
+
+
 def _profile_row(column: dict[str, Any]) -> tuple[object, ...]:
     top = column["top"][0] if column["top"] else None
     mean = column.get("mean")

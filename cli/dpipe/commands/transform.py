@@ -27,11 +27,11 @@ def transform(
 
     Example: `dpipe transform && dpipe validate && dpipe publish`
     """
+    from dpipe.lineage import recorded
     from dpipe.stages.transform import transform as stage
-    from dpipe.state import runs
 
     project = open_project(ctx)
-    with runs.recorded(project, "transform") as run:
+    with recorded(project, "transform") as run:
         result = stage(project, full_refresh=full_refresh, unit_tests=unit_tests, run=run)
     if as_json:
         output.emit_json(result)

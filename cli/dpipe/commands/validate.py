@@ -36,12 +36,12 @@ def validate(
 
     Example: `dpipe validate --layer marts`
     """
+    from dpipe.lineage import recorded
     from dpipe.stages.validate import validate as stage
-    from dpipe.state import runs
 
     project = open_project(ctx)
     output.note("validate: loading Great Expectations takes some seconds")
-    with runs.recorded(project, "validate") as run:
+    with recorded(project, "validate") as run:
         report = stage(project, [name.value for name in layer] if layer else None, run=run)
         if as_json:
             output.emit_json(report)

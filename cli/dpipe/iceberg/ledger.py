@@ -90,6 +90,17 @@ def of_batches(catalog: Catalog, dataset: str, batch_ids: Collection[str]) -> li
     return [_parsed(row) for row in found]
 
 
+def of_run(catalog: Catalog, run_id: str) -> list[dict[str, Any]]:
+    """The rows of the batches that a run committed, by dataset and id; only files that can name the run are read."""
+    table = tables.load(catalog, LEDGER)
+    if table is None:
+        return []
+    found: list[dict[str, Any]] = (
+        table.scan(row_filter=filters.equals("run_id", run_id)).to_arrow().to_pylist()
+    )
+    return [_parsed(row) for row in sorted(found, key=lambda row: (row["dataset"], row["batch_id"]))]
+
+
 def _parsed(row: dict[str, Any]) -> dict[str, Any]:
     return row | {name: json.loads(row.get(name) or empty) for name, empty in PARSED.items()}
 

@@ -69,6 +69,10 @@ class Manifest:
         known = {name: value for name, value in vars(self).items() if value is not None or name in LOOKED_FOR}
         return known | ({"position": vars(self.position)} if self.position is not None else {})
 
+    def summary(self) -> dict[str, Any]:
+        """What a run keeps of a batch that it landed."""
+        return {"batch_id": self.batch_id, "source": self.source, "bytes": self.bytes}
+
     def to_json(self) -> str:
         """The text of `manifest.json`."""
         return json.dumps(self.document(), indent=2) + "\n"

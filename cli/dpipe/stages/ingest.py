@@ -44,6 +44,7 @@ def ingest(project: Project, dataset: str, paths: Sequence[Path], run: Run) -> l
             "landed": len(fresh),
             "already_landed": len(landed) - len(fresh),
             "bytes": sum(manifest.bytes for manifest in fresh),
+            "batches": [manifest.summary() for manifest in fresh],
         },
     )
     return landed

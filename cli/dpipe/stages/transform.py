@@ -103,6 +103,7 @@ def transform(
             _install(project, project_hash, run)
         result = _result(project, plan, report, started)
     detail = {key: value for key, value in asdict(result).items() if key != "seconds"}
+    detail["models"] = [_built(one) for one in report.of("success") if not one.is_test] if report else []
     runs.add_stage(run, "transform", started_at=started_at, seconds=result.seconds, detail=detail)
     return result
 
@@ -196,6 +197,11 @@ def _result(
         rows=batches.mart_rows(project.candidate),
         seconds=round(time.perf_counter() - started, 3),
     )
+
+
+def _built(node: NodeResult) -> dict[str, str | None]:
+    """What a run keeps of a model or seed that dbt built."""
+    return {"name": node.relation, "started_at": node.started_at, "finished_at": node.finished_at}
 
 
 def _by_dataset(of: frozenset[Batch]) -> dict[str, int]:

@@ -120,6 +120,7 @@ def _run(project: Project, database: Path | None, suites: Sequence[Suite]) -> li
 def _summary(report: ValidationReport) -> dict[str, object]:
     return {
         "layers": list(report.layers),
+        "database": report.database,
         "passed": report.passed,
         "failed": report.failed,
         "warnings": report.warnings,

@@ -121,6 +121,20 @@ def stages(project: Project, run_id: str) -> list[dict[str, Any]]:
     return [{**row, "detail": json.loads(row["detail"]) if row["detail"] else None} for row in rows]
 
 
+def stages_between(
+    project: Project, stage: str, dataset: str, begin: datetime, end: datetime
+) -> list[RowMapping]:
+    """What a stage did for a dataset in any run that it began in the meantime, in order; `detail` is JSON text."""
+    query = (
+        select(stage_results)
+        .where(stage_results.c.stage == stage, stage_results.c.dataset == dataset)
+        .where(stage_results.c.started_at >= begin, stage_results.c.started_at <= end)
+        .order_by(stage_results.c.started_at)
+    )
+    with open_state(project).connect() as connection:
+        return list(connection.execute(query).mappings())
+
+
 def _run(row: RowMapping) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in {"host", "pid", "process_started"}}
 

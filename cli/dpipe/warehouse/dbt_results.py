@@ -18,7 +18,10 @@ MOST_SHOWN = 5
 
 @dataclass(frozen=True)
 class NodeResult:
-    """A model, seed or test that was run; `path` is its file and `compiled` the SQL that was sent."""
+    """A model, seed or test that was run; `path` is its file and `compiled` the SQL that was sent.
+
+    `relation` is what was built, `<schema>.<table>`; the times are ISO 8601, None of what was not run.
+    """
 
     name: str
     kind: str
@@ -27,6 +30,9 @@ class NodeResult:
     path: str
     compiled: str | None
     seconds: float
+    relation: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
 
     @property
     def is_test(self) -> bool:
@@ -87,6 +93,7 @@ def _result(result: dict[str, Any], node: dict[str, Any], project_dir: Path, com
     sent = compiled / node["package_name"] / path
     # The tests of a YAML file are compiled into a folder called like it.
     sent = sent / node["path"] if sent.suffix in {".yml", ".yaml"} else sent
+    ran: dict[str, Any] = next((step for step in result.get("timing") or () if step["name"] == "execute"), {})
     return NodeResult(
         name=node["name"],
         kind=node["resource_type"],
@@ -95,6 +102,11 @@ def _result(result: dict[str, Any], node: dict[str, Any], project_dir: Path, com
         path=str(project_dir / path),
         compiled=str(sent),
         seconds=round(result["execution_time"], 3),
+        relation=f"{node['schema']}.{node.get('alias') or node['name']}"
+        if node.get("relation_name")
+        else None,
+        started_at=ran.get("started_at"),
+        finished_at=ran.get("completed_at"),
     )
 
 

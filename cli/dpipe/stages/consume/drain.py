@@ -65,6 +65,7 @@ def ingest_stream(project: Project, dataset: str, uri: str, run: Run) -> list[La
             "already_landed": len(landed) - len(fresh),
             "bytes": sum(manifest.bytes for manifest in fresh),
             "records": sum(manifest.position.records for manifest in fresh if manifest.position),
+            "batches": [manifest.summary() for manifest in fresh],
         },
     )
     return landed

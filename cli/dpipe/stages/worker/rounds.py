@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dpipe import output
 from dpipe.errors import DpipeError
+from dpipe.lineage import recorded
 from dpipe.outages import told
 from dpipe.stages.locks import HeldError, held
 from dpipe.stages.pending import Pending
@@ -69,7 +70,7 @@ class Recording:
     def open(self) -> Run:
         """The run, recorded until the round is over."""
         if self.run is None:
-            self.run = self._stack.enter_context(runs.recorded(self._project, self._command))
+            self.run = self._stack.enter_context(recorded(self._project, self._command))
         return self.run
 
 
