@@ -259,10 +259,7 @@ def test_the_receiver_finds_what_is_wrong(project: Project, receiver: SchemaChec
         event | {"job": {"name": "without a namespace"}},
         event | {"run": event["run"] | {"facets": {"parent": facets.facet("ParentRunFacet", run={})}}},
         event
-        | {
-            "run": event["run"]
-            | {"facets": {"errorMessage": facets.facet("ErrorMessageRunFacet", text="")}}
-        },
+        | {"run": event["run"] | {"facets": {"errorMessage": facets.facet("ErrorMessageRunFacet", text="")}}},
         event | {"run": event["run"] | {"facets": {"dpipe_run": facets.own(runId=1, command="run")}}},
     ):
         assert problems(broken) != []

@@ -74,7 +74,12 @@ def test_one_chain_of_datasets_leads_from_a_field_to_a_published_column(received
         reached.add(at)
         queue += made.get(at, set()) - reached
     landing = f"{project.landing}/flights"
-    assert {field for name, field in reached if name == landing} == {"dep_time", "dep_delay", "time_hour", "minute"}
+    assert {field for name, field in reached if name == landing} == {
+        "dep_time",
+        "dep_delay",
+        "time_hour",
+        "minute",
+    }
 
 
 def test_models_are_jobs_below_the_transform_with_their_sql(received: Received) -> None:

@@ -26,8 +26,8 @@ INSTALL = "pip install 'dpipe[lineage]'"
 _PROVENANCE_TYPES = dict(zip(PROVENANCE, ("string", "int64", "string"), strict=True))
 
 
-def build(project: Project, manifest: Manifest | None = None) -> Graph:
-    """The project's graph.
+def build(project: Project, manifest: Manifest | None = None, *, models: bool = True) -> Graph:
+    """The project's graph; without `models` up to the lake's tables only, which takes no second.
 
     Nothing is asked of the network but the catalog, and that only for datasets whose records bring columns. What isn't
     known is in the graph's notes.
@@ -40,6 +40,8 @@ def build(project: Project, manifest: Manifest | None = None) -> Graph:
             graph.notes.append(f"`{dataset}` is left out, its contract can't be carried out: {error.message}")
         else:
             _add_dataset(graph, project, dataset, contract.plan, contract.description)
+    if not models:
+        return graph
     manifest = manifest or dbt_models.read(project)
     if manifest is not None:
         _add_models(graph, project, manifest)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 State = Literal["START", "COMPLETE", "FAIL", "ABORT"]
+WITH_MODELS = frozenset({"transform", "validate", "publish"})
 
 
 def begun(project: Project, run_id: str, command: str) -> Event:
@@ -39,8 +40,10 @@ def of_run(project: Project, run_id: str) -> list[Event]:
     found = [_of_run(project, run["run_id"], run["command"], "START", run["started_at"])]
     stages = runs.stages(project, run["run_id"])
     if stages:
-        manifest = dbt_models.read(project)
-        jobs = Jobs(project, run["run_id"], build(project, manifest), manifest)
+        # Rounds of a worker land and commit, and come quickly one after the other.
+        models = any(stage["stage"] in WITH_MODELS for stage in stages)
+        manifest = dbt_models.read(project) if models else None
+        jobs = Jobs(project, run["run_id"], build(project, manifest, models=models), manifest)
         times: dict[str, int] = {}
         for job in jobs.of(stages):
             times[job.name] = times.get(job.name, 0) + 1
