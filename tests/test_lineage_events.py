@@ -11,6 +11,7 @@ from dpipe.iceberg import ledger, open_catalog
 from dpipe.lineage import facets, names
 from dpipe.state import runs
 from lineage_receiver import SchemaCheckingReceiver, dpipe, problems, receiving, statistics, upstream
+from stream_support import Kinesis, order
 from support import ORDERS, make_project, run_dpipe
 
 if TYPE_CHECKING:
@@ -205,6 +206,28 @@ def test_what_is_refused_for_good_is_kept_and_holds_up_nothing(
     receiver.refuse = None
     dpipe(project, receiver.url, "process")
     assert receiver.of_job("dpipe.process")
+
+
+def test_a_round_of_a_worker_is_a_run_with_events(project: Project, receiver: SchemaCheckingReceiver) -> None:
+    dpipe(project, receiver.url, "ingest", "orders", write(project, GOOD))
+    assert dpipe(project, receiver.url, "worker", "--once").returncode == 0
+    processed, above = receiver.of_job("process.orders"), receiver.of_job("dpipe.worker")
+    assert processed["run"]["facets"]["parent"]["run"]["runId"] == above["run"]["runId"]
+    assert upstream(processed) == {"ingest.orders": receiver.of_job("ingest.orders")["run"]["runId"]}
+    assert receiver.problems == []
+
+
+def test_what_lands_out_of_a_stream_comes_from_the_stream(
+    project: Project, receiver: SchemaCheckingReceiver, kinesis: Kinesis
+) -> None:
+    name = kinesis.create()
+    kinesis.put(name, *map(order, range(20)))
+    uri = f"kinesis://{name}?region=us-east-1"
+    assert dpipe(project, receiver.url, "ingest", "orders", "--from", uri).returncode == 0
+    landed = receiver.of_job("ingest.orders")
+    assert [one["namespace"] for one in landed["inputs"]] == [f"kinesis://{name}"]
+    assert statistics(landed["outputs"][0])["rowCount"] == 20
+    assert receiver.problems == []
 
 
 def test_the_key_goes_along_as_a_bearer_token(project: Project, receiver: SchemaCheckingReceiver) -> None:

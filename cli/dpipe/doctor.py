@@ -29,6 +29,7 @@ EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
     "ui": (("streamlit", "altair"), "`dpipe dash`"),
     "api": (("fastapi", "uvicorn"), "`dpipe serve`"),
     "bench": (("polars", "pydantic"), "`dpipe bench` against polars and pydantic"),
+    "lineage": (("sqlglot",), "columns of the marts in `dpipe lineage` and events"),
 }
 
 
