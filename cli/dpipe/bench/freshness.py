@@ -177,8 +177,8 @@ def _wait(sent: dict[str, tuple[datetime, float]], seen: dict[str, datetime]) ->
     while missing := len(sent.keys() - seen.keys()):
         if time.monotonic() > deadline:
             raise DpipeError(
-                f"{missing:,} of {len(sent):,} submissions are in no marts after {PUBLISHED_WITHIN_SECONDS} s",
-                hint="please report it",
+                f"{missing:,} of {len(sent):,} submissions are in no marts {PUBLISHED_WITHIN_SECONDS} s after the last",
+                hint="the worker doesn't keep up with that many: give a lower `--rate`, and more `--records` each",
             )
         time.sleep(LOOK_SECONDS)
 
