@@ -21,7 +21,8 @@ demo: build data
 # Every test but the long proofs; what they need is installed first
 test *args: build data chromium dags-env kinesalite
     cargo test --workspace --quiet
-    {{ bin }}/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" "$@"
+    @# One process more than cores: a fifth of the time is waiting for workers, servers and kills.
+    {{ bin }}/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" "$@"
 
 # The long proofs: everything marked `long`, a short fuzzing, then the DAG from end to end on this project
 test-full *args: build data chromium dags-env kinesalite

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from dpipe import s3
+from dpipe import output, s3
 from dpipe.streams.kinesis import _client
 from servers import BUCKET, REGION, Kinesalite, SeaweedFS, kinesalite, seaweedfs
 from stream_support import Kinesis
@@ -71,6 +71,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
             return TOGETHER.get(file, file)
 
     return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture(autouse=True)
+def _flags_end_with_their_test() -> Iterator[None]:
+    """A command that a test runs in this process leaves its `--quiet` behind."""
+    before = dict(vars(output.options))
+    yield
+    vars(output.options).update(before)
 
 
 @pytest.fixture(scope="session")
