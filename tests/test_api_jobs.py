@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import threading
 import time
@@ -316,6 +317,30 @@ class TestLimits:
         answer = client.post(BATCHES, content=many.getvalue(), headers={"Content-Type": "application/zip"})
         assert (answer.status_code, "list of files" in answer.json()["detail"]) == (413, True)
         assert not landing.batch_ids(project, "orders")
+
+    @pytest.mark.parametrize("lie", ["the size", "a mark in the end", "zip64"])
+    def test_a_list_of_files_that_lies_about_its_size_is_no_way_around(
+        self, client: httpx.Client, project: Project, lie: str
+    ) -> None:
+        many = io.BytesIO()
+        with zipfile.ZipFile(many, "w") as archive:
+            for number in range(50_000):
+                archive.writestr(f"{number:060}", b"")
+        content = many.getvalue()
+        start, end = content.index(b"PK\x01\x02"), len(content) - 22
+        size = end - start
+        if lie == "the size":  # then the list is taken to be short
+            content = content[: end + 12] + struct.pack("<L", 100) + content[end + 16 :]
+        elif lie == "a mark in the end":  # where a search for the last mark finds it
+            content = content[: end + 16] + b"PK\x05\x06" + content[end + 20 :]
+        else:
+            record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 50_000, 50_000, size, start)
+            locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, end, 1)
+            short = content[end : end + 12] + struct.pack("<L", 100) + content[end + 16 :]
+            content = content[:end] + record + locator + short
+        answer = client.post(BATCHES, content=content, headers={"Content-Type": "application/zip"})
+        assert answer.status_code == (202 if lie == "the size" else 413)
+        assert len(landing.batch_ids(project, "orders")) == (1 if lie == "the size" else 0)
 
     def test_a_zip_file_within_its_limits_is_taken(self, client: httpx.Client) -> None:
         good = io.BytesIO()

@@ -103,9 +103,7 @@ class _Meter:
     def write(self, data: bytes | memoryview) -> int:
         self._left -= len(data)
         if self._left < 0:
-            raise HTTPException(
-                TOO_LARGE, f"the body decompresses to more than {self._limit:,} bytes; send it in parts"
-            )
+            raise decompresses_to_more(self._limit)
         return len(data)
 
 
@@ -139,6 +137,11 @@ def _in_time(step: Callable[..., object]) -> bytes | None:
     except TimeoutError as error:
         raise _too_slow() from error
     return chunk
+
+
+def decompresses_to_more(limit: int) -> HTTPException:
+    """A 413 for a body that is small only as long as it is compressed."""
+    return HTTPException(TOO_LARGE, f"the body decompresses to more than {limit:,} bytes; send it in parts")
 
 
 def _too_slow() -> HTTPException:
