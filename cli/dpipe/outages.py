@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from dpipe.errors import DpipeError, UnavailableError
 
 # By module and name, since these libraries are imported where they are used only.
@@ -42,6 +44,15 @@ def is_momentary(error: BaseException) -> bool:
     # A wrong URL is a ValueError, too.
     of_network = kind.__module__.startswith(NETWORK) and not isinstance(error, ValueError)
     return of_network or (kind.__module__ == "pyiceberg.exceptions" and kind.__name__ in MOMENTARY)
+
+
+def pause(failures: int, first: float, most: float) -> float:
+    """Seconds until something is tried again that failed so many times before in a row.
+
+    Each failure doubles them, from `first` to `most`; they are jittered, so that those who failed together don't come
+    back together.
+    """
+    return min(most, first * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311
 
 
 def _is_of_aws(error: BaseException) -> bool:

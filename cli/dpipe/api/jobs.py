@@ -16,7 +16,7 @@ from dpipe.state import jobs
 from dpipe.state.jobs import JobRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Engine
 
@@ -100,22 +100,36 @@ def find(project: Project, engine: Engine, job_id: str) -> JobRow:
 
 def _of_lake(project: Project, dataset: str, job_id: str) -> JobRow | None:
     """A submission that the database lost or `dpipe maintain` forgot, by landing or the ledger."""
-    if job_id in landing.batch_ids(project, dataset):
-        (manifest,) = landing.manifests(project, dataset, [job_id])
+    manifest = landed_job(project, dataset, job_id)
+    if manifest is not None:
         return row_of(manifest)
     found = ledger.of_batches(open_catalog(project), dataset, [job_id])
     return _row(found[0]) if found else None
 
 
-def forgotten(project: Project, load: Load, rows: Iterable[JobRow]) -> dict[str, JobRow]:
-    """Of submissions that the database didn't know, those that have landed and are over, as they were then.
+def landed_job(project: Project, dataset: str, job_id: str) -> Manifest | None:
+    """The submission's manifest; None when it hasn't landed."""
+    if job_id not in landing.batch_ids(project, dataset):
+        return None
+    (manifest,) = landing.manifests(project, dataset, [job_id])
+    return manifest
 
-    Without a row it is for landing to say that an id is taken.
+
+def claim(project: Project, engine: Engine, load: Load, rows: Sequence[JobRow]) -> dict[str, JobRow]:
+    """Note submissions; of those whose ids were taken, the rows as they were, which stay so.
+
+    An id is taken by a row or, when that was forgotten since, by what has landed and is over.
     """
-    there = (
-        _of_lake(project, row.dataset, row.job_id) for row in rows if load.is_over(row.dataset, row.job_id)
+    taken = jobs.claim(engine, rows)
+    over_since = (
+        _of_lake(project, row.dataset, row.job_id)
+        for row in rows
+        if row.job_id not in taken and load.is_over(row.dataset, row.job_id)
     )
-    return {row.job_id: row for row in there if row is not None}
+    forgotten = {row.job_id: row for row in over_since if row is not None}
+    if forgotten:
+        jobs.forget(engine, forgotten)
+    return taken | forgotten
 
 
 def reconcile(project: Project, engine: Engine) -> tuple[int, int]:

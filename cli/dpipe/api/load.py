@@ -47,17 +47,20 @@ class Load:
 
     async def watch(self, *, task_status: TaskStatus[None]) -> None:
         """Look every few seconds, until it is cancelled; no request waits for that. Says so after the first look."""
-        is_first = True
+        seconds = await self._try_to_look()
+        task_status.started()
         while True:
-            started = time.monotonic()
-            try:
-                await to_thread.run_sync(self.look)
-            except Exception as error:  # whoever submits next is told by what fails then
-                output.warn(f"the backlog can't be looked at: {error}")
-            if is_first:
-                is_first = False
-                task_status.started()
-            await sleep(max(LOOK_SECONDS, REST * (time.monotonic() - started)))
+            await sleep(max(LOOK_SECONDS, REST * seconds))
+            seconds = await self._try_to_look()
+
+    async def _try_to_look(self) -> float:
+        """Look in a thread; the seconds that it took."""
+        started = time.monotonic()
+        try:
+            await to_thread.run_sync(self.look)
+        except Exception as error:  # whoever submits next is told by what fails then
+            output.warn(f"the backlog can't be looked at: {error}")
+        return time.monotonic() - started
 
     def check_room(self) -> None:
         """Raise a 503 with `Retry-After` when too many batches wait, or the disk has too little room."""

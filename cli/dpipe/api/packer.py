@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 from fastapi import HTTPException
 
-from dpipe import landing
-from dpipe.api.jobs import forgotten, row_of
+from dpipe.api.jobs import claim, landed_job, row_of
 from dpipe.landing import Landed, OtherBytesError
-from dpipe.state import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +55,7 @@ class Packer:
         waiting = self._waiting.get(manifest.batch_id)
         if waiting is not None:
             if waiting.manifest.sha256 != manifest.sha256:
-                raise _other_bytes(manifest)
+                raise OtherBytesError(manifest)
             again: asyncio.Future[Landed] = asyncio.get_running_loop().create_future()
             waiting.told.append(again)
             return replace(await again, already=True)
@@ -109,20 +107,16 @@ class Packer:
     def _land(self, group: Sequence[_Waiting]) -> dict[str, Landed | Exception]:
         outcomes: dict[str, Landed | Exception] = {}
         rows = [row_of(one.manifest) for one in group]
-        claimed = jobs.claim(self.engine, rows)
-        again = forgotten(self.project, self.load, (row for row in rows if row.job_id not in claimed))
-        if again:
-            jobs.forget(self.engine, again)
-            claimed |= again
+        claimed = claim(self.project, self.engine, self.load, rows)
         by_dataset: dict[str, list[tuple[Manifest, bytes]]] = {}
         for one in group:
             manifest, there = one.manifest, claimed.get(one.manifest.batch_id)
             if there is not None:
                 if there.sha256 != manifest.sha256:
-                    outcomes[manifest.batch_id] = _other_bytes(manifest)
+                    outcomes[manifest.batch_id] = OtherBytesError(manifest)
                     continue
-                if manifest.batch_id in landing.batch_ids(self.project, manifest.dataset):
-                    (landed,) = landing.manifests(self.project, manifest.dataset, [manifest.batch_id])
+                landed = landed_job(self.project, manifest.dataset, manifest.batch_id)
+                if landed is not None:
                     outcomes[manifest.batch_id] = Landed(landed, already=True)
                     continue
                 # Whoever noted it died before its bytes were there.
@@ -137,10 +131,3 @@ class Packer:
                 # Their rows stay: they may be durable all the same, and their names must not come to mean other bytes.
                 outcomes |= dict.fromkeys((manifest.batch_id for manifest, _ in batches), error)
         return outcomes
-
-
-def _other_bytes(manifest: Manifest) -> OtherBytesError:
-    return OtherBytesError(
-        f"`{manifest.batch_id}` of `{manifest.dataset}` has landed with other bytes",
-        hint="a batch never changes; submit these bytes under an id of their own",
-    )

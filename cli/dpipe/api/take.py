@@ -24,7 +24,6 @@ from dpipe.api.jobs import Job
 from dpipe.api.quota import Reservation, reserved
 from dpipe.api.records import KeptRecord, kept
 from dpipe.iceberg import open_catalog, quarantine
-from dpipe.state import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +49,11 @@ class Submission(Job):
 
 
 class _LandedBeforeError(Exception):
-    """A submission has landed long ago with these bytes, and its row was forgotten since."""
+    """A submission has landed before with these bytes."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        super().__init__()
+        self.manifest = manifest
 
 
 SUBMISSION = TypeAdapter(Submission)
@@ -109,37 +112,32 @@ class Submitted:
         return landed
 
     def _land(self, chunks: Iterable[bytes]) -> landing.Landed:
-        engine = self.service.engine
+        service, project = self.service, self.service.project
 
         def claim(manifest: Manifest, path: Path) -> None:
             if self.media.compression == "zip":
                 with path.open("rb") as file:
                     check_archive(file, self._most_bytes)
             row = told.row_of(manifest)
-            there = jobs.claim(engine, [row]).get(row.job_id)
+            there = told.claim(project, service.engine, service.load, [row]).get(row.job_id)
             if there is None:
-                there = told.forgotten(self.service.project, self.service.load, [row]).get(row.job_id)
-                if there is not None:
-                    jobs.forget(engine, [row.job_id])
-                    if there.sha256 == row.sha256:
-                        raise _LandedBeforeError
-            if there is not None and there.sha256 != row.sha256:
-                raise _other_body()
+                return
+            if there.sha256 != row.sha256:
+                raise landing.OtherBytesError(manifest)
+            landed = told.landed_job(project, row.dataset, row.job_id)
+            if landed is not None:
+                raise _LandedBeforeError(landed)
 
         try:
             landed = landing.land_stream(
-                self.service.project,
-                self.draft,
-                within(chunks, self.media.compression, self._most_bytes),
-                claim=claim,
+                project, self.draft, within(chunks, self.media.compression, self._most_bytes), claim=claim
             )
         except landing.OtherBytesError as error:
             raise _other_body() from error
-        except _LandedBeforeError:
-            (manifest,) = landing.manifests(self.service.project, self.draft.dataset, [self.draft.batch_id])
-            return landing.Landed(manifest, already=True)
+        except _LandedBeforeError as error:
+            return landing.Landed(error.manifest, already=True)
         if not landed.already:
-            self.service.load.landed(landed.manifest)
+            service.load.landed(landed.manifest)
         return landed
 
     @property

@@ -44,6 +44,12 @@ def _unclaimed(_manifest: Manifest, _path: Path) -> None:
 class OtherBytesError(UsageError):
     """A batch has landed under the same id with other bytes."""
 
+    def __init__(self, manifest: Manifest) -> None:
+        super().__init__(
+            f"`{manifest.batch_id}` of `{manifest.dataset}` has landed with other bytes",
+            hint="a batch never changes; submit these bytes under an id of their own",
+        )
+
 
 @dataclass(frozen=True)
 class Landed:
@@ -267,10 +273,7 @@ def _there(project: Project, manifest: Manifest) -> Landed:
     """The batch that has landed under the manifest's id already. Raises `UsageError` when it has other bytes."""
     there = read_manifest(project, manifest.dataset, manifest.batch_id)
     if there.sha256 != manifest.sha256:
-        raise OtherBytesError(
-            f"`{manifest.batch_id}` of `{manifest.dataset}` has landed with other bytes",
-            hint="a batch never changes; submit these bytes under an id of their own",
-        )
+        raise OtherBytesError(manifest)
     return Landed(there, already=True)
 
 

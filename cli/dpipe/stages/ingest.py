@@ -33,21 +33,24 @@ def ingest(project: Project, dataset: str, paths: Sequence[Path], run: Run) -> l
         check(dataset, path)
     started_at, start = datetime.now(UTC), time.perf_counter()
     landed = [_land(project, dataset, path) for path in paths]
-    fresh = [batch.manifest for batch in landed if not batch.already]
-    runs.add_stage(
-        run,
-        "ingest",
-        dataset=dataset,
-        started_at=started_at,
-        seconds=time.perf_counter() - start,
-        detail={
-            "landed": len(fresh),
-            "already_landed": len(landed) - len(fresh),
-            "bytes": sum(manifest.bytes for manifest in fresh),
-            "batches": [manifest.summary() for manifest in fresh],
-        },
-    )
+    record(run, dataset, landed, started_at=started_at, seconds=time.perf_counter() - start)
     return landed
+
+
+def record(
+    run: Run, dataset: str, landed: Sequence[Landed], *, started_at: datetime, seconds: float, **more: object
+) -> None:
+    """Keep with the run what landed of a dataset, and `more` of it."""
+    fresh = [batch.manifest for batch in landed if not batch.already]
+    detail = {
+        "landed": len(fresh),
+        "already_landed": len(landed) - len(fresh),
+        "bytes": sum(manifest.bytes for manifest in fresh),
+        "batches": [manifest.summary() for manifest in fresh],
+    }
+    runs.add_stage(
+        run, "ingest", dataset=dataset, started_at=started_at, seconds=seconds, detail=more | detail
+    )
 
 
 def source_files(project: Project, dataset: str) -> list[Path]:

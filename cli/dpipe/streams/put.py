@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dpipe.errors import UnavailableError, UsageError
+from dpipe.outages import pause
 from dpipe.streams.kinesis import ThrottledError
 
 if TYPE_CHECKING:
@@ -66,14 +66,14 @@ def put(stream: Stream, records: Sequence[Outgoing], *, patience: float = 60.0) 
         waiting = [index for index in waiting if index not in stored]
         if not waiting:
             break
-        pause = min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(tries, 10)) * random.uniform(0.5, 1)  # noqa: S311
-        if time.monotonic() + pause > end:
+        seconds = pause(tries, FIRST_SECONDS, MOST_SECONDS)
+        if time.monotonic() + seconds > end:
             raise UnavailableError(
                 f"`{stream.place}` took {len(stored):,} of {len(records):,} records: {problem}",
                 hint="add shards, or send the others later",
             )
         tries += 1
-        time.sleep(pause)
+        time.sleep(seconds)
     return [stored[index] for index in range(len(records))]
 
 

@@ -14,7 +14,8 @@ from dpipe.stages.consume.chains import Chains
 from dpipe.stages.consume.halt import Halt
 from dpipe.stages.consume.order import key_of, readable
 from dpipe.stages.consume.shard import ShardConsumer
-from dpipe.state import leases, open_state, runs
+from dpipe.stages.ingest import record
+from dpipe.state import leases, open_state
 from dpipe.streams import Stream, stream_place
 
 if TYPE_CHECKING:
@@ -52,21 +53,18 @@ def ingest_stream(project: Project, dataset: str, uri: str, run: Run) -> list[La
                 update(*done)
 
         drain(project, dataset, stream, halt=Halt(), on_landed=count)
-    fresh = [batch.manifest for batch in landed if not batch.already]
-    runs.add_stage(
+    record(
         run,
-        "ingest",
-        dataset=dataset,
+        dataset,
+        landed,
         started_at=started_at,
         seconds=time.perf_counter() - start,
-        detail={
-            "stream": stream.arn,
-            "landed": len(fresh),
-            "already_landed": len(landed) - len(fresh),
-            "bytes": sum(manifest.bytes for manifest in fresh),
-            "records": sum(manifest.position.records for manifest in fresh if manifest.position),
-            "batches": [manifest.summary() for manifest in fresh],
-        },
+        stream=stream.arn,
+        records=sum(
+            batch.manifest.position.records
+            for batch in landed
+            if batch.manifest.position and not batch.already
+        ),
     )
     return landed
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import dataclass, field
+
+from dpipe.outages import pause
 
 FIRST_SECONDS = 1.0
 MOST_SECONDS = 60.0
@@ -28,9 +29,9 @@ class Backoff:
         """Count a failure; the seconds until it is due again."""
         before = self.failures.get(name, 0)
         self.failures[name] = before + 1
-        pause = min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(before, 10)) * random.uniform(0.5, 1)  # noqa: S311
-        self.due[name] = time.monotonic() + pause
-        return pause
+        seconds = pause(before, FIRST_SECONDS, MOST_SECONDS)
+        self.due[name] = time.monotonic() + seconds
+        return seconds
 
     def worked(self, name: str) -> None:
         """Forget its failures."""
