@@ -70,7 +70,7 @@ def bench_api(
     Raises `DpipeError` when a server doesn't start, or answers anything but a 2xx.
     """
     with tempfile.TemporaryDirectory(prefix="dpipe-bench-") as name, _servers(Path(name)) as servers:
-        lines = _lines(Path(name), max(sizes))
+        lines = flights.lines(max(sizes))
         for target, _ in servers.values():  # what is made on first use
             _sent(target, lines[0], 200, connections, "warm")
         before = resident_mb(servers[DPIPE][1])
@@ -124,12 +124,6 @@ def _sent(target: Target, body: bytes, requests: int, connections: int, prefix: 
             hint="please report it",
         )
     return sent
-
-
-def _lines(folder: Path, records: int) -> list[bytes]:
-    path = folder / "flights.ndjson"
-    flights.write(path, records, form="ndjson", compression="none")
-    return path.read_bytes().splitlines(keepends=True)
 
 
 @contextmanager

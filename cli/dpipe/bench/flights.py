@@ -9,13 +9,13 @@ these are other values out of range there.
 from __future__ import annotations
 
 import gzip
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dpipe.contract import Column, PartitionField, Plan, Rule
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from duckdb import DuckDBPyConnection
 
     from dpipe.contract.plan import RuleName
@@ -69,6 +69,14 @@ def plan(*, key: bool = True, width: int = 19, partitions: int = 1) -> Plan:
         key=KEY if key else (),
         partition=partition,
     )
+
+
+def lines(records: int) -> list[bytes]:
+    """So many flights and a few more, a line of NDJSON each."""
+    with tempfile.TemporaryDirectory(prefix="dpipe-bench-") as folder:
+        path = Path(folder) / "flights.ndjson"
+        write(path, records)
+        return path.read_bytes().splitlines(keepends=True)
 
 
 def write(

@@ -80,7 +80,7 @@ def bench_freshness(
         folder = Path(name)
         on_step("making a project with the data that the marts need")
         project = load_project(new_project(folder / "project", whole=True))
-        bodies = _bodies(folder, submissions, records)
+        bodies = _bodies(submissions, records)
         _, key = keys.create(project, "bench", ["write:flights"])
         port = free_port()
         dpipe = [*processes.DPIPE, "--project", str(project.root)]
@@ -116,10 +116,8 @@ def bench_freshness(
     )
 
 
-def _bodies(folder: Path, submissions: int, records: int) -> list[bytes]:
-    path = folder / "flights.ndjson"
-    flights.write(path, submissions * records, form="ndjson", compression="none")
-    lines = path.read_bytes().splitlines(keepends=True)
+def _bodies(submissions: int, records: int) -> list[bytes]:
+    lines = flights.lines(submissions * records)
     return [b"".join(lines[start : start + records]) for start in range(0, submissions * records, records)]
 
 

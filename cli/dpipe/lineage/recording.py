@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dpipe import output
+from dpipe.lineage import delivery
 from dpipe.outages import told
 from dpipe.state import runs
 
@@ -24,12 +25,10 @@ def recorded(project: Project, command: str) -> Iterator[Run]:
     Its start is sent at once, all else when it is over, however it ended. What goes wrong with events is warned of, and
     never fails the run. Raises `ConfigError` before it begins when the settings name no place that events can go to.
     """
-    if not (project.settings.lineage_url or project.settings.lineage_file):
+    if not delivery.is_wanted(project):
         with runs.recorded(project, command) as run:
             yield run
         return
-    from dpipe.lineage import delivery
-
     delivery.check(project)
     run_id = None
     try:
@@ -57,9 +56,7 @@ def _ended(project: Project, run_id: str) -> Sequence[Event]:
 
 
 def _send(project: Project, make: Callable[[], Sequence[Event]]) -> None:
-    from dpipe.lineage.delivery import deliver
-
     try:
-        deliver(project, make())
+        delivery.deliver(project, make())
     except Exception as error:  # events are about the run, not the run
         output.trouble("lineage events were not sent", told(error))

@@ -7,21 +7,19 @@ import secrets
 import socket
 import threading
 import time
-import traceback
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from dpipe import output
 from dpipe.contract import contract_path
-from dpipe.errors import DpipeError
 from dpipe.outages import told
 from dpipe.stages.consume.chains import Chains
 from dpipe.stages.consume.drain import consumer_of, drain, warn_of_loss
 from dpipe.stages.consume.halt import Halt
 from dpipe.stages.consume.order import key_of, readable
-from dpipe.stages.worker.backoff import Backoff
 from dpipe.stages.worker.shares import wanted
+from dpipe.stages.worker.troubles import Troubles
 from dpipe.state import leases, open_state
 from dpipe.streams import Stream, stream_place
 
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from dpipe.errors import DpipeError
     from dpipe.settings import Project
     from dpipe.state.leases import Feed, ShardKey
     from dpipe.streams import Shard
@@ -108,14 +107,12 @@ class Feeding:
         self._reading: dict[ShardKey, Reading] = {}
         self._shards: list[Shard] = []
         self._listed_at = self._renewed_at = float("-inf")
-        self._backoff = Backoff()
-        self._said: dict[str, str] = {}
-        self._words = threading.Lock()
+        self._troubles = Troubles()
 
     def run(self) -> None:
         """Keep at it until told to stop. Nothing that fails ends it."""
         while not self.halt.requested():
-            if self._backoff.is_due(self._name()):
+            if self._troubles.is_due(self._name()):
                 self._tried(self._name(), self._turn)
             self.halt.wait(min(LOOK_SECONDS, self._seconds / 4))
         for reading in self._reading.values():
@@ -147,7 +144,7 @@ class Feeding:
             if lease.key in mine or leases.take(engine, feed, lease, self.owner, self._seconds):
                 mine.add(lease.key)
         for key in mine - self._reading.keys():
-            if self._backoff.is_due(self._name(shards[key])):
+            if self._troubles.is_due(self._name(shards[key])):
                 self._begin(engine, feed, shards[key], found[key].checkpoint)
 
     def _begin(self, engine: Engine, feed: Feed, shard: Shard, checkpoint: str | None) -> None:
@@ -185,16 +182,6 @@ class Feeding:
         try:
             step()
         except Exception as error:
-            if output.options.verbose and not isinstance(error, DpipeError):
-                traceback.print_exception(error)
-            problem = told(error)
-            with self._words:
-                pause = self._backoff.failed(name)
-                if self._said.get(name) != problem.message:
-                    self._said[name] = problem.message
-                    output.trouble(f"{name} is tried again in {pause:.0f} s", problem)
-            return
-        with self._words:
-            self._backoff.worked(name)
-            if self._said.pop(name, None) is not None:
-                output.note(f"{name} goes on")
+            self._troubles.failed(name, error)
+        else:
+            self._troubles.worked(name)

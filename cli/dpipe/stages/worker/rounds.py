@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -14,14 +13,13 @@ from typing import TYPE_CHECKING, TypeVar
 from dpipe import output
 from dpipe.errors import DpipeError
 from dpipe.lineage import recorded
-from dpipe.outages import told
 from dpipe.stages.locks import HeldError, held
 from dpipe.stages.pending import Pending
 from dpipe.stages.process import process
-from dpipe.stages.worker.backoff import Backoff
 from dpipe.stages.worker.contracts import Contracts
 from dpipe.stages.worker.marts import Marts, MartsResult
 from dpipe.stages.worker.stop import Stopped
+from dpipe.stages.worker.troubles import Troubles
 from dpipe.state import runs
 
 if TYPE_CHECKING:
@@ -107,20 +105,19 @@ class Rounds:
             self._marts = Marts(
                 project, transform_every, stop, command=self._command, check_raw=sources is not None
             )
-        self._backoff = Backoff()
-        self._said: dict[str, str] = {}
+        self._troubles = Troubles(quiet)
 
     def next(self) -> Round | None:
         """Go through the datasets once; None when there was nothing to do. What fails holds up nothing else."""
         self.skipped, self.problems = set(), []
         found = None
-        if self._backoff.is_due(ITSELF):
+        if self._troubles.is_due(ITSELF):
             try:
                 found = self._round()
             except Exception as error:  # the state database failed, in which the run is recorded
                 self._failed(ITSELF, error)
             else:
-                self._worked(ITSELF)
+                self._troubles.worked(ITSELF)
         return found
 
     def _round(self) -> Round | None:
@@ -148,7 +145,7 @@ class Rounds:
         self, name: str, step: Callable[[str, Recording], T | None], recording: Recording, of: str
     ) -> T | None:
         """Do a step of a dataset or of the marts, unless the worker is to stop or what `name` says failed just now."""
-        if self.stop.requested or not self._backoff.is_due(name):
+        if self.stop.requested or not self._troubles.is_due(_called(name)):
             return None
         try:
             if self._is_broken(name):
@@ -162,7 +159,7 @@ class Rounds:
             if recording.run is not None:
                 recording.run.fail(problem.message, exit_code=problem.exit_code)
             return None
-        self._worked(name)
+        self._troubles.worked(_called(name))
         return result
 
     def _landed(self, name: str, recording: Recording) -> int | None:
@@ -191,7 +188,9 @@ class Rounds:
             recording.open().fail("told to stop before the marts were built", exit_code=runs.INTERRUPTED)
             return None
         if result is not None and result.problem is not None:
-            self._add(result.problem, "the marts are not published")
+            self.problems.append(result.problem)
+            if not self.quiet:  # each time: it is about another candidate
+                output.trouble("the marts are not published", result.problem)
             recording.open().fail(result.problem.message, exit_code=result.problem.exit_code)
         return result
 
@@ -204,29 +203,16 @@ class Rounds:
         except DpipeError as error:
             problem = error
         if problem is not None:
-            self._add(problem, f"`{name}` is left alone until its contract is mended", name)
+            self.problems.append(problem)
+            self._troubles.say(
+                _called(name), f"{_called(name)} is left alone until its contract is mended", problem
+            )
         return problem is not None
 
     def _failed(self, name: str, error: Exception) -> DpipeError:
-        """Have it wait, and say so; the same words not twice in a row."""
-        if output.options.verbose and not isinstance(error, DpipeError):
-            traceback.print_exception(error)
-        problem, pause = told(error), self._backoff.failed(name)
-        self._add(problem, f"{_called(name)} is tried again in {pause:.0f} s", name)
-        return problem
-
-    def _add(self, problem: DpipeError, text: str, name: str | None = None) -> None:
+        problem = self._troubles.failed(_called(name), error)
         self.problems.append(problem)
-        if self.quiet or (name is not None and self._said.get(name) == problem.message):
-            return
-        if name is not None:
-            self._said[name] = problem.message
-        output.trouble(text, problem)
-
-    def _worked(self, name: str) -> None:
-        self._backoff.worked(name)
-        if self._said.pop(name, None) is not None:
-            output.note(f"{_called(name)} goes on")
+        return problem
 
 
 def _called(name: str) -> str:
