@@ -67,7 +67,10 @@ def find(project: Project, batch_id: str) -> Manifest:
 
 
 def landed(project: Project, dataset: str, batch_id: str) -> Manifest | None:
-    """The batch with this id, durable; None when it hasn't landed. Raises `DpipeError` as `manifests` does."""
+    """The batch with this id that landed by itself, durable; None when none has.
+
+    Raises `DpipeError` as `manifests` does.
+    """
     bucket = project.landing_bucket
     if bucket is not None:
         is_there = bucket.size(f"{dataset}/{batch_id}/{MANIFEST_NAME}") is not None

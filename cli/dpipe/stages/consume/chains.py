@@ -48,13 +48,11 @@ class Chains:
         there = landing.landed(self.project, self.dataset, batch_id)
         return there.position.last if there is not None and there.position is not None else None
 
-    def contradict(self, segment: Segment) -> bool:
-        """Whether a batch of the segment has landed already, with other bytes than it has there."""
-        known = landing.batch_ids(self.project, self.dataset)
-        ours = {one.batch_id: one.sha256 for one in segment.manifests if one.batch_id in known}
-        return any(
-            one.sha256 != ours[one.batch_id] for one in landing.manifests(self.project, self.dataset, ours)
-        )
+    def landed_of(self, segment: Segment) -> dict[str, str]:
+        """The SHA-256 of those of the segment's batches that have landed, as they are there."""
+        ids = {one.batch_id for one in segment.manifests}
+        known = ids & landing.batch_ids(self.project, self.dataset)
+        return {one.batch_id: one.sha256 for one in landing.manifests(self.project, self.dataset, known)}
 
     def _read(self) -> None:
         names = {name for name in landing.batch_ids(self.project, self.dataset) if name.startswith(PREFIX)}

@@ -110,12 +110,14 @@ class ShardConsumer:
         It is known by a name of its own, and no part of the shard's chain.
         """
         segment = landing.unpacked(record.data, self.chains.dataset)
-        if segment is None or self.chains.contradict(segment):
+        if segment is None:
             return False
-        if not landing.land_packed(self.chains.project, segment):
+        there = self.chains.landed_of(segment)
+        is_contradicted = any(there.get(one.batch_id, one.sha256) != one.sha256 for one in segment.manifests)
+        if is_contradicted or not landing.land_packed(self.chains.project, segment):
             return False
         for manifest in segment.manifests:
-            self._on_landed(landing.Landed(manifest, already=False))
+            self._on_landed(landing.Landed(manifest, already=manifest.batch_id in there))
         if self._batch is None:
             self._go_on_behind(record.sequence)
         return True
