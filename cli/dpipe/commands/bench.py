@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from dpipe.context import JsonFlag, open_project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
     from dpipe.bench.kernel import Input, KernelReport
     from dpipe.contract import Plan
@@ -139,17 +140,7 @@ def pipeline(
         whole=whole,
         on_step=_step,
     )
-    if html is not None:
-        _write(html, pipeline_page.html(report))
-    if as_json:
-        output.emit_json(report)
-        return
-    output.table(
-        pipeline_page.COLUMNS,
-        pipeline_page.rows(report),
-        title=pipeline_page.headline(report),
-    )
-    _emit_machine(report.machine)
+    _show(report, pipeline_page, html, as_json=as_json)
 
 
 @app.command()
@@ -177,17 +168,7 @@ def scaling(
         runs=runs,
         on_step=_step,
     )
-    if html is not None:
-        _write(html, scaling_page.html(report))
-    if as_json:
-        output.emit_json(report)
-        return
-    output.table(
-        scaling_page.COLUMNS,
-        scaling_page.rows(report),
-        title=scaling_page.headline(report),
-    )
-    _emit_machine(report.machine)
+    _show(report, scaling_page, html, as_json=as_json)
 
 
 @app.command()
@@ -215,13 +196,7 @@ def api(
         runs=runs,
         on_step=_step,
     )
-    if html is not None:
-        _write(html, api_page.html(report))
-    if as_json:
-        output.emit_json(report)
-        return
-    output.table(api_page.COLUMNS, api_page.rows(report), title=api_page.headline(report))
-    _emit_machine(report.machine)
+    _show(report, api_page, html, as_json=as_json)
 
 
 @app.command()
@@ -343,6 +318,22 @@ def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     output.note(f"bench: wrote {path}")
+
+
+def _show(
+    report: Any,  # noqa: ANN401 - each page has a report of its own
+    page: ModuleType,
+    html: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    if html is not None:
+        _write(html, page.html(report))
+    if as_json:
+        output.emit_json(report)
+        return
+    output.table(page.COLUMNS, page.rows(report), title=page.headline(report))
+    _emit_machine(report.machine)
 
 
 def _answer(report: KernelReport, *, as_json: bool) -> None:
