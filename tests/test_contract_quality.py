@@ -147,6 +147,6 @@ def test_duplicates_over_several_columns_name_them(tmp_path: Path) -> None:
 def test_a_batch_of_nothing_but_duplicates_is_not_empty_to_the_gate(tmp_path: Path) -> None:
     text = contract(dataset="quality: [{name: has_rows, metric: rowCount, mustBeGreaterThan: 0}]")
     loaded = load_contract(write(tmp_path, text))
-    repeated = BatchCounts("file-a", 3, 0, 0, 3, [], {})
-    empty = BatchCounts("file-b", 0, 0, 0, 0, [], {})
+    repeated = BatchCounts("file-a", 3, 0, 0, 3, [], {}, {})
+    empty = BatchCounts("file-b", 0, 0, 0, 0, [], {}, {})
     assert [verdict.refused for verdict in judge(loaded, [repeated, empty], [], 1.0)] == [False, True]

@@ -13,13 +13,14 @@ from dpipe.errors import ConfigError
 from dpipe.failpoints import ENVIRONMENT_VARIABLE, NAMES
 from dpipe.iceberg import ledger, open_catalog
 from dpipe.iceberg.storage import local_path
+from dpipe.stages import process
 from dpipe.stages.audit.story import story
 from dpipe.stages.audit.verify import verify
 from dpipe.stages.evolve import evolve
 from dpipe.stages.refusals import release
 from dpipe.stages.replay import Selection, replay
 from dpipe.state import runs
-from support import UPSERT, ingest, lake_content, land, make_project, processed, rows_of, run_dpipe
+from support import ORDERS, UPSERT, ingest, lake_content, land, make_project, processed, rows_of, run_dpipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,6 +127,59 @@ def test_batches_that_wait_together_supersede_one_another_in_their_order(project
     assert rows(project) == {1: 3.0}
     assert [sum(row["superseded"].values()) for row in ledger.rows(open_catalog(project))] == [0, 1, 1]
     assert_holds(project)
+
+
+def test_batches_that_replace_nothing_of_one_another_are_one_commit(project: Project) -> None:
+    ingest(project, FIRST)
+    batches = [
+        land(project, HEADER + f"{order},2013-01-01,{order}0\n{order + 10},2013-01-01,1\n")
+        for order in (1, 2, 9)
+    ]
+    before = len(open_catalog(project).load_table(("raw", "orders")).snapshots())
+    assert counts(processed(project)) == (6, 0, 0, 2)
+    assert len(open_catalog(project).load_table(("raw", "orders")).snapshots()) == before + 1
+    told = {row["batch_id"]: sum(row["superseded"].values()) for row in ledger.rows(open_catalog(project))}
+    assert [told[batch] for batch in batches] == [1, 1, 0]
+    assert_holds(project)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_batches_that_wait_together_come_to_what_they_come_to_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    luck = random.Random(seed)
+    keys = luck.choice((6, 40))
+    # One record in eight is bad, so that some batches are refused.
+    batches = [
+        HEADER
+        + "".join(
+            f"{luck.randrange(keys)},2013-01-0{luck.randrange(1, 3)},{luck.choice((1, 2, 3, 4, 5, 6, 7, -1))}\n"
+            for _ in range(luck.randrange(1, 6))
+        )
+        for _ in range(14)
+    ]
+    contents = []
+    for most in (1, 256):
+        monkeypatch.setattr(process, "MOST_BATCHES_A_COMMIT", most)
+        project = make_project(tmp_path / str(most), {"orders": UPSERT}, {"max_rejected_share": 0.4})
+        for content in batches:
+            land(project, content)
+        refused = [(refusal.batch_id, refusal.reasons) for refusal in processed(project).refused]
+        assert_holds(project)
+        contents.append((lake_content(project), refused))
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("contract", [ORDERS, UPSERT])
+def test_a_batch_is_not_judged_by_what_another_brings_that_is_refused(tmp_path: Path, contract: str) -> None:
+    rule = "{metric: invalidValues, arguments: {validValues: [2]}, unit: percent, mustBeLessThan: 60}"
+    contract = contract.replace("Number of the order}", f"Number of the order, quality: [{rule}]}}")
+    project = make_project(tmp_path / "a project", {"orders": contract}, {"max_rejected_share": 0.4})
+    refused = land(project, HEADER + "2,2013-01-01,1\nx,2013-01-01,1\n")
+    # Beside the other's record its own of that order would be a duplicate, and all that is left of it wrong.
+    land(project, HEADER + "2,2013-01-01,1\n3,2013-01-01,1\n")
+    assert [refusal.batch_id for refusal in processed(project).refused] == [refused]
+    assert rows(project) == {2: 1.0, 3: 1.0}
 
 
 def test_a_superseded_row_can_still_be_looked_at(project: Project) -> None:

@@ -62,9 +62,11 @@ def process(
     holds there (the plan's columns, then batch id and record number), or None. `progress` gets the records and bytes
     done so far. Past `key_bytes` of keys in memory, about, they are moved to a file without a name in `data_dir`.
 
-    Returns `batches` (counts, by source), `files` (path, kind, partition, rows, bytes, sha256), complete and
-    durable, and unknown to anybody else, and `profile` (column, kind, summary, state) of the accepted values, empty
-    without `profile`. Raises `KernelError` (`KernelIoError` for files), or what a callback raised.
+    Returns `batches` (counts, by source, and the rows of the table that an upsert supersedes), `files` (path, kind,
+    partition, rows, bytes, sha256), complete and durable, and unknown to anybody else, and `profile` (column, kind,
+    summary, state) of the accepted values, empty without `profile`. An upsert ends before the first source with a
+    record that takes the place of another source's: that row has to be in the table first. Raises `KernelError`
+    (`KernelIoError` for files), or what a callback raised.
     """
 
 def process_in_memory(

@@ -9,7 +9,7 @@ from dpipe.iceberg.evolved import evolved
 from dpipe.iceberg.existing import records_in
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from pyiceberg.table import Table
 
@@ -27,10 +27,7 @@ def attempt_of(work: Work, table: Table, group: Sequence[Manifest], result: Kern
     head = table.current_snapshot()
     return Attempt(
         dataset=work.dataset,
-        batches=[
-            _entry(work, table, manifest, counts[manifest.batch_id], result.superseded, brought)
-            for manifest in group
-        ],
+        batches=[_entry(work, table, manifest, counts[manifest.batch_id], brought) for manifest in group],
         files=result.files,
         read_snapshot_id=head.snapshot_id if head else None,
         depends_on_rows=bool(work.contract.plan.key) or work.overwrites or replays,
@@ -42,13 +39,9 @@ def _entry(
     table: Table,
     manifest: Manifest,
     counts: BatchCounts,
-    superseded: Mapping[str, list[int]],
     brought: Collection[RecordId],
 ) -> BatchEntry:
-    """A batch for the ledger. Where rows are superseded, it is the commit's only one.
-
-    `brought` are the accepted records, needed for a replay only.
-    """
+    """A batch for the ledger; `brought` are the accepted records, needed for a replay only."""
     return BatchEntry(
         batch_id=manifest.batch_id,
         kind=manifest.kind,
@@ -66,7 +59,7 @@ def _entry(
         violations=counts.violations,
         origin=manifest.origin,
         released=work.released.get(manifest.batch_id),
-        superseded={batch_id: len(numbers) for batch_id, numbers in superseded.items()},
+        superseded={batch_id: len(numbers) for batch_id, numbers in counts.superseded.items()},
         replayed=_ranges(
             number for number in manifest.record_nos or () if (manifest.origin, number) in brought
         ),

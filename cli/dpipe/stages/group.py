@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from pyiceberg.table import Table
 
-    from dpipe.iceberg.attempt import BatchEntry, WrittenFile
+    from dpipe.iceberg.attempt import Attempt, BatchEntry, CommitRecord, WrittenFile
     from dpipe.landing import Manifest
     from dpipe.stages.work import Work
 
@@ -53,31 +53,36 @@ def commit_group(work: Work, group: list[Manifest]) -> None:
         if len(group) == 1:
             _refuse_unprocessable(work, group[0], error)
             return
-        out = {refusal.batch_id for refusal in work.refused}
+        done = {batch.batch_id for batch in work.refused} | {batch.batch_id for batch in work.committed}
         for manifest in group:
-            if manifest.batch_id not in out:
+            if manifest.batch_id not in done:
                 commit_group(work, [manifest])
 
 
 def _commit_together(work: Work, group: list[Manifest]) -> None:
-    """Take a group through kernel, gate and commit; again without what is refused or committed meanwhile."""
-    while group:
+    """Take a group through kernel, gate and commit; again without what is refused or committed meanwhile.
+
+    It is one commit, unless a batch of an upsert replaces rows of another: what that one brings is committed first.
+    """
+    most = len(group)
+    while group and not work.stop():
         table = tables.raw_table(work.catalog, work.contract.plan)
         group = _without_replayed(work, table, group)
         if not group:
             return
-        existing = _existing(work, table, group)
-        result = _run_kernel(work, table, group, existing)
+        existing = _existing(work, table, group[:most])
+        result = _run_kernel(work, table, group[:most], existing)
         failpoints.reach("after-kernel")
+        part = group[: len(result.batches)]
         try:
-            if work.overwrites and group[0].origin is None:
+            if work.overwrites and part[0].origin is None:
                 result = partitions.overwriting(table, result)
-            verdicts = _judge(work, table, group, result)
+            verdicts = _judge(work, table, part, result)
             out = {verdict.batch_id: verdict for verdict in verdicts if verdict.refused}
             if (
                 not out
                 and work.contract.plan.unknown_fields == "evolve"
-                and grow(work, table, group, result.batches)
+                and grow(work, table, part, result.batches)
             ):
                 discard(result)
                 continue  # once more, with the new columns
@@ -89,33 +94,47 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
         failpoints.reach("after-gate")
         if out:
             discard(result)
+            if work.contract.plan.key:
+                # What is new of a batch depends on those before it: it is judged when they are in.
+                most = next(at for at, manifest in enumerate(part) if manifest.batch_id in out) or 1
+                if part[0].batch_id not in out:
+                    continue
+                out = {part[0].batch_id: out[part[0].batch_id]}
             counts = {batch.batch_id: batch for batch in result.batches}
-            for manifest in group:
+            for manifest in part:
                 if manifest.batch_id in out:
                     _refuse(work, table, manifest, out[manifest.batch_id], counts[manifest.batch_id])
             group = [manifest for manifest in group if manifest.batch_id not in out]
             continue
-        attempt = attempt_of(work, table, group, result)
+        attempt = attempt_of(work, table, part, result)
         outcome = commit(work.catalog, attempt)
         if isinstance(outcome, Committed):
-            failpoints.reach("after-raw-commit")
-            complete(work.catalog, work.dataset, outcome.record)
+            _committed(work, part, attempt, outcome.record)
             quality.add_results(work.run, [check for verdict in verdicts for check in verdict.results])
-            work.committed += outcome.record.batches
             work.profiles.append(result.profile)
-            work.snapshot_id = outcome.record.snapshot_id
-            if work.received_until == attempt.read_snapshot_id:
-                work.received |= received(outcome.record.batches)
-                work.received_until = outcome.record.snapshot_id
-            _warn_of_lost_ends(outcome.record.batches, work.dataset)
-            for manifest in group:
-                remove_folder(work.refused_folder(manifest))  # of an earlier refusal
-            return
+            group = group[len(part) :]
+            # Where keys come again and again, the kernel isn't asked for many batches in vain each time.
+            most = 2 * len(part)
+            continue
         files = result.files
         storage.delete(file.path for file in (*files.accepted, *files.quarantined, *files.rewritten))
         recover(work.catalog, work.dataset)
         done = ledger.batch_ids(work.catalog, work.dataset)
         group = [manifest for manifest in group if manifest.batch_id not in done]
+
+
+def _committed(work: Work, part: Sequence[Manifest], attempt: Attempt, record: CommitRecord) -> None:
+    """Complete the ledger, and take note of the commit."""
+    failpoints.reach("after-raw-commit")
+    complete(work.catalog, work.dataset, record)
+    work.committed += record.batches
+    work.snapshot_id = record.snapshot_id
+    if work.received_until == attempt.read_snapshot_id:
+        work.received |= received(record.batches)
+        work.received_until = record.snapshot_id
+    _warn_of_lost_ends(record.batches, work.dataset)
+    for manifest in part:
+        remove_folder(work.refused_folder(manifest))  # of an earlier refusal
 
 
 def _run_kernel(

@@ -34,7 +34,10 @@ class UnprocessableError(DpipeError):
 
 @dataclass(frozen=True)
 class BatchCounts:
-    """The kernel's counts of one batch; `violations` are `{column, rule, records}`."""
+    """The kernel's counts of one batch; `violations` are `{column, rule, records}`.
+
+    `superseded` are the rows of the table that accepted records take the place of: numbers of records by their batch.
+    """
 
     batch_id: str
     records_in: int
@@ -43,6 +46,7 @@ class BatchCounts:
     duplicate: int
     violations: list[dict[str, Any]]
     unknown_fields: dict[str, int]
+    superseded: dict[str, list[int]]
 
     def to_dict(self) -> dict[str, int]:
         """The four counts by name."""
@@ -56,15 +60,20 @@ class BatchCounts:
 
 @dataclass(frozen=True)
 class KernelResult:
-    """Counts a batch, the files written for all of them, and the accepted rows' profile; nothing is visible yet.
-
-    `superseded` are the rows of the table that accepted ones take the place of: numbers of records by their batch.
-    """
+    """Counts a batch, the files written for all of them, and the accepted rows' profile; nothing is visible yet."""
 
     batches: list[BatchCounts]
     files: Files
     profile: list[dict[str, Any]]
-    superseded: dict[str, list[int]]
+
+    @property
+    def superseded(self) -> dict[str, list[int]]:
+        """The rows of the table that records of any batch take the place of."""
+        found: dict[str, list[int]] = {}
+        for batch in self.batches:
+            for batch_id, numbers in batch.superseded.items():
+                found.setdefault(batch_id, []).extend(numbers)
+        return found
 
 
 def run_kernel(
@@ -80,7 +89,8 @@ def run_kernel(
 ) -> KernelResult:
     """Process landed batches in this order into files below the two folders.
 
-    `newer` are for each batch those whose rows an upsert of it doesn't supersede.
+    `newer` are for each batch those whose rows an upsert of it doesn't supersede. The result is that of the first
+    batches only where a record takes the place of another batch's: what that one brings has to be in the table first.
     Raises `UnprocessableError` when a batch stops the kernel, another `DpipeError` when a disk, the table or the plan
     does; what it wrote is gone then.
     """
@@ -151,6 +161,7 @@ def _is_of_the_data(error: Exception) -> bool:
 
 def _checked(answer: dict[str, Any], manifests: Sequence[Manifest]) -> KernelResult:
     fields = BatchCounts.__dataclass_fields__
+    manifests = manifests[: len(answer["batches"])]
     # The kernel calls a replay by its origin.
     batches = [
         BatchCounts(**{name: batch[name] for name in fields} | {"batch_id": manifest.batch_id})
@@ -163,7 +174,7 @@ def _checked(answer: dict[str, Any], manifests: Sequence[Manifest]) -> KernelRes
                 f"file://{file['path']}", file["rows"], file["bytes"], file["sha256"], file["partition"]
             )
         )
-    result = KernelResult(batches, Files.of_kinds(files), answer["profile"], answer["superseded"])
+    result = KernelResult(batches, Files.of_kinds(files), answer["profile"])
     problem = _imbalance(result)
     if problem is not None:
         discard(result)

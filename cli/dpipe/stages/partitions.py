@@ -22,7 +22,12 @@ def overwriting(table: Table, result: KernelResult) -> KernelResult:
     superseded: dict[str, list[int]] = {}
     for batch_id, number in sorted(records_in(table, (task.file.file_path for task in tasks))):
         superseded.setdefault(batch_id, []).append(number)
-    return replace(result, files=replace(result.files, removed=removed_files(tasks)), superseded=superseded)
+    (batch,) = result.batches
+    return replace(
+        result,
+        batches=[replace(batch, superseded=superseded)],
+        files=replace(result.files, removed=removed_files(tasks)),
+    )
 
 
 def outdated(table: Table, result: KernelResult, newer: Collection[str], *, replay: bool) -> tuple[str, ...]:

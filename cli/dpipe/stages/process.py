@@ -98,11 +98,13 @@ def process(
     contracts = [contract_for(project, name) for name in datasets or project.datasets()]
     alerts.check(project)
     catalog = open_catalog(project)
-    works = [Work(project, run, contract, catalog, released=released or {}) for contract in contracts]
-    return [_process(work, retry_refused=retry_refused, holding=holding, stop=stop) for work in works]
+    works = [
+        Work(project, run, contract, catalog, released=released or {}, stop=stop) for contract in contracts
+    ]
+    return [_process(work, retry_refused=retry_refused, holding=holding) for work in works]
 
 
-def _process(work: Work, *, retry_refused: bool, holding: bool, stop: Callable[[], bool]) -> ProcessResult:
+def _process(work: Work, *, retry_refused: bool, holding: bool) -> ProcessResult:
     project = work.project
     lock = nullcontext(0) if holding else held(project, work.dataset)
     with lock, _outbox(project) as work.outbox:
@@ -116,10 +118,8 @@ def _process(work: Work, *, retry_refused: bool, holding: bool, stop: Callable[[
             | dismissed.batches(work.catalog, work.dataset).keys()
         )
         pending = batch_ids(project, work.dataset) - done
-        # Of two batches the later supersedes the earlier, so that it must not matter which come into one commit.
-        most = MOST_BATCHES_A_COMMIT if work.contract.plan.write_mode == "append" else 1
-        for group in grouped(manifests(project, work.dataset, pending - out), most):
-            if stop():
+        for group in grouped(manifests(project, work.dataset, pending - out), work.contract.plan.write_mode):
+            if work.stop():
                 break
             archive.keep(project, work.contract)
             commit_group(work, group)
@@ -158,14 +158,20 @@ def _outbox(project: Project) -> Iterator[Path | None]:
         yield folder
 
 
-def grouped(
-    pending: Sequence[Manifest], most_batches: int = MOST_BATCHES_A_COMMIT
-) -> Iterator[list[Manifest]]:
-    """Batches in their order, as many a commit as its bounds allow."""
+def grouped(pending: Sequence[Manifest], write_mode: str = "append") -> Iterator[list[Manifest]]:
+    """Batches in their order, as many a commit as its bounds and the write mode allow.
+
+    One that replaces partitions comes alone, and so do replays of an upsert, whose records came with other batches.
+    """
+
+    def is_alone(manifest: Manifest) -> bool:
+        return write_mode == "overwrite_partition" or (write_mode == "upsert" and manifest.origin is not None)
+
     group: list[Manifest] = []
     size = 0
     for manifest in pending:
-        if group and (len(group) == most_batches or size + manifest.bytes > MOST_BYTES_A_COMMIT):
+        is_full = len(group) == MOST_BATCHES_A_COMMIT or size + manifest.bytes > MOST_BYTES_A_COMMIT
+        if group and (is_full or is_alone(group[-1]) or is_alone(manifest)):
             yield group
             group, size = [], 0
         group.append(manifest)

@@ -13,7 +13,7 @@ from dpipe.iceberg.recovery import unrecorded
 from dpipe.state import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pyiceberg.catalog import Catalog
@@ -58,6 +58,8 @@ class Work:
     received: dict[str, datetime] = field(default_factory=dict)
     received_until: int | None = None
     """When committed batches were received, as of that snapshot of raw."""
+    stop: Callable[[], bool] = lambda: False
+    """Asked before each commit's batches are begun; once it says so, the rest stays pending."""
     left_out: set[str] = field(default_factory=set)
     """Fields that the contract doesn't know and that can't become columns."""
 

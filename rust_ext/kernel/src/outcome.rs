@@ -10,12 +10,11 @@ use crate::{partition::PartitionValue, profile::NamedProfile};
 /// A run's report.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
-    /// One for each source, in the order given.
+    /// One for each source, in the order given. An upsert ends before the first source with a record that takes the place
+    /// of another source's row, which is to be in the table first: the sources that are left are for the next run.
     pub batches: Vec<BatchOutcome>,
     /// The files that were written, durable but not yet known to anybody.
     pub files: Vec<FileOutcome>,
-    /// Rows of the table that accepted records take the place of: numbers of records by their batch.
-    pub superseded: BTreeMap<String, Vec<u64>>,
     /// What the accepted values of each column are like; empty when that wasn't asked for, or nothing was accepted.
     pub profile: Vec<NamedProfile>,
     /// Accepted rows in the order of their records, of the schema [`accepted`](crate::schema::accepted), when they stay in
@@ -48,6 +47,8 @@ pub struct BatchOutcome {
     pub bytes_in: u64,
     /// Records by column and rule that they broke; a record with several violations counts for each.
     pub violations: Vec<ViolationCount>,
+    /// Rows of the table that its accepted records take the place of: numbers of records by their batch.
+    pub superseded: BTreeMap<String, Vec<u64>>,
     /// Fields that the plan doesn't know, with the number of records that have them.
     pub unknown_fields: BTreeMap<String, u64>,
 }

@@ -175,13 +175,15 @@ pub fn run(plan: &Plan, sources: &[Source], options: &Options, host: &mut dyn Ho
     }
     let compiled = Arc::new(Compiled::new(plan.clone())?);
     let mut losers = Arc::new(Losers::new());
+    let mut sources = sources;
     loop {
         match pass(&compiled, sources, options, host, &pool, losers.clone())? {
-            Ok(outcome) => return Ok(outcome),
-            Err(_) if !losers.is_empty() => {
+            Pass::Complete(outcome) => return Ok(*outcome),
+            _ if !losers.is_empty() => {
                 return Err(Error::Internal("losers of a second pass".into()));
             }
-            Err(found) => losers = Arc::new(found),
+            Pass::EndsBefore(source) => sources = &sources[..source],
+            Pass::Again(found) => losers = Arc::new(found),
         }
         if sources.iter().any(|source| matches!(source.content, Content::Stream(_))) {
             let again =
@@ -191,7 +193,15 @@ pub fn run(plan: &Plan, sources: &[Source], options: &Options, host: &mut dyn Ho
     }
 }
 
-/// The outcome; or the records that lose their key to later ones, which were kept, so that what was written is gone again.
+/// What a pass over the sources comes to. Of one that isn't complete what was written is gone again.
+enum Pass {
+    Complete(Box<Outcome>),
+    /// Records that were kept lose their key to later ones: all losers.
+    Again(Losers),
+    /// A record of that source takes the place of one of a source before it.
+    EndsBefore(usize),
+}
+
 fn pass(
     compiled: &Arc<Compiled>,
     sources: &[Source],
@@ -199,7 +209,7 @@ fn pass(
     host: &mut dyn Host,
     pool: &rayon::ThreadPool,
     losers: Arc<Losers>,
-) -> Result<std::result::Result<Outcome, Losers>> {
+) -> Result<Pass> {
     let plan = &compiled.plan;
     let scatter = Scatter::new(plan, options.destination.clone(), options.held_bytes, options.profile)?;
     let quarantine = QuarantineWriter::new(plan, &options.destination);
@@ -231,6 +241,9 @@ fn pass(
         let done = waiting.remove(&taken).expect("the chunk whose turn it is was waited for");
         taken += 1;
         sequencer.take(done.task.source, &done.task.chunk, done.parsed?, pool, host)?;
+        if let Some(source) = sequencer.ends_before() {
+            return Ok(Pass::EndsBefore(source));
+        }
         let (records, bytes) = sequencer.done();
         host.progress(records, bytes)?;
     }
@@ -238,8 +251,8 @@ fn pass(
         sequencer.source(source, facts);
     }
     match sequencer.finish() {
-        Ok(finished) => complete(plan, finished, pool).map(Ok),
-        Err(losers) => Ok(Err(losers)),
+        Ok(finished) => Ok(Pass::Complete(Box::new(complete(plan, finished, pool)?))),
+        Err(losers) => Ok(Pass::Again(losers)),
     }
 }
 
@@ -261,7 +274,6 @@ fn complete(plan: &Plan, finished: Finished, pool: &rayon::ThreadPool) -> Result
     Ok(Outcome {
         batches: finished.batches,
         files,
-        superseded: finished.superseded,
         profile: profiles.collect(),
         accepted: accepted_batches,
         quarantined: quarantined_batches,

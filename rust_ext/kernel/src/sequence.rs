@@ -49,8 +49,8 @@ pub struct Sequencer {
     /// Records of which it is known that others have their key.
     losers: Arc<Losers>,
     contest: Contest,
-    /// Rows of the table that newcomers take the place of.
-    superseded: Vec<RecordPlace>,
+    /// The first source with a record that takes the place of another source's.
+    ends_before: Option<usize>,
 }
 
 /// What a run comes to.
@@ -63,8 +63,6 @@ pub struct Finished {
     pub quarantine: QuarantineWriter,
     /// Names of the partition's fields.
     pub partition_names: Vec<String>,
-    /// Rows of the table that accepted records take the place of: numbers of records by their batch.
-    pub superseded: BTreeMap<String, Vec<u64>>,
 }
 
 #[derive(Default)]
@@ -76,6 +74,8 @@ struct Batch {
     record_nos: Option<Arc<[u64]>>,
     /// Batches whose rows its records don't supersede.
     newer_batches: HashSet<String>,
+    /// Rows of the table that its records take the place of.
+    superseded: Vec<RecordPlace>,
 }
 
 impl Batch {
@@ -132,7 +132,7 @@ impl Sequencer {
             partition_names: compiled.plan.partition.iter().map(|field| field.name.clone()).collect(),
             losers,
             contest: Contest::default(),
-            superseded: Vec::new(),
+            ends_before: None,
             compiled,
         })
     }
@@ -155,6 +155,11 @@ impl Sequencer {
         let sum =
             |part: fn(&BatchOutcome) -> u64| self.batches.iter().map(|batch| part(&batch.outcome)).sum();
         (sum(|outcome| outcome.records_in), sum(|outcome| outcome.bytes_in))
+    }
+
+    /// The source that the run has to end before, as far as that is known.
+    pub fn ends_before(&self) -> Option<usize> {
+        self.ends_before
     }
 
     /// Take up the next chunk.
@@ -181,7 +186,7 @@ impl Sequencer {
         let mut refused: Vec<Refused> = rejected.chain(duplicate).collect();
         refused.sort_unstable_by_key(|refused| refused.place().record);
         self.count(source, chunk, &parsed, duplicates.len());
-        if self.contest.is_again() {
+        if self.contest.is_again() || self.ends_before.is_some() {
             return Ok(()); // what is written now is thrown away
         }
         self.quarantine(source, chunk, before, &parsed, &refused)?;
@@ -237,7 +242,9 @@ impl Sequencer {
         }
         let place =
             |row: usize| RecordPlace { batch, record: before + parsed.numbering.record(row) as u64 + 1 };
-        let Self { index, losers, contest, superseded, batches, batch_ids, .. } = self;
+        let Self { index, losers, contest, batches, batch_ids, .. } = self;
+        let mut superseded = Vec::new();
+        let mut replaces_another_source = false;
         let own = &batches[source];
         if !losers.is_empty() {
             let known = (0..keys.hashes.len()).filter_map(|row| Some((row, *losers.get(&place(row))?)));
@@ -249,11 +256,14 @@ impl Sequencer {
             if winner.identical || version == Ordering::Greater {
                 duplicates.push((row, winner));
                 if is_of_run {
+                    // A winner that took a place itself may be a duplicate in the second pass.
+                    replaces_another_source |= winner.place.batch != batch && contest.is_again();
                     contest.kept_out(place(row), winner);
                 }
                 return false;
             }
             if is_of_run {
+                replaces_another_source |= winner.place.batch != batch;
                 contest.replaced(winner.place, place(row));
                 return true;
             }
@@ -271,6 +281,10 @@ impl Sequencer {
             superseded.push(winner.place);
             true
         })?;
+        self.batches[source].superseded.append(&mut superseded);
+        if replaces_another_source {
+            self.ends_before = Some(source);
+        }
         duplicates.sort_unstable_by_key(|(row, _)| *row);
         Ok(duplicates)
     }
@@ -418,19 +432,19 @@ impl Sequencer {
                 rule,
                 records,
             };
-            BatchOutcome { violations: batch.violations.into_iter().map(count).collect(), ..batch.outcome }
+            let mut superseded: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+            for place in batch.superseded {
+                let batch_id = self.batch_ids[place.batch as usize].to_string();
+                superseded.entry(batch_id).or_default().push(place.record);
+            }
+            let violations = batch.violations.into_iter().map(count).collect();
+            BatchOutcome { violations, superseded, ..batch.outcome }
         };
-        let mut superseded: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for place in self.superseded {
-            let batch_id = self.batch_ids[place.batch as usize].to_string();
-            superseded.entry(batch_id).or_default().push(place.record);
-        }
         Ok(Finished {
             batches: self.batches.into_iter().map(outcome).collect(),
             scatter: self.scatter,
             quarantine: self.quarantine,
             partition_names: self.partition_names,
-            superseded,
         })
     }
 }

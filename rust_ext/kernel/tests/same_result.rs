@@ -11,9 +11,11 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatchIterator, StringArray, StringViewArray},
-    compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch},
-    datatypes::{Int32Type, Int64Type},
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatchIterator, StringArray, StringViewArray,
+    },
+    compute::{SortColumn, cast, concat_batches, filter_record_batch, lexsort_to_indices, take_record_batch},
+    datatypes::{DataType, Int32Type, Int64Type},
     record_batch::RecordBatch,
     util::pretty::pretty_format_batches,
 };
@@ -122,6 +124,79 @@ impl Host for Holding {
     fn progress(&mut self, _records: u64, _bytes: u64) -> error::Result<()> {
         Ok(())
     }
+}
+
+/// A plan that upserts by version.
+fn versioned() -> Plan {
+    let plan = serde_json::json!({
+        "dataset": "things", "contract": "c", "write_mode": "upsert", "key": ["id"], "version": "version",
+        "columns": [
+            {"name": "id", "field_id": 1, "type": "int64", "required": true},
+            {"name": "version", "field_id": 2, "type": "int64", "required": true},
+            {"name": "note", "field_id": 3, "type": "string"},
+        ],
+    });
+    Plan::from_json(&plan.to_string()).unwrap()
+}
+
+/// A source of records of that plan: id, version and note.
+fn source_of(index: usize, records: &[(i64, i64, String)]) -> Source {
+    let line = |(id, version, note): &(i64, i64, String)| {
+        serde_json::json!({"id": id, "version": version, "note": note}).to_string()
+    };
+    let lines: Vec<String> = records.iter().map(line).collect();
+    let mut source =
+        Source::of(format!("batch-{index}"), Content::Bytes(lines.join("\n").into_bytes().into()));
+    source.format = Some(Format::Ndjson);
+    source
+}
+
+/// What upserts come to.
+struct Upserted {
+    /// Counts of each source.
+    batches: Vec<serde_json::Value>,
+    table: Vec<RecordBatch>,
+    quarantined: Vec<RecordBatch>,
+}
+
+/// Upsert sources into a table, at most so many a run: of those that a run ended before, the next begins with the first.
+fn upserted(
+    plan: &Plan,
+    mut table: Vec<RecordBatch>,
+    mut sources: &[Source],
+    most: usize,
+    options: &Options,
+) -> Upserted {
+    let (mut batches, mut quarantined) = (Vec::new(), Vec::new());
+    while !sources.is_empty() {
+        let taken = &sources[..most.min(sources.len())];
+        let found = run(plan, taken, options, &mut Holding(table.clone())).unwrap();
+        assert!(!found.batches.is_empty());
+        sources = &sources[found.batches.len()..];
+        let superseded = found.batches.iter().flat_map(|batch| &batch.superseded);
+        let gone: BTreeSet<(&str, i64)> = superseded
+            .flat_map(|(batch, numbers)| numbers.iter().map(|number| (batch.as_str(), number.cast_signed())))
+            .collect();
+        let count: usize = table.iter().map(RecordBatch::num_rows).sum();
+        table = table.iter().map(|rows| without(rows, &gone)).collect();
+        assert_eq!(table.iter().map(RecordBatch::num_rows).sum::<usize>() + gone.len(), count);
+        table.extend(found.accepted);
+        quarantined.extend(found.quarantined);
+        batches.extend(found.batches.iter().map(|batch| serde_json::to_value(batch).unwrap()));
+    }
+    Upserted { batches, table, quarantined }
+}
+
+/// The rows but those of these batches and numbers.
+fn without(rows: &RecordBatch, gone: &BTreeSet<(&str, i64)>) -> RecordBatch {
+    let batch_ids = cast(rows.column_by_name(schema::BATCH_ID).unwrap(), &DataType::Utf8).unwrap();
+    let numbers = rows.column_by_name(schema::RECORD_NO).unwrap().as_primitive::<Int64Type>();
+    let stays = batch_ids
+        .as_string::<i32>()
+        .iter()
+        .zip(numbers)
+        .map(|(batch_id, number)| Some(!gone.contains(&(batch_id.unwrap(), number.unwrap()))));
+    filter_record_batch(rows, &stays.collect::<BooleanArray>()).unwrap()
 }
 
 /// A column of whole numbers; nothing where there is no such column.
@@ -279,26 +354,12 @@ proptest! {
         chunk_bytes in 1usize..400,
         key_bytes in prop_oneof![Just(0usize), Just(1 << 20)],
     ) {
-        let plan = serde_json::json!({
-            "dataset": "things", "contract": "c", "write_mode": "upsert", "key": ["id"], "version": "version",
-            "columns": [
-                {"name": "id", "field_id": 1, "type": "int64", "required": true},
-                {"name": "version", "field_id": 2, "type": "int64", "required": true},
-                {"name": "note", "field_id": 3, "type": "string"},
-            ],
-        });
-        let plan = Plan::from_json(&plan.to_string()).unwrap();
+        let plan = versioned();
         let mut ends: Vec<usize> = ends.into_iter().map(|end| end.min(records.len())).collect();
         ends.sort_unstable();
         let parts = [0, ends[0], ends[1], ends[2], records.len()];
-        let sources: Vec<Source> = (0..4).map(|index| {
-            let lines: Vec<String> = records[parts[index]..parts[index + 1]].iter().map(|(id, version, note)| {
-                serde_json::json!({"id": id, "version": version, "note": note}).to_string()
-            }).collect();
-            let mut source = Source::of(format!("batch-{index}"), Content::Bytes(lines.join("\n").into_bytes().into()));
-            source.format = Some(Format::Ndjson);
-            source
-        }).collect();
+        let sources: Vec<Source> =
+            (0..4).map(|index| source_of(index, &records[parts[index]..parts[index + 1]])).collect();
         let mut options = Options::to(Destination::Memory);
         (options.batch_size, options.threads, options.chunk_bytes) = (batch_size, threads, chunk_bytes);
         options.key_bytes = key_bytes;
@@ -306,7 +367,7 @@ proptest! {
         let table = run(&plan, &sources[..1], &options, &mut Alone).unwrap().accepted;
         let mut later = sources[1..].to_vec();
         later.iter_mut().for_each(|source| source.newer_batches = ["batch-0".to_owned()].into());
-        let found = run(&plan, &later, &options, &mut Holding(table.clone())).unwrap();
+        let now = upserted(&plan, table, &later, later.len(), &options).table;
 
         // Said again: of the records in their order the last one of the largest version, but the table's of equal ones.
         let mut newest: BTreeMap<i64, (i64, bool, String)> = BTreeMap::new();
@@ -316,24 +377,47 @@ proptest! {
                 newest.insert(*id, (*version, is_held, note.clone()));
             }
         }
-        let superseded: BTreeSet<i64> = found.superseded.values().flatten().map(|number| number.cast_signed()).collect();
-        let rows = |batches: &[RecordBatch]| -> Vec<(i64, i64, String, i64)> {
-            batches.iter().flat_map(|batch| {
-                let [ids, versions] = [0, 1].map(|at| batch.column(at).as_primitive::<Int64Type>().clone());
-                let notes = batch.column(2).as_string::<i32>().clone();
-                let numbers = batch.column_by_name(schema::RECORD_NO).unwrap().as_primitive::<Int64Type>().clone();
-                (0..batch.num_rows())
-                    .map(|row| (ids.value(row), versions.value(row), notes.value(row).to_owned(), numbers.value(row)))
-                    .collect::<Vec<_>>()
-            }).collect()
-        };
-        let kept = rows(&table).into_iter().filter(|row| !superseded.contains(&row.3));
-        let now: Vec<_> = kept.chain(rows(&found.accepted)).map(|(id, version, note, _)| (id, (version, note))).collect();
+        let now: Vec<_> = now.iter().flat_map(|batch| {
+            let [ids, versions] = [0, 1].map(|at| batch.column(at).as_primitive::<Int64Type>().clone());
+            let notes = batch.column(2).as_string::<i32>().clone();
+            (0..batch.num_rows())
+                .map(|row| (ids.value(row), (versions.value(row), notes.value(row).to_owned())))
+                .collect::<Vec<_>>()
+        }).collect();
         let count = now.len();
         let now: BTreeMap<_, _> = now.into_iter().collect();
         prop_assert_eq!(now.len(), count, "two rows have one key");
         let expected: BTreeMap<_, _> = newest.into_iter().map(|(id, (version, _, note))| (id, (version, note))).collect();
         prop_assert_eq!(now, expected);
+    }
+
+    #[test]
+    fn sources_are_upserted_together_as_one_by_one(
+        parts in proptest::collection::vec(proptest::collection::vec((0..20i64, 0..3i64, 0..3i64), 0..10), 2..7),
+        has_versions: bool,
+        newer_ones in proptest::collection::vec(any::<bool>(), 7),
+        threads in 1usize..4,
+        chunk_bytes in 1usize..400,
+    ) {
+        let mut plan = versioned();
+        if !has_versions {
+            plan.version = None;
+        }
+        let sources: Vec<Source> = parts.iter().enumerate().map(|(index, part)| {
+            let records = part.iter().map(|(id, version, note)| (*id, *version, note.to_string()));
+            let mut source = source_of(index, &records.collect::<Vec<_>>());
+            source.newer_batches.extend(newer_ones[index].then(|| "batch-0".to_owned()));
+            source
+        }).collect();
+        let mut options = Options::to(Destination::Memory);
+        (options.threads, options.chunk_bytes) = (threads, chunk_bytes);
+        let [table, later] = [&sources[..1], &sources[1..]];
+        let table = run(&plan, table, &options, &mut Alone).unwrap().accepted;
+        let one_by_one = upserted(&plan, table.clone(), later, 1, &options);
+        let together = upserted(&plan, table, later, later.len(), &options);
+        prop_assert_eq!(together.batches, one_by_one.batches);
+        assert_same_rows(&together.table, &one_by_one.table);
+        assert_same_rows(&together.quarantined, &one_by_one.quarantined);
     }
 
     #[test]
@@ -375,10 +459,10 @@ proptest! {
         let accepted: BTreeSet<i64> = last.values().map(|(_, number)| *number).collect();
         let superseded: BTreeSet<i64> = last.keys().filter_map(|key| Some(held.get(key)?.1)).collect();
         prop_assert_eq!(keyed(&found.accepted).into_iter().map(|row| row.2).collect::<BTreeSet<_>>(), accepted.clone());
-        let told = found.superseded.get("batch-0").into_iter().flatten().map(|number| number.cast_signed());
-        prop_assert_eq!(told.collect::<BTreeSet<_>>(), superseded);
-        prop_assert!(found.superseded.keys().all(|batch_id| batch_id == "batch-0"));
         let counted = &found.batches[0];
+        let told = counted.superseded.get("batch-0").into_iter().flatten().map(|number| number.cast_signed());
+        prop_assert_eq!(told.collect::<BTreeSet<_>>(), superseded);
+        prop_assert!(counted.superseded.keys().all(|batch_id| batch_id == "batch-0"));
         prop_assert_eq!(counted.accepted as usize, accepted.len());
         prop_assert_eq!(counted.records_in, counted.accepted + counted.rejected + counted.duplicate);
         prop_assert_eq!(counted.rejected as usize + sound.iter().map(RecordBatch::num_rows).sum::<usize>(), counted.records_in as usize);
