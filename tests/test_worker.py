@@ -110,8 +110,9 @@ def test_what_lands_in_s3_is_processed_too(tmp_path: Path, rest: Callable[[], di
 
 
 def test_the_first_signal_lets_a_commit_end_and_begins_no_other(tmp_path: Path) -> None:
-    project = make_project(tmp_path, {"orders": UPSERT})  # a commit for each batch
-    ids = {land_rows(project, number) for number in range(60)}
+    project = make_project(tmp_path, {"orders": UPSERT})
+    # Each replaces the row of the one before, so that it is a commit of its own.
+    ids = {land(project, f"order_id,day,amount\n1,2013-01-01,{number}\n") for number in range(60)}
     with worker(project) as running:
         running.wait_for(lambda: project.lake.exists() and committed(project))
         assert running.stop() == 0
