@@ -11,7 +11,7 @@ from dpipe import output
 from dpipe.context import dataset_names, open_project
 
 if TYPE_CHECKING:
-    from dpipe.stages.worker.rounds import Round
+    from dpipe.stages.worker.turns import Round
 
 
 def worker(

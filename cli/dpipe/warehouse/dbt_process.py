@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SECONDS_TO_END = 10
 # `-P` keeps the current folder from being imported from: a project may have a folder called `dbt`.
+_running: set[subprocess.Popen[str]] = set()
 DBT = (sys.executable, "-P", "-W", "ignore", "-c", "from dbt.cli.main import cli; cli()")
 
 
@@ -64,6 +65,12 @@ def run_dbt(
     return report
 
 
+def end_all() -> None:
+    """End every dbt that this process runs, from another thread; who runs it gets what it comes to by then."""
+    for process in tuple(_running):
+        _end(process)
+
+
 def _write_profile(folder: BuildFolder, threads: int) -> None:
     """The profile that `dbt_project.yml` names; JSON is YAML. It holds paths and no secret."""
     plugin = {"module": "dpipe.warehouse.dbt_plugin", "config": {"locations": str(folder.locations)}}
@@ -92,6 +99,7 @@ def _events(command: Sequence[str], lock: int) -> Iterator[dict[str, Any]]:
         encoding="utf-8",
         errors="backslashreplace",
     )
+    _running.add(process)
     try:
         for line in process.stdout or ():
             event = _event(line)
@@ -101,6 +109,9 @@ def _events(command: Sequence[str], lock: int) -> Iterator[dict[str, Any]]:
         process.wait()
     finally:
         _end(process)
+        _running.discard(process)
+        if process.stdout:
+            process.stdout.close()
 
 
 def _event(line: str) -> dict[str, Any]:
@@ -120,5 +131,3 @@ def _end(process: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    if process.stdout:
-        process.stdout.close()

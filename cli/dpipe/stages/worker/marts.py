@@ -55,7 +55,7 @@ class Marts:
         self.stop = stop
         self.command = command
         self.build = build_checked if check_raw else build_candidate
-        self.committed = False
+        self._committed = False
         self._built_at = self._looked_at = float("-inf")
         self._done_with: str | None = None
 
@@ -63,21 +63,33 @@ class Marts:
         """Build, check and publish; None when there is nothing to do.
 
         After a failed model or check there is nothing to do until the next commit. Raises `HeldError` when another
-        worker is at it, `Stopped` when a signal came before the publication, `UnavailableError`.
+        worker is at it, `Stopped` when it is time to stop before the publication, `UnavailableError`.
         """
-        now = time.monotonic()
-        if now < (self._built_at if self.committed else max(self._built_at, self._looked_at)) + self.every:
+        if not self.is_due():
             return None
-        with held(self.project, LOCK, wait=False):
-            self._looked_at = now
-            location = self._ledger_location()
-            if location is None or location == self._done_with or not self._lacking(location):
-                self.committed, self._done_with = False, location
-                return None
-            self._built_at = now
-            result = self._build(open_run())
-            self.committed, self._done_with = False, location
-            return result
+        self._committed, looked_at = False, time.monotonic()
+        try:
+            with held(self.project, LOCK, wait=False):
+                self._looked_at = looked_at
+                location = self._ledger_location()
+                result = None
+                if location is not None and location != self._done_with and self._lacking(location):
+                    self._built_at = looked_at
+                    result = self._build(open_run())
+                self._done_with = location
+        except BaseException:
+            self._committed = True
+            raise
+        return result
+
+    def has_committed(self) -> None:
+        """Have it look again as soon as marts may be published."""
+        self._committed = True
+
+    def is_due(self) -> bool:
+        """Whether it is time to look."""
+        last = self._built_at if self._committed else max(self._built_at, self._looked_at)
+        return time.monotonic() >= last + self.every
 
     def _ledger_location(self) -> str | None:
         found = tables.load(open_catalog(self.project), LEDGER)
@@ -93,20 +105,21 @@ class Marts:
     def _build(self, run: Run) -> MartsResult:
         before = self._published()
         try:
-            with self.stop.interruptible():  # a candidate is nobody's, and built anew from the beginning
-                problem = self.build(
-                    self.project,
-                    Progress(run, {}, [], {}),
-                    lambda stage: output.note(f"dpipe {self.command}: {stage} …"),
-                )
+            problem = self.build(self.project, Progress(run, {}, [], {}), self._begin)
+            self.stop.check()
             if problem is None:
                 published = publish(self.project, run=run)
                 return MartsResult(published, self._measure(run, self._published() - before), None)
         except UnavailableError:
             raise
         except DpipeError as error:
+            self.stop.check()  # dbt was ended
             problem = error
         return MartsResult(None, None, problem)
+
+    def _begin(self, stage: str) -> None:
+        self.stop.check()  # a candidate is nobody's, and built anew from the beginning
+        output.note(f"dpipe {self.command}: {stage} …")
 
     def _measure(self, run: Run, new: frozenset[Batch]) -> Freshness | None:
         """The freshness of what was published just now, kept with the run."""

@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(BaseException):
-    """A signal came in a block that may be interrupted; no `Exception`, so that nobody takes it for a fault."""
+    """What is under way ends before it is done; no `Exception`, so that nobody takes it for a fault."""
 
 
 class Stop:
@@ -38,6 +38,11 @@ class Stop:
     def is_requested(self) -> bool:
         """Whether nothing new is to be started."""
         return self.requested
+
+    def check(self) -> None:
+        """Raise `Stopped` once it is requested."""
+        if self.requested:
+            raise Stopped
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from dpipe import output
@@ -10,16 +11,21 @@ from dpipe.quality import alerts
 from dpipe.stages.process import check_refused
 from dpipe.stages.run import source_names
 from dpipe.stages.worker.consume import Consuming, drain_all
-from dpipe.stages.worker.rounds import Round, Rounds
+from dpipe.stages.worker.publications import Beside, Publications
+from dpipe.stages.worker.rounds import Rounds
 from dpipe.stages.worker.sources import Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dpipe.errors import DpipeError
     from dpipe.settings import Project
     from dpipe.stages.work import Refusal
     from dpipe.stages.worker.stop import Stop
+    from dpipe.stages.worker.turns import Round, Turns
+
+WORKER = "worker"
+FOLLOW = "run --follow"
 
 
 def work(
@@ -43,16 +49,15 @@ def work(
         contract_path(project, name)
     alerts.check(project)
     if once:
-        every = None if transform_every is None else 0.0
-        problems = drain_all(project, datasets, stop.is_requested)
-        _once(
-            Rounds(project, datasets, stop=stop, transform_every=every, quiet=True), poll, on_round, problems
-        )
+        _once(project, datasets, stop, poll, on_round, publishes=transform_every is not None)
         return
     output.note(f"dpipe worker: looks at {', '.join(datasets) or 'every dataset'} each {poll:g} s")
-    rounds = Rounds(project, datasets, stop=stop, transform_every=transform_every)
+    rounds = Rounds(project, datasets, command=WORKER, stop=stop)
+    publications = None
+    if transform_every is not None:
+        publications = Publications(project, transform_every, command=WORKER, stop=stop)
     with Consuming(project, datasets, stop.is_requested):
-        _until_stopped(rounds, poll, on_round)
+        _until_stopped(rounds, publications, poll, on_round)
     output.note("dpipe worker: stopped")
 
 
@@ -70,35 +75,70 @@ def follow(
         contract_path(project, name)
     alerts.check(project)
     output.note(f"dpipe run: looks for files of {', '.join(names)} each {poll:g} s")
-    sources = Sources(project)
-    rounds = Rounds(project, (), stop=stop, transform_every=transform_every, sources=sources)
+    rounds = Rounds(project, (), command=FOLLOW, stop=stop, sources=Sources(project))
+    publications = Publications(project, transform_every, command=FOLLOW, stop=stop, check_raw=True)
     with Consuming(project, (), stop.is_requested):
-        _until_stopped(rounds, poll, on_round)
+        _until_stopped(rounds, publications, poll, on_round)
     output.note("dpipe run: stopped")
 
 
-def _until_stopped(rounds: Rounds, poll: float, on_round: Callable[[Round], None]) -> None:
-    while not rounds.stop.requested:
-        done = rounds.next()
-        if done is not None:
-            on_round(done)
-        rounds.stop.sleep(poll)
+def _until_stopped(
+    rounds: Rounds, publications: Publications | None, poll: float, on_round: Callable[[Round], None]
+) -> None:
+    with ExitStack() as stack:
+        beside = stack.enter_context(Beside(publications)) if publications is not None else None
+        while not rounds.stop.requested:
+            done = rounds.next()
+            _tell(done, on_round)
+            if beside is not None:
+                _tell(beside.next(has_committed=done is not None and bool(done.datasets)), on_round)
+            rounds.stop.sleep(poll)
+        if beside is not None:
+            _tell(beside.wait(), on_round)
 
 
-def _once(rounds: Rounds, poll: float, on_round: Callable[[Round], None], problems: list[DpipeError]) -> None:
-    """One round, and more while another process holds a dataset; `problems` are those of before."""
+def _once(
+    project: Project,
+    datasets: Sequence[str],
+    stop: Stop,
+    poll: float,
+    on_round: Callable[[Round], None],
+    *,
+    publishes: bool,
+) -> None:
+    """One round and one publication, and more while another process holds a dataset or the marts."""
+    problems = drain_all(project, datasets, stop.is_requested)
     refusals: list[Refusal] = []
-    while not rounds.stop.requested:
-        done = rounds.next()
-        problems += rounds.problems
-        if done is not None:
-            refusals += [refusal for result in done.datasets for refusal in result.refused]
-            on_round(done)
-        if not rounds.skipped:
-            break
-        rounds.stop.sleep(poll)
+    rounds = Rounds(project, datasets, command=WORKER, stop=stop, quiet=True)
+    for done in _until_nothing_is_skipped(rounds, rounds.next, poll, problems):
+        refusals += [refusal for result in done.datasets for refusal in result.refused]
+        on_round(done)
+    if publishes:
+        publications = Publications(project, 0, command=WORKER, stop=stop, quiet=True)
+        with Beside(publications) as beside:
+            for done in _until_nothing_is_skipped(publications, beside.turn, poll, problems):
+                on_round(done)
     for problem in problems[1:]:
         output.trouble("also", problem)
     if problems:
         raise problems[0]
     check_refused(refusals, "mend the data or the contract, then `dpipe process --retry-refused`")
+
+
+def _until_nothing_is_skipped(
+    turns: Turns, turn: Callable[[], Round | None], poll: float, problems: list[DpipeError]
+) -> Iterator[Round]:
+    """What each turn did, until no other process holds anything; `problems` take in what failed."""
+    while not turns.stop.requested:
+        done = turn()
+        problems += turns.problems
+        if done is not None:
+            yield done
+        if not turns.skipped:
+            break
+        turns.stop.sleep(poll)
+
+
+def _tell(done: Round | None, on_round: Callable[[Round], None]) -> None:
+    if done is not None:
+        on_round(done)
