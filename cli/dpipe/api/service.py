@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastapi import HTTPException
@@ -14,15 +14,13 @@ from dpipe.api.load import Load
 from dpipe.api.metrics import Metrics
 from dpipe.api.packer import Packer
 from dpipe.api.sinks import Sinks
-from dpipe.contract import contract_path, load_contract
-from dpipe.contract.contract import file_version
+from dpipe.contract import contract_for
 from dpipe.state import open_state
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from dpipe.contract import Contract
-    from dpipe.contract.contract import FileVersion
     from dpipe.settings import Project
 
 # Every request asks which datasets there are.
@@ -39,7 +37,6 @@ class Service:
     metrics: Metrics
     load: Load
     packer: Packer
-    _contracts: dict[str, tuple[FileVersion, Contract]] = field(default_factory=dict)
     _known: frozenset[str] = frozenset()
     _known_until: float = 0.0
 
@@ -65,9 +62,4 @@ class Service:
     def contract(self, dataset: str) -> Contract:
         """A dataset's contract as it is now, compiled when its file has changed; raises a 404 without one."""
         self.check_dataset(dataset)
-        path = contract_path(self.project, dataset)
-        version = file_version(path)
-        known = self._contracts.get(dataset)
-        if known is None or known[0] != version:
-            known = self._contracts[dataset] = version, load_contract(path)
-        return known[1]
+        return contract_for(self.project, dataset)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FileVersion = tuple[int, int, int]
 
+_loaded: dict[Path, tuple[FileVersion, Contract]] = {}
 _MEND = "mend the contract at these places"
 _MEND_FILE = "mend the contract, then check it with `dpipe contract lint`"
 
@@ -114,11 +115,18 @@ def lint(path: Path) -> list[Finding]:
 
 
 def load_contract(path: Path) -> Contract:
-    """The contract in a project's file, which is called like its dataset.
+    """The contract in a project's file, which is called like its dataset; read again when the file has changed.
 
     Raises `ConfigError` with every error's place and fix when it can't be carried out.
     """
-    return _contract(compile_file(path))
+    try:
+        version = file_version(path)
+    except OSError:
+        return _contract(compile_file(path))  # which says what is wrong with the file
+    known = _loaded.get(path)
+    if known is None or known[0] != version:
+        known = _loaded[path] = version, _contract(compile_file(path))
+    return known[1]
 
 
 def file_version(path: Path) -> FileVersion:

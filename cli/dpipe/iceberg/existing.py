@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
 
 from dpipe.contract.arrow import arrow_type
 from dpipe.errors import DpipeError
 from dpipe.iceberg import filters
+from dpipe.iceberg.reading import read_columns
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 from dpipe.outages import unavailable
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from dpipe.iceberg.dismissed import RecordId
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FIELD_ID = b"PARQUET:field_id"
 Partition = frozenset[tuple[int, str, "Hashable"]]
 
 
@@ -48,7 +47,6 @@ class ExistingRows:
         self._schema = pa.schema(
             [pa.field(name, kind) for name, kind in zip(self._names, types, strict=True)]
         )
-        self._read = _read if any(column.fields for column in plan.columns) else _scan
         self._touched: dict[str, FileScanTask] = {}
 
     @property
@@ -64,7 +62,7 @@ class ExistingRows:
         tasks = self._files.get(_partition(values), [])
         self._touched.update((task.file.file_path, task) for task in tasks)
         try:
-            rows = self._read(self._table, tasks, self._names)
+            rows = read_columns(self._table, tasks, self._names)
         except (OSError, pa.ArrowException) as error:
             raise unavailable(error) or DpipeError(
                 f"rows of `{'.'.join(self._table.name())}` can't be read: {error}",
@@ -106,33 +104,7 @@ def files_beside(table: Table, written: Iterable[WrittenFile]) -> list[FileScanT
 def whole_rows(table: Table, task: FileScanTask) -> pa.Table:
     """A file's rows with all of the table's columns as they are now, and the table's field ids."""
     names = [field.name for field in table.schema().fields]
-    return _read(table, [task], names).cast(table.schema().as_arrow())
-
-
-def _scan(table: Table, tasks: list[FileScanTask], names: list[str]) -> pa.Table:
-    scan = ArrowScan(table.metadata, table.io, table.schema().select(*names), filters.everything())
-    return scan.to_table(tasks)
-
-
-def _read(table: Table, tasks: list[FileScanTask], names: list[str]) -> pa.Table:
-    """The files as they are, by field id: pyiceberg 0.12 reads an array that is null as an empty one."""
-    fields = [table.schema().find_field(name) for name in names]
-    parts = []
-    for task in tasks:
-        with table.io.new_input(task.file.file_path).open() as stream:
-            file = pq.ParquetFile(stream)
-            in_file = {int(field.metadata[FIELD_ID]): field.name for field in file.schema_arrow}
-            found = file.read([in_file[field.field_id] for field in fields if field.field_id in in_file])
-            # A column is by its id what it is now called; one that was added later has no values.
-            columns = [
-                found[in_file[field.field_id]]
-                if field.field_id in in_file
-                else pa.nulls(found.num_rows, schema_to_pyarrow(field.field_type))
-                for field in fields
-            ]
-            parts.append(pa.table(columns, names))
-    empty = table.schema().select(*names).as_arrow().empty_table()
-    return pa.concat_tables(parts, promote_options="permissive") if parts else empty
+    return read_columns(table, [task], names).cast(table.schema().as_arrow())
 
 
 def files_by_partition(table: Table) -> dict[Partition, list[FileScanTask]]:

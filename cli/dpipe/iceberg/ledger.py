@@ -11,27 +11,33 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dpipe.iceberg import chain, filters, tables
 from dpipe.iceberg.attempt import RAW_SNAPSHOT
 from dpipe.iceberg.catalog import COMPACTIONS, LEDGER
+from dpipe.iceberg.reading import ColumnCache
 from dpipe.iceberg.retry import with_retries
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pyiceberg.catalog import Catalog
+    from pyiceberg.expressions import BooleanExpression
     from pyiceberg.table import Table
 
     from dpipe.iceberg.attempt import CommitRecord, WrittenFile
 
 # Columns that are JSON, and what stands for them where they are empty.
 PARSED = {"violations": "[]", "superseded": "{}", "replayed": "[]", "evolved": "{}"}
+# What is asked for several times a commit.
+COLUMNS = ("dataset", "batch_id", "received_at", "committed_at", "origin")
+_cache = ColumnCache()
 
 
 def batch_ids(catalog: Catalog, dataset: str) -> set[str]:
     """Ids of the dataset's committed batches."""
-    return set(_columns(tables.ledger_table(catalog), dataset, "batch_id")["batch_id"].to_pylist())
+    return set(_columns(tables.ledger_table(catalog), dataset)["batch_id"].to_pylist())
 
 
 def known(catalog: Catalog, dataset: str, batch_ids: Collection[str]) -> set[str]:
@@ -41,8 +47,11 @@ def known(catalog: Catalog, dataset: str, batch_ids: Collection[str]) -> set[str
 
 def received(catalog: Catalog, dataset: str) -> dict[str, datetime]:
     """When each of the dataset's batches was received, a replay's records with their origin."""
-    found = _columns(tables.ledger_table(catalog), dataset, "batch_id", "received_at", "origin").to_pylist()
-    return {row["batch_id"]: row["received_at"] for row in found if row["origin"] is None}
+    found = _columns(tables.ledger_table(catalog), dataset)
+    of_their_own = found.filter(pc.is_null(found["origin"]))
+    return dict(
+        zip(of_their_own["batch_id"].to_pylist(), of_their_own["received_at"].to_pylist(), strict=True)
+    )
 
 
 def committed_at(catalog: Catalog, dataset: str) -> dict[str, datetime]:
@@ -50,15 +59,15 @@ def committed_at(catalog: Catalog, dataset: str) -> dict[str, datetime]:
     table = tables.load(catalog, LEDGER)
     if table is None:
         return {}
-    found = _columns(table, dataset, "batch_id", "committed_at").to_pylist()
-    return {row["batch_id"]: row["committed_at"] for row in found}
+    found = _columns(table, dataset)
+    return dict(zip(found["batch_id"].to_pylist(), found["committed_at"].to_pylist(), strict=True))
 
 
 def last_hash(catalog: Catalog, dataset: str) -> str | None:
     """The hash of the dataset's last commit, None without one."""
     names = ("committed_at", "previous_hash", "entry_hash")
     found = pa.concat_tables(
-        _columns(table, dataset, *names)
+        table.scan(row_filter=filters.equals("dataset", dataset), selected_fields=names).to_arrow()
         for name in (LEDGER, COMPACTIONS)
         if (table := tables.load(catalog, name))
     ).sort_by("committed_at")
@@ -158,12 +167,17 @@ def _append_rows(table: Table, rows: list[dict[str, Any]], dataset: str, record:
 
 def _known(table: Table, dataset: str, batch_ids: Collection[str]) -> set[str]:
     wanted = filters.all_of(filters.equals("dataset", dataset), filters.one_of("batch_id", batch_ids))
-    found = table.scan(row_filter=wanted, selected_fields=("batch_id",)).to_arrow()
-    return set(found["batch_id"].to_pylist())
+    return set(_read(table, wanted, dataset)["batch_id"].to_pylist()).intersection(batch_ids)
 
 
-def _columns(table: Table, dataset: str, *names: str) -> pa.Table:
-    return table.scan(row_filter=filters.equals("dataset", dataset), selected_fields=names).to_arrow()
+def _columns(table: Table, dataset: str) -> pa.Table:
+    return _read(table, filters.equals("dataset", dataset), dataset)
+
+
+def _read(table: Table, wanted: BooleanExpression, dataset: str) -> pa.Table:
+    """`COLUMNS` of the dataset's rows in the files that can have what is wanted."""
+    rows = _cache.read(table, list(table.scan(row_filter=wanted).plan_files()), COLUMNS)
+    return rows.filter(pc.equal(rows["dataset"], dataset))
 
 
 def _rows(dataset: str, record: CommitRecord) -> list[dict[str, Any]]:
