@@ -13,6 +13,7 @@ import pytest
 from contract_texts import CONTRACTS
 from dpipe.contract import Column, Rule, lint, load_contract
 from dpipe.contract.quality import quoted
+from dpipe.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,3 +185,17 @@ def test_the_plan_of_flights_is_the_one_we_know() -> None:
         },
         "max_record_bytes": 16 * 1024 * 1024,
     }
+
+
+def test_a_contract_is_compiled_again_when_its_file_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "airlines.odcs.yaml"
+    text = (CONTRACTS / "airlines.odcs.yaml").read_text()
+    path.write_text(text)
+    first = load_contract(path)
+    assert load_contract(path) is first
+    path.write_text(text + "\n# A comment\n")
+    assert load_contract(path) is not first
+    path.write_text("nonsense")
+    for _ in range(2):
+        with pytest.raises(ConfigError):
+            load_contract(path)

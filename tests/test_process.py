@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dpipe import landing
+from dpipe import failpoints, landing, outcomes
 from dpipe.app import app, main
 from dpipe.errors import DpipeError, UnavailableError
 from dpipe.iceberg import ledger, open_catalog
@@ -19,7 +19,7 @@ from dpipe.stages.audit.story import story
 from dpipe.stages.audit.verify import verify
 from dpipe.stages.batches import batches, find_batch
 from dpipe.stages.process import ProcessResult, process
-from dpipe.state import quality, runs
+from dpipe.state import processing, quality, runs
 from support import ORDERS, lake_content, make_project, rows_of, run_dpipe
 from typer.testing import CliRunner
 
@@ -367,6 +367,39 @@ def test_counts_that_do_not_balance_stop_the_run(project: Project, monkeypatch: 
     with pytest.raises(DpipeError, match="don't balance"):
         processed(project)
     assert rows_of(project, "raw", "orders") == []
+
+
+def test_a_batch_is_being_processed_while_a_run_is_at_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dpipe import _kernel
+
+    batch = land(project, "a.csv", GOOD)
+    really, seen = _kernel.process, []
+
+    def looked_at() -> set[str]:
+        return {one.state for one in batches(project)} | set(
+            outcomes.states(project, "orders", [batch]).values()
+        )
+
+    def watched(*arguments: Any, **options: Any) -> dict[str, Any]:
+        seen.append(looked_at())
+        return really(*arguments, **options)
+
+    monkeypatch.setattr(_kernel, "process", watched)
+    assert looked_at() == {"landed"}
+    processed(project)
+    assert (seen, looked_at()) == ([{"processing"}], {"committed"})
+
+
+def test_a_batch_of_a_run_that_was_killed_waits_again(project: Project) -> None:
+    batch = land(project, "a.csv", GOOD)
+    killed = run_dpipe(project, "process", environment={failpoints.ENVIRONMENT_VARIABLE: "after-kernel"})
+    assert killed.returncode < 0
+    assert outcomes.states(project, "orders", [batch]) == {batch: "landed"}
+    processed(project)
+    assert processing.listed(project, "orders") == set()
+    assert outcomes.states(project, "orders", [batch]) == {batch: "committed"}
 
 
 def failing_kernel(monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> None:

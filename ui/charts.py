@@ -16,6 +16,7 @@ STATE_COLOURS = {
     "committed": "#4c9f70",
     "accepted": "#d3dce2",
     "landed": "#9db4c0",
+    "processing": "#2f6690",
     "refused": "#c8553d",
     "dropped": "#8d6a9f",
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dpipe import landing
 from dpipe.iceberg import dismissed, ledger, open_catalog, tables
 from dpipe.iceberg.catalog import LEDGER
-from dpipe.state import refused
+from dpipe.state import processing, refused
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dpipe.settings import Project
     from dpipe.state.refused import RefusedBatch
 
-State = Literal["accepted", "landed", "committed", "refused", "dropped"]
+State = Literal["accepted", "landed", "processing", "committed", "refused", "dropped"]
 COUNTS = ("records_in", "accepted", "rejected", "duplicate")
 # Past so many ids all of the dataset's are read sooner than these are looked for.
 MOST_LOOKED_FOR = 1_000
@@ -29,9 +29,9 @@ MOST_LOOKED_FOR = 1_000
 class Outcome:
     """Where a batch is on its way.
 
-    `accepted` is a submission that is on its way to landing, `landed` is durable and waits, `committed` is in the
-    tables, `refused` waits for somebody to release or drop it. The counts are None until it has been processed, and
-    those of its refusal when refused.
+    `accepted` is a submission that is on its way to landing, `landed` is durable and waits, `processing` is being
+    checked and committed, `committed` is in the tables, `refused` waits for somebody to release or drop it. The counts
+    are None until it has been processed, and those of its refusal when refused.
 
     `reasons` say why it was refused, dropped, or committed although it had been refused; `violations` are the
     ledger's: `column`, `rule` and `records` of each rule that was broken.
@@ -48,7 +48,7 @@ class Outcome:
     committed_at: datetime | None = None
 
 
-ACCEPTED, LANDED = Outcome("accepted"), Outcome("landed")
+ACCEPTED, LANDED, PROCESSING = Outcome("accepted"), Outcome("landed"), Outcome("processing")
 
 
 def committed(row: Mapping[str, Any]) -> Outcome:
@@ -61,10 +61,12 @@ def committed(row: Mapping[str, Any]) -> Outcome:
     )
 
 
-def uncommitted(refusal: RefusedBatch | None, dropped: Mapping[str, Any] | None) -> Outcome:
+def uncommitted(
+    refusal: RefusedBatch | None, dropped: Mapping[str, Any] | None, *, is_processing: bool
+) -> Outcome:
     """The outcome of a batch that has landed and that the ledger doesn't have: dropped goes before refused."""
     if refusal is None and dropped is None:
-        return LANDED
+        return PROCESSING if is_processing else LANDED
     counts: dict[str, Any] = {name: refusal.counts.get(name) for name in COUNTS} if refusal else {}
     if dropped is not None:
         return Outcome("dropped", reasons=(dropped["reason"],), **counts)
@@ -95,7 +97,10 @@ def _uncommitted(project: Project, catalog: Catalog, dataset: str, ids: set[str]
         return {}
     dropped = dismissed.batches(catalog, dataset)
     refusals = {batch.batch_id: batch for batch in refused.listed(project, dataset)}
-    found = {one: uncommitted(refusals.get(one), dropped.get(one)) for one in ids}
+    under_way = processing.listed(project, dataset)
+    found = {
+        one: uncommitted(refusals.get(one), dropped.get(one), is_processing=one in under_way) for one in ids
+    }
     waiting = {one for one, outcome in found.items() if outcome is LANDED}
     if waiting:
         landed = landing.batch_ids(project, dataset)

@@ -24,6 +24,7 @@ MARKS = {
     "committed": "✔ committed",
     "accepted": "… accepted",
     "landed": "… landed",
+    "processing": "… processing",
     "refused": "✖ refused",
     "dropped": "- dropped",
 }

@@ -92,7 +92,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/v1/jobs/{job_id}", operation_id="job")
     def job(job_id: JobId, key: Caller) -> Job:
-        """Say what became of a submission: landed, committed, refused or dropped, with its counts."""
+        """Say what became of a submission: landed, processing, committed, refused or dropped, with its counts."""
         (found,) = told.told(service.project, [_visible(service, job_id, key)])
         return found
 

@@ -46,8 +46,8 @@ class Violation:
 class Job:
     """A submission and where it is on its way; the counts are null until it has been processed.
 
-    `accepted` is on its way to landing, `landed` is durable and waits, `committed` is in the tables, `refused` waits
-    for somebody to release or drop it.
+    `accepted` is on its way to landing, `landed` is durable and waits, `processing` is being checked and committed,
+    `committed` is in the tables, `refused` waits for somebody to release or drop it.
     """
 
     job_id: str

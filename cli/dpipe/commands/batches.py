@@ -10,7 +10,9 @@ import typer
 from dpipe import output
 from dpipe.context import AsOfOption, JsonFlag, ReasonOption, dataset_names, given_reason, open_project
 
-app = typer.Typer(help="Batches: landed, committed, refused or dropped.", no_args_is_help=True)
+app = typer.Typer(
+    help="Batches: landed, being processed, committed, refused or dropped.", no_args_is_help=True
+)
 
 
 @app.command("list")

@@ -202,7 +202,7 @@ def api(
 @app.command()
 def freshness(
     minutes: Annotated[float, typer.Option(min=0.1, max=1440, help="How long to send.")] = 10,
-    rate: Annotated[float, typer.Option(min=0.01, max=1000, help="Submissions a second.")] = 0.2,
+    rate: Annotated[float, typer.Option(min=0.01, max=1000, help="Submissions a second.")] = 2,
     records: Annotated[int, typer.Option(min=1, max=2_000, help="Records a submission.")] = 20,
     transform_every: Annotated[
         float, typer.Option(min=0, help="Seconds between publications of the marts, or more.")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from dpipe.contract.arrow import arrow_type
 from dpipe.errors import DpipeError
 from dpipe.iceberg import filters
-from dpipe.iceberg.reading import read_columns
+from dpipe.iceberg.reading import ColumnCache, read_columns
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 from dpipe.outages import unavailable
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from dpipe.iceberg.dismissed import RecordId
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Those of streams: each commit asks for the same ones, and some new ones.
+_small_files = ColumnCache(most_bytes_a_file=1 << 20)
 Partition = frozenset[tuple[int, str, "Hashable"]]
 
 
@@ -62,7 +64,7 @@ class ExistingRows:
         tasks = self._files.get(_partition(values), [])
         self._touched.update((task.file.file_path, task) for task in tasks)
         try:
-            rows = read_columns(self._table, tasks, self._names)
+            rows = _small_files.read(self._table, tasks, self._names)
         except (OSError, pa.ArrowException) as error:
             raise unavailable(error) or DpipeError(
                 f"rows of `{'.'.join(self._table.name())}` can't be read: {error}",

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pyiceberg.catalog import Catalog
-    from pyiceberg.expressions import BooleanExpression
     from pyiceberg.table import Table
 
     from dpipe.iceberg.attempt import CommitRecord, WrittenFile
@@ -32,7 +31,9 @@ if TYPE_CHECKING:
 PARSED = {"violations": "[]", "superseded": "{}", "replayed": "[]", "evolved": "{}"}
 # What is asked for several times a commit.
 COLUMNS = ("dataset", "batch_id", "received_at", "committed_at", "origin")
-_cache = ColumnCache()
+MOST_LATEST = 16
+_files = ColumnCache()
+_latest: dict[tuple[str, str], pa.Table] = {}
 
 
 def batch_ids(catalog: Catalog, dataset: str) -> set[str]:
@@ -41,7 +42,7 @@ def batch_ids(catalog: Catalog, dataset: str) -> set[str]:
 
 
 def known(catalog: Catalog, dataset: str, batch_ids: Collection[str]) -> set[str]:
-    """Which of these batches the ledger has; only files that can name one of them are read."""
+    """Which of these batches the ledger has."""
     return _known(tables.ledger_table(catalog), dataset, batch_ids)
 
 
@@ -166,18 +167,23 @@ def _append_rows(table: Table, rows: list[dict[str, Any]], dataset: str, record:
 
 
 def _known(table: Table, dataset: str, batch_ids: Collection[str]) -> set[str]:
-    wanted = filters.all_of(filters.equals("dataset", dataset), filters.one_of("batch_id", batch_ids))
-    return set(_read(table, wanted, dataset)["batch_id"].to_pylist()).intersection(batch_ids)
+    there = _columns(table, dataset)["batch_id"]
+    wanted = pa.array(batch_ids, there.type)
+    return set(there.filter(pc.is_in(there, value_set=wanted)).to_pylist())
 
 
 def _columns(table: Table, dataset: str) -> pa.Table:
-    return _read(table, filters.equals("dataset", dataset), dataset)
-
-
-def _read(table: Table, wanted: BooleanExpression, dataset: str) -> pa.Table:
-    """`COLUMNS` of the dataset's rows in the files that can have what is wanted."""
-    rows = _cache.read(table, list(table.scan(row_filter=wanted).plan_files()), COLUMNS)
-    return rows.filter(pc.equal(rows["dataset"], dataset))
+    """`COLUMNS` of the dataset's rows. A commit asks several times what they are at one state of the ledger."""
+    at = (table.metadata_location, dataset)
+    found = _latest.get(at)
+    if found is None:
+        of_dataset = filters.equals("dataset", dataset)
+        rows = _files.read(table, list(table.scan(row_filter=of_dataset).plan_files()), COLUMNS)
+        found = rows.filter(pc.equal(rows["dataset"], dataset))
+        if len(_latest) >= MOST_LATEST:
+            _latest.clear()
+        _latest[at] = found
+    return found
 
 
 def _rows(dataset: str, record: CommitRecord) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FIELD_ID = b"PARQUET:field_id"
 MOST_CACHED_BYTES = 64 << 20
+Key = tuple[str, tuple[tuple[str, int], ...]]
 
 
 def read_columns(table: Table, tasks: Sequence[FileScanTask], names: Sequence[str]) -> pa.Table:
@@ -33,19 +34,24 @@ def read_columns(table: Table, tasks: Sequence[FileScanTask], names: Sequence[st
 class ColumnCache:
     """Columns of small files that are asked for again and again: a data file never changes. Safe for threads.
 
-    Those asked for longest ago make room for others.
+    Those asked for longest ago make room for others; files that are larger than `most_bytes_a_file` in memory are read
+    each time.
     """
 
-    def __init__(self, most_bytes: int = MOST_CACHED_BYTES) -> None:
+    def __init__(
+        self, most_bytes: int = MOST_CACHED_BYTES, *, most_bytes_a_file: int = MOST_CACHED_BYTES
+    ) -> None:
         self._most_bytes = most_bytes
+        self._most_bytes_a_file = most_bytes_a_file
         self._bytes = 0
-        self._files: OrderedDict[tuple[str, ...], pa.Table] = OrderedDict()
+        self._files: OrderedDict[Key, pa.Table] = OrderedDict()
         self._lock = Lock()
 
     def read(self, table: Table, tasks: Sequence[FileScanTask], names: Sequence[str]) -> pa.Table:
         """What `read_columns` reads."""
-        keys = [(task.file.file_path, *names) for task in tasks]
-        found: dict[tuple[str, ...], pa.Table] = {}
+        columns = tuple((name, table.schema().find_field(name).field_id) for name in names)
+        keys = [(task.file.file_path, columns) for task in tasks]
+        found: dict[Key, pa.Table] = {}
         with self._lock:
             for key in keys:
                 if key in self._files:
@@ -58,7 +64,9 @@ class ColumnCache:
             self._keep(key, rows)
         return _joined(table, names, [found[key] for key in keys])
 
-    def _keep(self, key: tuple[str, ...], rows: pa.Table) -> None:
+    def _keep(self, key: Key, rows: pa.Table) -> None:
+        if rows.nbytes > self._most_bytes_a_file:
+            return
         with self._lock:
             if key not in self._files:
                 self._files[key] = rows

@@ -11,7 +11,7 @@ from dpipe.errors import UsageError
 from dpipe.iceberg import dismissed, history, ledger, open_catalog
 from dpipe.landing import batch_ids, manifests
 from dpipe.landing import datasets as landed_datasets
-from dpipe.state import refused
+from dpipe.state import processing, refused
 
 if TYPE_CHECKING:
     from dpipe.landing import Manifest
@@ -69,9 +69,15 @@ def batches(project: Project, dataset: str | None = None, *, as_of: datetime | N
     }
     landed = {(name, one.batch_id): one for name in names for one in manifests(project, name, waiting[name])}
     dropped = {name: dismissed.batches(catalog, name) for name in names}
+    under_way = {name: processing.listed(project, name) if as_of is None else set() for name in names}
     found = [_committed(row) for row in committed.values()]
     found += [
-        _landed(manifest, kept_out.get(key), dropped[key[0]].get(key[1]))
+        _landed(
+            manifest,
+            kept_out.get(key),
+            dropped[key[0]].get(key[1]),
+            is_processing=key[1] in under_way[key[0]],
+        )
         for key, manifest in landed.items()
         if key not in committed and (as_of is None or datetime.fromisoformat(manifest.received_at) <= as_of)
     ]
@@ -104,11 +110,13 @@ def _committed(row: dict[str, Any]) -> Batch:
     )
 
 
-def _landed(manifest: Manifest, refusal: RefusedBatch | None, dropped: dict[str, Any] | None) -> Batch:
+def _landed(
+    manifest: Manifest, refusal: RefusedBatch | None, dropped: dict[str, Any] | None, *, is_processing: bool
+) -> Batch:
     return Batch(
         dataset=manifest.dataset,
         batch_id=manifest.batch_id,
-        **_told(outcomes.uncommitted(refusal, dropped)),
+        **_told(outcomes.uncommitted(refusal, dropped, is_processing=is_processing)),
         name=manifest.name,
         source=manifest.source,
         bytes=manifest.bytes,

@@ -23,7 +23,7 @@ from dpipe.quality import alerts
 from dpipe.stages.group import commit_group
 from dpipe.stages.locks import held
 from dpipe.stages.work import Refusal, Work
-from dpipe.state import refused, runs
+from dpipe.state import processing, refused, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -122,7 +122,8 @@ def _process(work: Work, *, retry_refused: bool, holding: bool) -> ProcessResult
             if work.stop():
                 break
             archive.keep(project, work.contract)
-            commit_group(work, group)
+            with processing.noted(work.run, work.dataset, [manifest.batch_id for manifest in group]):
+                commit_group(work, group)
         result = _result(work, still_refused=len(pending & out), seconds=time.perf_counter() - start)
     if result.batches or result.refused:
         _record(work, result, started_at)

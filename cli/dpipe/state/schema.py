@@ -92,6 +92,14 @@ refused_batches = Table(
     Column("counts", Text, nullable=False),
 )
 
+processing = Table(
+    "processing",
+    metadata,
+    Column("dataset", String(255), primary_key=True),
+    Column("run_id", String(32), primary_key=True),
+    Column("batch_ids", Text, nullable=False),
+)
+
 api_keys = Table(
     "api_keys",
     metadata,
