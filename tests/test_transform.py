@@ -14,7 +14,7 @@ import duckdb
 import pytest
 from dpipe.errors import ConfigError, DataError, UsageError
 from dpipe.stages.publish import publish
-from dpipe.stages.transform import TransformResult, transform
+from dpipe.stages.transform import TransformPreview, TransformResult, preview, transform
 from dpipe.state import runs
 from dpipe.warehouse import batches, candidate, lake
 from dpipe.warehouse.build_folder import BuildFolder
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from dpipe.settings import Project
 
+LATER_AIRLINES = "carrier,name\nZZ,Zig Zag Air\n"
 AIRLINES = "carrier,name\nUA,United Air Lines Inc.\n"
 AIRPORTS = (
     "faa,name,lat,lon,alt,tz,dst,tzone\nEWR,Newark Liberty Intl,40.69,-74.17,18,-5,A,America/New_York\n"
@@ -88,6 +89,19 @@ def marts(database: Path) -> dict[str, list[tuple[Any, ...]]]:
     return {name: query(database, f"select * from marts.{name} order by all") for (name,) in names}
 
 
+def built(project: Project, result: TransformResult) -> list[str]:
+    """The models and seeds that a transform built, by its run."""
+    (stage,) = [
+        stage
+        for run in runs.latest(project, 100)
+        for stage in runs.stages(project, run["run_id"])
+        if stage["stage"] == "transform"
+        and stage["detail"]["candidate_id"] == result.candidate_id
+        and stage["detail"]["changed"]
+    ]
+    return [model["name"].rpartition(".")[2] for model in stage["detail"]["models"]]
+
+
 @dataclass
 class Story:
     """What happened to one project, step by step."""
@@ -96,6 +110,10 @@ class Story:
     files: set[str]
     first: TransformResult
     again: TransformResult
+    planned: TransformPreview
+    airlines: TransformResult
+    of_airlines: dict[str, list[tuple[Any, ...]]]
+    of_all: dict[str, list[tuple[Any, ...]]]
     increment: TransformResult
     incremented: dict[str, list[tuple[Any, ...]]]
     refreshed: TransformResult
@@ -103,18 +121,35 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """First build, nothing new, publish, two later batches and late reference data, then all of it anew."""
+    """First build, nothing new, publish, a dataset of which little is made, later batches, then all of it anew."""
     project = small_lake(tmp_path_factory.mktemp("story"))
     files = {str(path) for path in project.transform.rglob("*")}
     first, again = transform_now(project), transform_now(project)
     publish_now(project)
+    commit(project, "airlines", LATER_AIRLINES)
+    planned = preview(project)
+    airlines, of_airlines = transform_now(project), marts(project.candidate)
+    transform_now(project, full_refresh=True)
+    of_all = marts(project.candidate)
     commit(project, "flights", LATER_FLIGHTS)
     commit(project, "airports", LATER_AIRPORTS)
     commit(project, "weather", LATER_WEATHER)
     increment = transform_now(project)
     incremented = marts(project.candidate)
     refreshed = transform_now(project, full_refresh=True)
-    return Story(project, files, first, again, increment, incremented, refreshed)
+    return Story(
+        project,
+        files,
+        first,
+        again,
+        planned,
+        airlines,
+        of_airlines,
+        of_all,
+        increment,
+        incremented,
+        refreshed,
+    )
 
 
 def test_the_first_transform_builds_everything(story: Story) -> None:
@@ -134,8 +169,29 @@ def test_with_nothing_new_the_candidate_stays(story: Story) -> None:
 
 def test_the_next_transform_takes_only_the_batches_that_are_new(story: Story) -> None:
     assert story.increment.full_refresh is None
-    assert story.increment.new_batches == {"airports": 1, "flights": 1, "weather": 1}
+    assert story.increment.new_batches == {"airlines": 1, "airports": 1, "flights": 1, "weather": 1}
     assert story.increment.rows["marts.fct_flights"] == 3
+
+
+def test_a_dry_run_says_what_would_be_built(story: Story) -> None:
+    assert (story.planned.full_refresh, story.planned.new_batches) == (None, {"airlines": 1})
+    names = {name.rpartition(".")[2] for name in story.planned.selected or ()}
+    assert set(built(story.project, story.airlines)) < names  # those that it tests, too
+    assert "dim_airport" not in names
+    current = preview(story.project)
+    assert (current.changed, current.selected) == (False, ())
+    whole = preview(story.project, full_refresh=True)
+    assert (whole.changed, whole.full_refresh, whole.selected) == (True, "asked for", None)
+
+
+def test_only_what_is_made_of_a_dataset_with_new_batches_is_built(story: Story) -> None:
+    assert story.airlines.new_batches == {"airlines": 1}
+    assert set(built(story.project, story.airlines)) & set(story.of_all) == {"dim_airline"}
+    assert 0 < story.airlines.tests_passed < story.first.tests_passed
+    assert story.of_airlines == story.of_all
+    assert ("ZZ", "Zig Zag Air") in query(
+        story.project.candidate, "select carrier_code, airline_name from marts.dim_airline"
+    )
 
 
 def test_an_increment_and_a_full_refresh_give_the_same_marts(story: Story) -> None:
@@ -165,7 +221,7 @@ def test_the_candidate_knows_which_batches_it_holds(story: Story) -> None:
         story.project.candidate,
         "select dataset, count(*) from dpipe_meta.transformed_batches group by 1 order by 1",
     )
-    assert held == [("airlines", 1), ("airports", 2), ("flights", 2), ("planes", 1), ("weather", 2)]
+    assert held == [("airlines", 2), ("airports", 2), ("flights", 2), ("planes", 1), ("weather", 2)]
 
 
 def test_staging_views_of_the_candidate_work_over_the_lake(story: Story) -> None:

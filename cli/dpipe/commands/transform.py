@@ -10,7 +10,9 @@ from dpipe import output
 from dpipe.context import JsonFlag, open_project
 
 if TYPE_CHECKING:
-    from dpipe.stages.transform import TransformResult
+    from dpipe.stages.transform import TransformPreview, TransformResult
+
+NOTHING_NEW = "nothing new: the candidate has every batch already"
 
 
 def transform(
@@ -21,16 +23,29 @@ def transform(
     unit_tests: Annotated[
         bool, typer.Option("--unit-tests", help="Run dbt's unit tests of the models too.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be built, and build nothing.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Build the marts with dbt into a candidate, from the batches that the published marts don't have yet.
 
+    Of the models those that are made of these batches' datasets are built, and what the published file doesn't have.
+
     Example: `dpipe transform && dpipe validate && dpipe publish`
     """
     from dpipe.lineage import recorded
+    from dpipe.stages.transform import preview
     from dpipe.stages.transform import transform as stage
 
     project = open_project(ctx)
+    if dry_run:
+        found = preview(project, full_refresh=full_refresh)
+        if as_json:
+            output.emit_json(found)
+        else:
+            _print_preview(found)
+        return
     with recorded(project, "transform") as run:
         result = stage(project, full_refresh=full_refresh, unit_tests=unit_tests, run=run)
     if as_json:
@@ -39,11 +54,24 @@ def transform(
         _print(result)
 
 
+def _print_preview(found: TransformPreview) -> None:
+    if not found.changed:
+        output.emit(NOTHING_NEW)
+        return
+    output.emit(f"everything: {found.full_refresh}" if found.full_refresh else "added to the published marts")
+    for dataset, count in found.new_batches.items():
+        output.emit(f"batches: {dataset} {count:,}")
+    for name in found.selected or ():
+        output.emit(f"dbt: {name}")
+    if found.selected is None and not found.full_refresh:
+        output.emit("dbt: everything, since it has yet to read the project")
+
+
 def _print(result: TransformResult) -> None:
     for warning in result.warnings:
         output.warn(warning)
     if not result.changed:
-        output.emit("nothing new: the candidate has every batch already")
+        output.emit(NOTHING_NEW)
         return
     output.table(("mart", "rows"), list(result.rows.items()))
     output.emit(

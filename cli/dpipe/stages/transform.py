@@ -20,7 +20,7 @@ from dpipe.errors import UsageError
 from dpipe.iceberg.catalog import metadata_locations
 from dpipe.stages.locks import held
 from dpipe.state import runs
-from dpipe.warehouse import batches
+from dpipe.warehouse import batches, selection
 from dpipe.warehouse.build_folder import BuildFolder, install
 from dpipe.warehouse.candidate import read_contents
 from dpipe.warehouse.dbt_process import run_dbt
@@ -64,6 +64,19 @@ class TransformResult:
 
 
 @dataclass(frozen=True)
+class TransformPreview:
+    """What a transform would do now; `selected` names what dbt would build and test, None stands for everything.
+
+    `changed` is false when there is nothing to do.
+    """
+
+    changed: bool
+    full_refresh: str | None
+    new_batches: dict[str, int]
+    selected: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
 class _Lake:
     """The lake at one moment: its tables' metadata files and the batches of its ledger."""
 
@@ -79,6 +92,12 @@ class _Plan:
     base: Path | None
     to_transform: frozenset[Batch]
     full_refresh: str | None
+
+    def describe(self) -> str:
+        """What is built, in words."""
+        if self.full_refresh:
+            return f"building everything ({self.full_refresh})"
+        return "adding to the published marts"
 
 
 def transform(
@@ -99,13 +118,29 @@ def transform(
         plan = report = None
         if full_refresh or unit_tests or not _is_current(candidate, lake.ledger, project_hash):
             plan = _plan(project, lake, project_hash, full_refresh=full_refresh)
-            report = _build(project, plan, unit_tests=unit_tests, lock=lock)
+            report = _build(project, plan, project_hash, unit_tests=unit_tests, lock=lock)
             _install(project, project_hash, run)
         result = _result(project, plan, report, started)
     detail = {key: value for key, value in asdict(result).items() if key != "seconds"}
     detail["models"] = [_built(one) for one in report.of("success") if not one.is_test] if report else []
     runs.add_stage(run, "transform", started_at=started_at, seconds=result.seconds, detail=detail)
     return result
+
+
+def preview(project: Project, *, full_refresh: bool = False) -> TransformPreview:
+    """What `transform` would do now. Raises `UsageError` without a processed batch."""
+    lake = _look(project)
+    project_hash = _project_hash(project.transform)
+    if not full_refresh and _is_current(read_contents(project.candidate), lake.ledger, project_hash):
+        return TransformPreview(changed=False, full_refresh=None, new_batches={}, selected=())
+    plan = _plan(project, lake, project_hash, full_refresh=full_refresh)
+    names = _needed(BuildFolder.of(project), plan, project_hash)
+    return TransformPreview(
+        changed=True,
+        full_refresh=plan.full_refresh,
+        new_batches=_by_dataset(plan.to_transform),
+        selected=tuple(names) if names else None,
+    )
 
 
 def _look(project: Project) -> _Lake:
@@ -145,23 +180,36 @@ def _overwritten(project: Project, new: frozenset[Batch]) -> str | None:
     return next((name for name, mode in modes.items() if mode == "overwrite_partition"), None)
 
 
-def _build(project: Project, plan: _Plan, *, unit_tests: bool, lock: int) -> DbtReport:
-    named = ", ".join(f"{name} {count}" for name, count in _by_dataset(plan.to_transform).items()) or "none"
-    why = (
-        f"building everything ({plan.full_refresh})" if plan.full_refresh else "adding to the published marts"
-    )
-    output.note(f"transform: {why}; batches to take in: {named}")
+def _build(project: Project, plan: _Plan, project_hash: str, *, unit_tests: bool, lock: int) -> DbtReport:
     folder = BuildFolder.of(project)
     folder.begin(folder.database, plan.base)
     folder.write_locations(plan.locations)
     batches.begin(folder.database, plan.to_transform)
+    names = _needed(folder, plan, project_hash)
+    named = ", ".join(f"{name} {count}" for name, count in _by_dataset(plan.to_transform).items()) or "none"
+    output.note(f"transform: {plan.describe()}; batches to take in: {named}")
     build = [*BUILD, *(["--full-refresh"] if plan.full_refresh else [])]
+    if names:
+        build += ["--select", *names, "--indirect-selection", "empty"]
     results: list[NodeResult] = []
     for command in [build, *([UNIT_TESTS] if unit_tests else [])]:
-        report = run_dbt(command, project.transform, folder, threads=os.cpu_count() or 1, lock=lock)
+        with folder.parsing(project_hash):
+            report = run_dbt(command, project.transform, folder, threads=os.cpu_count() or 1, lock=lock)
         report.raise_for_failures(folder.database, hint=_missing_tables(project, plan.locations))
         results += report.results
     return DbtReport(tuple(results))
+
+
+def _needed(folder: BuildFolder, plan: _Plan, project_hash: str) -> list[str]:
+    """What is made of the new batches, by dbt's names; none stands for all, when dbt has yet to read the project."""
+    if plan.base is None:
+        return []
+    manifest = folder.manifest(project_hash)
+    if manifest is None:
+        return []
+    return selection.needed(
+        manifest, {batch.dataset for batch in plan.to_transform}, batches.tables(plan.base)
+    )
 
 
 def _install(project: Project, project_hash: str, run: Run) -> None:

@@ -116,6 +116,13 @@ def finish(database: Path, project_hash: str, run_id: str) -> str:
     return candidate_id
 
 
+def tables(database: Path) -> set[str]:
+    """The tables that a warehouse file has, `<schema>.<table>`."""
+    with duckdb.connect(str(database), read_only=True) as connection:
+        found = connection.execute("select schema_name || '.' || table_name from duckdb_tables()")
+        return {name for (name,) in found.fetchall()}
+
+
 def mart_rows(database: Path) -> dict[str, int]:
     """Rows of each table in the schema `marts`, by `marts.<table>`."""
     counts = {}

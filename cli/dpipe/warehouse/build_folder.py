@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dpipe.folders import make_private, sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from dpipe.settings import Project
@@ -50,6 +51,27 @@ class BuildFolder:
     def dbt(self) -> Path:
         """Profile, target and logs of dbt."""
         return self.root / "dbt"
+
+    def manifest(self, project_hash: str) -> dict[str, Any] | None:
+        """dbt's manifest, when it is of that state of the dbt project."""
+        try:
+            if self._parsed.read_text(encoding="utf-8") != project_hash:
+                return None
+            found: dict[str, Any] = json.loads((self.dbt / "target" / "manifest.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        return found
+
+    @contextmanager
+    def parsing(self, project_hash: str) -> Iterator[None]:
+        """A block in which dbt may write its manifest, of that state of the dbt project if nothing fails."""
+        self._parsed.unlink(missing_ok=True)
+        yield
+        self._parsed.write_text(project_hash, encoding="utf-8")
+
+    @property
+    def _parsed(self) -> Path:
+        return self.root / "parsed"
 
     def begin(self, database: Path, source: Path | None) -> None:
         """Have `database` be a copy of `source`, or nothing; what an earlier build left is removed."""
