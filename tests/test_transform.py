@@ -298,6 +298,9 @@ def test_a_failing_dbt_test_is_a_data_error_that_says_what_and_where(failing: Pr
         transform_now(project)
     assert "`unique_stg_nycflights__airlines_carrier_code`" in caught.value.message
     assert "stg_nycflights__airlines.yml" in caught.value.message
+    assert caught.value.message.endswith(
+        "rows of `unique_stg_nycflights__airlines_carrier_code`:\n  unique_field UA, n_records 2"
+    )
     assert "Got 1 result" in caught.value.message
     assert not project.candidate.exists()
     compiled = (caught.value.hint or "").split("`")[1]

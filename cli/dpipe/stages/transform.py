@@ -20,7 +20,7 @@ from dpipe.errors import UsageError
 from dpipe.iceberg.catalog import metadata_locations
 from dpipe.stages.locks import held
 from dpipe.state import runs
-from dpipe.warehouse import batches, selection
+from dpipe.warehouse import batches, samples, selection
 from dpipe.warehouse.build_folder import BuildFolder, install
 from dpipe.warehouse.candidate import read_contents
 from dpipe.warehouse.dbt_process import run_dbt
@@ -195,7 +195,11 @@ def _build(project: Project, plan: _Plan, project_hash: str, *, unit_tests: bool
     for command in [build, *([UNIT_TESTS] if unit_tests else [])]:
         with folder.parsing(project_hash):
             report = run_dbt(command, project.transform, folder, threads=os.cpu_count() or 1, lock=lock)
-        report.raise_for_failures(folder.database, hint=_missing_tables(project, plan.locations))
+        report.raise_for_failures(
+            folder.database,
+            hint=_missing_tables(project, plan.locations),
+            rows_of=lambda test: samples.rows_of(test, folder),
+        )
         results += report.results
     return DbtReport(tuple(results))
 

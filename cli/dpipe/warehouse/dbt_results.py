@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dpipe.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 MOST_SHOWN = 5
@@ -55,10 +56,16 @@ class DbtReport:
         """The results with one of the statuses."""
         return [result for result in self.results if result.status in statuses]
 
-    def raise_for_failures(self, database: Path, hint: str | None = None) -> None:
+    def raise_for_failures(
+        self,
+        database: Path,
+        hint: str | None = None,
+        rows_of: Callable[[NodeResult], list[str]] = lambda _test: [],
+    ) -> None:
         """Raise `ConfigError` when something could not run, `DataError` when a test found what it should not.
 
-        `database` is where its rows can be looked at; `hint` replaces the usual advice on what could not run.
+        `database` is where its rows can be looked at, `rows_of` gives the first of them, a line each; `hint` replaces
+        the usual advice on what could not run.
         """
         broken = self.of("error", "runtime error", "partial success")
         broken += [result for result in self.of("fail") if result.kind == "unit_test"]
@@ -68,8 +75,9 @@ class DbtReport:
             )
         failed = self.of("fail")
         if failed:
+            lines = [f"  {line}" for line in rows_of(failed[0])]
             raise DataError(
-                _told(failed),
+                "\n".join([_told(failed), *([f"rows of `{failed[0].name}`:"] if lines else []), *lines]),
                 hint=f"the rows are what the SQL in `{failed[0].compiled}` finds in `{database}`",
             )
 
