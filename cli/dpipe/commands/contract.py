@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dpipe.contract.diff import Difference
     from dpipe.stages.compare import Verdicts
     from dpipe.stages.evolve import Evolution
+    from dpipe.warehouse.staging import StagingFile
 
 app = typer.Typer(help="Check and read the data contracts.", no_args_is_help=True)
 
@@ -231,22 +232,26 @@ def plan(
 ) -> None:
     """Show what a contract asks of the table that is there already: columns to be added, renamed, widened, dropped.
 
-    And what else follows: checks that come or go, and lines of models, checks and pages that name a column that goes.
+    And what else follows: checks that come or go, files of the dbt project that `apply` writes, and lines of models,
+    checks and pages that name a column that goes.
 
     Example: `dpipe contract plan flights`
     """
     from dataclasses import asdict
 
+    from dpipe.contract import contract_for
     from dpipe.stages.consequences import consequences
     from dpipe.stages.evolve import planned
+    from dpipe.warehouse import staging
 
     project = open_project(ctx)
     evolution = planned(project, dataset)
     found = consequences(project, evolution)
+    files = staging.planned(project, contract_for(project, dataset))
     if as_json:
-        output.emit_json(asdict(evolution) | {"consequences": asdict(found)})
+        output.emit_json(asdict(evolution) | {"consequences": asdict(found), "files": files})
         return
-    _print_changes(evolution)
+    _print_changes(evolution, files)
     for verb, names in (("new check", found.checks_added), ("check goes", found.checks_removed)):
         for name in names:
             output.emit(f"{verb}: {name}")
@@ -265,25 +270,33 @@ def apply(
 ) -> None:
     """Bring a table up to its contract, in one commit. Files and old snapshots stay as they are.
 
+    The dbt project gets the dataset's source and staging view, with descriptions and tests; what you wrote stays.
     Nothing is dropped that --allow-drop doesn't name. Doing it again changes nothing.
 
     Example: `dpipe contract apply flights --allow-drop tailnum`
     """
+    from dataclasses import asdict
+
+    from dpipe.contract import contract_for
     from dpipe.stages.evolve import evolve
     from dpipe.state import runs
+    from dpipe.warehouse import staging
 
     project = open_project(ctx)
     with runs.recorded(project, "contract apply") as run:
         done = evolve(project, dataset, run=run, may_drop=allow_drop or ())
+        files = staging.write(project, contract_for(project, dataset))
     if as_json:
-        output.emit_json(done)
+        output.emit_json(asdict(done) | {"files": files})
     else:
-        _print_changes(done)
+        _print_changes(done, files)
 
 
-def _print_changes(evolution: Evolution) -> None:
+def _print_changes(evolution: Evolution, files: Sequence[StagingFile]) -> None:
     for change in evolution.changes:
         output.emit(f"{change.kind}: {change.text}")
+    for file in files:
+        output.emit(f"{file.action}: {file.path}")
     if not evolution.changes:
         output.emit(
             f"`raw.{evolution.dataset}` fits its contract"

@@ -1,0 +1,178 @@
+"""What `dpipe contract apply` writes into the dbt project; a contract's changes go on to a mart by themselves."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+import yaml
+from dpipe import landing
+from dpipe.contract import contract_for
+from dpipe.settings import load_project
+from dpipe.stages.init import init
+from dpipe.stages.process import process
+from dpipe.stages.transform import transform
+from dpipe.state import runs
+from dpipe.warehouse.staging import MARK, planned, write
+from support import make_project, run_dpipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dpipe.settings import Project
+
+CONTRACT = """\
+apiVersion: v3.1.0
+kind: DataContract
+id: orders
+name: orders
+version: 1.0.0
+status: active
+schema:
+  - name: orders
+    physicalType: table
+    description: One row per order; {{ nonsense }} is no template
+    properties:
+      - {name: order_id, logicalType: integer, required: true, primaryKey: true, description: Number of the order}
+      - {name: amount, logicalType: integer, physicalType: int, description: Amount in euros}
+      - {name: order, logicalType: string}
+      - {name: state, logicalType: string,
+         quality: [{metric: invalidValues, arguments: {validValues: [new, paid]}, mustBe: 0}]}
+"""
+# A column is renamed, one is widened, one comes.
+CHANGED = (
+    CONTRACT.replace("version: 1.0.0", "version: 2.0.0")
+    .replace("name: state,", "name: status, customProperties: [{property: dpipe.renamedFrom, value: state}],")
+    .replace("physicalType: int,", "physicalType: long,")
+    + "      - {name: colour, logicalType: string, description: Its colour}\n"
+)
+DBT_PROJECT = """\
+name: shop
+version: "1.0.0"
+config-version: 2
+profile: dpipe
+model-paths: [models]
+macro-paths: [macros]
+models:
+  shop:
+    staging: {+schema: staging, +materialized: view}
+    marts: {+schema: marts, +materialized: table}
+"""
+SCHEMAS = """\
+{% macro generate_schema_name(custom_schema_name, node) %}{{ custom_schema_name or target.schema }}{% endmacro %}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = make_project(tmp_path / "a project", {"orders": CONTRACT})
+    models = made.transform / "models"
+    (models / "marts").mkdir(parents=True)
+    (made.transform / "macros").mkdir()
+    (made.transform / "dbt_project.yml").write_text(DBT_PROJECT)
+    (made.transform / "macros" / "schemas.sql").write_text(SCHEMAS)
+    (models / "marts" / "orders.sql").write_text("select * from {{ ref('stg_shop__orders') }}")
+    return made
+
+
+def files(project: Project) -> dict[str, str]:
+    folder = project.transform / "models" / "staging"
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def applied(project: Project) -> list[str]:
+    done = run_dpipe(project, "contract", "apply", "orders", "--json")
+    assert done.returncode == 0, done.stderr
+    return [
+        f"{file['action']} {file['path'].rpartition('/')[2]}" for file in json.loads(done.stdout)["files"]
+    ]
+
+
+def mart(project: Project, content: str) -> list[dict[str, Any]]:
+    """Land, process and transform; the mart's rows."""
+    path = project.root / "orders.csv"
+    path.write_text(content)
+    landing.land_file(project, "orders", path)
+    with runs.recorded(project, "test") as run:
+        process(project, run=run)
+        transform(project, run=run)
+    with duckdb.connect(str(project.candidate), read_only=True) as connection:
+        rows = connection.sql("from marts.orders order by order_id")
+        names = rows.columns
+        return [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
+
+
+def test_a_changed_contract_goes_on_to_the_mart_without_an_edit(project: Project) -> None:
+    assert applied(project) == ["write _shop__orders.yml", "write stg_shop__orders.sql"]
+    assert applied(project) == []
+    (first,) = mart(project, "order_id,amount,order,state\n1,2,a,new\n")
+    assert {name: first[name] for name in ("order_id", "amount", "order", "state", "record_number")} == {
+        "order_id": 1,
+        "amount": 2,
+        "order": "a",
+        "state": "new",
+        "record_number": 1,
+    }
+    (project.contracts / "orders.odcs.yaml").write_text(CHANGED)
+    plan = json.loads(run_dpipe(project, "contract", "plan", "orders", "--json").stdout)
+    assert [file["action"] for file in plan["files"]] == ["update", "update"]
+    assert applied(project) == ["update _shop__orders.yml", "update stg_shop__orders.sql"]
+    large = 1 << 40
+    first, second = mart(project, f"order_id,amount,order,status,colour\n2,{large},b,paid,red\n")
+    assert (first["status"], first["colour"]) == ("new", None)
+    assert (second["amount"], second["status"], second["colour"]) == (large, "paid", "red")
+    assert "state" not in second
+
+
+def test_what_is_below_the_line_is_kept(project: Project) -> None:
+    applied(project)
+    folder = project.transform / "models" / "staging"
+    select, properties = folder / "stg_shop__orders.sql", folder / "_shop__orders.yml"
+    select.write_text(
+        select.read_text().replace("select * from renamed", "select *, amount * 2 as twice from renamed")
+    )
+    properties.write_text(properties.read_text() + "  - name: twice\n    description: Twice the amount\n")
+    (project.contracts / "orders.odcs.yaml").write_text(CHANGED)
+    assert len(applied(project)) == 2
+    assert "amount * 2 as twice" in select.read_text()
+    assert "colour" in select.read_text().partition(MARK)[0]
+    (row,) = mart(project, "order_id,amount,order,status,colour\n1,2,b,paid,red\n")
+    assert row["twice"] == 4
+
+
+def test_a_file_without_the_line_and_a_source_of_ones_own_are_left_alone(project: Project) -> None:
+    applied(project)
+    folder = project.transform / "models" / "staging"
+    (folder / "stg_shop__orders.sql").write_text("select 1 as order_id")
+    (folder / "_shop__orders.yml").unlink()
+    assert applied(project) == ["write _shop__orders.yml"]
+    assert files(project)["stg_shop__orders.sql"] == "select 1 as order_id"
+    (folder / "_shop__orders.yml").write_text(
+        "sources: [{name: mine, tables: [{name: o, identifier: orders}]}]\n"
+    )
+    (folder / "stg_shop__orders.sql").unlink()
+    assert applied(project) == []
+
+
+def test_without_a_dbt_project_and_in_one_of_ones_own_nothing_is_written(tmp_path: Path) -> None:
+    bare = make_project(tmp_path / "bare")
+    assert write(bare, contract_for(bare, "orders")) == ()
+    assert not bare.transform.exists()
+    flights = load_project(init(tmp_path / "flights").folder)
+    assert [planned(flights, contract_for(flights, name)) for name in flights.datasets()] == [()] * 5
+
+
+def test_tests_and_descriptions_are_the_contracts(project: Project) -> None:
+    applied(project)
+    (model,) = yaml.safe_load(files(project)["_shop__orders.yml"])["models"]
+    assert model["description"] == "One row per order; { { nonsense }} is no template"
+    columns = {column["name"]: column for column in model["columns"]}
+    assert columns["order_id"] == {
+        "name": "order_id",
+        "description": "Number of the order",
+        "data_tests": ["unique", "not_null"],
+    }
+    assert columns["state"]["data_tests"] == [{"accepted_values": {"arguments": {"values": ["new", "paid"]}}}]
+    assert columns["amount"] == {"name": "amount", "description": "Amount in euros"}
