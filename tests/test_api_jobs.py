@@ -182,7 +182,8 @@ def test_each_state_is_an_event(client: httpx.Client, project: Project) -> None:
                 events.append(line.removeprefix("event: "))
                 if events == ["landed"]:
                     processed(project)
-    assert events == ["landed", "committed"]
+    # Whether a look comes in the moment in which it is processed is chance.
+    assert [event for event in events if event != "processing"] == ["landed", "committed"]
 
 
 def test_states_agree_with_the_command(client: httpx.Client, project: Project) -> None:
