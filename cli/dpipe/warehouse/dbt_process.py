@@ -48,6 +48,8 @@ def run_dbt(
         *("--log-path", str(folder.dbt / "logs")),
         *("--log-format", "json"),
         *("--log-format-file", "text"),
+        # A tenth of the time is in writing every statement down; those of models are in `target` anyway.
+        *("--log-level-file", "debug" if output.options.verbose else "info"),
         "--no-version-check",
         "--no-send-anonymous-usage-stats",
     ]
