@@ -16,24 +16,17 @@ from dpipe.stages.process import process
 from dpipe.stages.transform import transform
 from dpipe.state import runs
 from dpipe.warehouse.staging import MARK, planned, write
-from support import make_project, run_dpipe
+from support import ORDERS, make_project, run_dpipe
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dpipe.settings import Project
 
-CONTRACT = """\
-apiVersion: v3.1.0
-kind: DataContract
-id: orders
-name: orders
-version: 1.0.0
-status: active
-schema:
-  - name: orders
-    physicalType: table
-    description: One row per order; {{ nonsense }} is no template
+CONTRACT = ORDERS.partition("    properties:\n")[0].replace(
+    "One row per order", "One row per order; {{ nonsense }} is no template"
+)
+CONTRACT += """\
     properties:
       - {name: order_id, logicalType: integer, required: true, primaryKey: true, description: Number of the order}
       - {name: amount, logicalType: integer, physicalType: int, description: Amount in euros}

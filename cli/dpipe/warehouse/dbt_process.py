@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from dpipe.warehouse.build_folder import BuildFolder
 
 SECONDS_TO_END = 10
-# `-P` keeps the current folder from being imported from: a project may have a folder called `dbt`.
 _running: set[subprocess.Popen[str]] = set()
+# `-P` keeps the current folder from being imported from: a project may have a folder called `dbt`.
 DBT = (sys.executable, "-P", "-W", "ignore", "-c", "from dbt.cli.main import cli; cli()")
 
 

@@ -7,6 +7,7 @@ without that line.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
@@ -15,6 +16,7 @@ import yaml
 from dpipe.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from dpipe.contract import Column, Contract
@@ -53,20 +55,24 @@ class StagingFile:
 
 def planned(project: Project, contract: Contract) -> tuple[StagingFile, ...]:
     """The files that `write` would write; none without a dbt project, or when it has a source of the dataset itself."""
-    return tuple(
-        StagingFile(str(path), "update" if path.exists() else "write") for path in _changed(project, contract)
-    )
+    return _told(_changed(project, contract))
 
 
 def write(project: Project, contract: Contract) -> tuple[StagingFile, ...]:
     """Write the files that differ from what the contract says; which ones."""
-    found = planned(project, contract)
-    for path, text in _changed(project, contract).items():
+    changed = _changed(project, contract)
+    found = _told(changed)
+    for path, text in changed.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f".{path.name}.new")
         new.write_text(text, encoding="utf-8")
         new.replace(path)
     return found
+
+
+def _told(changed: Iterable[Path]) -> tuple[StagingFile, ...]:
+    """Files that are to be written, and whether they are there."""
+    return tuple(StagingFile(str(path), "update" if path.exists() else "write") for path in changed)
 
 
 def _changed(project: Project, contract: Contract) -> dict[Path, str]:
@@ -177,10 +183,14 @@ def _provenance(contract: Contract) -> dict[str, str]:
 
 def _quoted(name: str) -> str:
     """A column's name as SQL has it; quoted by dbt's adapter where it is a word of the language."""
-    query = "select count(*) from duckdb_keywords() where keyword_name = ? and keyword_category = 'reserved'"
+    return f"{{{{ adapter.quote('{name}') }}}}" if name in _reserved() else name
+
+
+@cache
+def _reserved() -> frozenset[str]:
+    query = "select keyword_name from duckdb_keywords() where keyword_category = 'reserved'"
     with duckdb.connect() as connection:
-        ((is_reserved,),) = connection.execute(query, [name]).fetchall()
-    return f"{{{{ adapter.quote('{name}') }}}}" if is_reserved else name
+        return frozenset(name for (name,) in connection.execute(query).fetchall())
 
 
 def _text(description: str) -> str:

@@ -13,6 +13,7 @@ from dpipe.state import runs
 from dpipe.warehouse import dbt_process
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from dpipe.settings import Project
@@ -77,9 +78,7 @@ class Beside:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """See that nothing goes on building."""
-        while self._thread is not None and self._thread.is_alive():
-            dbt_process.end_all()
-            self._thread.join(LOOK_SECONDS)
+        self._join(lambda: True)
 
     def next(self, *, has_committed: bool) -> Round | None:
         """What the turn that has ended did; the next one begins when marts may be published again."""
@@ -99,12 +98,16 @@ class Beside:
 
     def wait(self) -> Round | None:
         """What the turn that is under way did; when it is time to stop, it is cut short."""
-        while self._thread is not None and self._thread.is_alive():
-            if self._publications.stop.requested:
-                dbt_process.end_all()
-            self._thread.join(LOOK_SECONDS)
+        self._join(self._publications.stop.is_requested)
         done, self._done = self._done, None
         return done
+
+    def _join(self, is_cut_short: Callable[[], bool]) -> None:
+        """Wait for the turn that is under way."""
+        while self._thread is not None and self._thread.is_alive():
+            if is_cut_short():
+                dbt_process.end_all()
+            self._thread.join(LOOK_SECONDS)
 
     def _turn(self) -> None:
         self._done = self._publications.next()

@@ -49,8 +49,7 @@ class Stop:
         """A block that leaves nothing half done when it is left: a signal raises `Stopped` in it."""
         self._interruptible = True
         try:
-            if self.requested:
-                raise Stopped
+            self.check()
             yield
         finally:
             self._interruptible = False
