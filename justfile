@@ -19,13 +19,13 @@ demo: build data
     @echo "Open the dashboard with: just dash"
 
 # Every test but the long proofs; what they need is installed first
-test *args: build data chromium dags-env kinesalite
+test *args: build data chromium dags-env kinesalite snowflake-emulator
     cargo test --workspace --quiet
     @# One process more than cores: a fifth of the time is waiting for workers, servers and kills.
     {{ bin }}/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" "$@"
 
 # The long proofs: everything marked `long`, a short fuzzing, then the DAG from end to end on this project
-test-full *args: build data chromium dags-env kinesalite
+test-full *args: build data chromium dags-env kinesalite snowflake-emulator
     {{ bin }}/pytest -m long "$@"
     just fuzz-smoke
     just dags-test
@@ -54,6 +54,7 @@ lint: build
     cargo fmt --check --manifest-path rust_ext/fuzz/Cargo.toml
     uv lock --check --quiet
     uv lock --check --quiet --project dags
+    uv lock --check --quiet --project tests/snowflake_emulator
 
 # Put every file into its standard form
 fmt:
@@ -114,6 +115,14 @@ dags-test: build data dags-env
 # Install Airflow's own environment
 dags-env:
     uv sync --frozen --project dags
+
+# Have dbt build the marts in an emulator of Snowflake, and hold them against DuckDB's row by row
+snowflake-test *args: build snowflake-emulator
+    {{ bin }}/pytest tests/test_snowflake_load.py tests/test_snowflake_marts.py "$@"
+
+# Install fakesnow, the emulator of Snowflake that tests run against
+snowflake-emulator:
+    uv sync --frozen --project tests/snowflake_emulator
 
 # Install kinesalite, the emulator of Kinesis that tests run against, or say what is missing
 kinesalite:

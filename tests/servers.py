@@ -1,4 +1,4 @@
-"""Servers for tests and `just up`: SeaweedFS, one of S3 and Iceberg REST catalogs; emulators of Glue and Kinesis."""
+"""Servers for tests and `just up`: SeaweedFS, of S3 and Iceberg REST; emulators of Glue, Kinesis and Snowflake."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ PARTS = ("master", "filer", "volume", "admin", "s3")
 GRPC = 10_000
 SECONDS_TO_START = 60
 KINESALITE = Path(__file__).with_name("kinesalite")
+SNOWFLAKE = Path(__file__).with_name("snowflake_emulator")
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,33 @@ def _start_kinesalite(port: int, folder: Path) -> subprocess.Popen[bytes]:
             raise RuntimeError(f"kinesalite did not start:\n{(folder / 'log').read_text()[-2000:]}")
         time.sleep(0.02)
     return process
+
+
+@contextmanager
+def fakesnow(folder: Path) -> Iterator[int]:
+    """An emulator of Snowflake on a free port of the loopback interface, with what it lacks; yields the port."""
+    python = SNOWFLAKE / ".venv" / "bin" / "python"
+    if not python.exists():
+        raise RuntimeError("fakesnow is not installed: `just snowflake-emulator` does it")
+    folder.mkdir(parents=True, exist_ok=True)
+    (port,) = _free_ports(1)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [python, SNOWFLAKE / "serve.py", "--port", str(port)],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "TMPDIR": str(folder)},
+        )
+    try:
+        end = time.monotonic() + SECONDS_TO_START
+        while _is_free(port):
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"fakesnow did not start:\n{(folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

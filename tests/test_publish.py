@@ -14,6 +14,7 @@ from dpipe.stages.publish import PublishResult, publish
 from dpipe.state import runs
 from dpipe.warehouse import batches, candidate
 from dpipe.warehouse.batches import Batch
+from dpipe.warehouse.duckdb_target import DuckDbTarget
 from warehouse_lake import new_project
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def test_a_validated_candidate_is_published(project: Project) -> None:
     result = publish_now(project)
     assert (result.changed, result.candidate_id, result.rows) == (True, candidate_id, {"marts.numbers": 1})
     assert read_number(project) == 1
-    assert candidate.status(project).is_published
+    assert candidate.status(DuckDbTarget(project)).is_published
 
 
 def test_publishing_twice_changes_nothing(project: Project) -> None:

@@ -19,6 +19,7 @@ from dpipe.state import runs
 from dpipe.warehouse import batches, candidate, lake
 from dpipe.warehouse.build_folder import BuildFolder
 from dpipe.warehouse.dbt_results import DbtReport, NodeResult
+from dpipe.warehouse.duckdb_target import DuckDbTarget
 from warehouse_lake import CHECKOUT, commit, new_project
 
 if TYPE_CHECKING:
@@ -280,7 +281,7 @@ def test_a_model_that_cannot_be_built_is_named_with_its_file_and_the_old_candida
     assert "`dim_airline`" in caught.value.message
     assert str(model) in caught.value.message
     assert "no_such_column" in caught.value.message
-    assert candidate.status(project).candidate_id == before
+    assert candidate.status(DuckDbTarget(project)).candidate_id == before
 
 
 def test_a_project_that_dbt_cannot_parse_is_a_config_error_with_dbts_words(failing: Project) -> None:

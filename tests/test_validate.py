@@ -16,6 +16,7 @@ from dpipe.stages.validate import validate
 from dpipe.state import quality, runs
 from dpipe.warehouse import batches, candidate
 from dpipe.warehouse.batches import Batch
+from dpipe.warehouse.duckdb_target import DuckDbTarget
 from support import attempt_of, batch_entry, make_project, run_dpipe, write_parquet
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def test_a_good_candidate_is_marked_as_validated(project: Project) -> None:
     write_suites(project, marts=SUITE, staging=STAGING_SUITE)
     report = run_validate(project)
     assert (report.layers, report.ok) == (("raw", "staging", "marts"), True)
-    assert candidate.status(project).validated is True
+    assert candidate.status(DuckDbTarget(project)).validated is True
 
 
 @pytest.mark.parametrize("amounts", [[1.0, -2.0], [1.0]], ids=["a broken rule", "a lost row"])
@@ -167,7 +168,7 @@ def test_a_bad_candidate_is_marked_as_not_validated(project: Project, amounts: l
     build_warehouse(project.candidate, amounts)
     write_suites(project, marts=SUITE)
     assert run_validate(project, ["marts"]).failed == 1
-    assert candidate.status(project).validated is False
+    assert candidate.status(DuckDbTarget(project)).validated is False
 
 
 def test_a_check_that_cannot_run_leaves_the_candidate_unfit(project: Project) -> None:
@@ -178,7 +179,7 @@ def test_a_check_that_cannot_run_leaves_the_candidate_unfit(project: Project) ->
     problem = report.problem()
     assert problem is not None
     assert problem.exit_code == 2
-    assert candidate.status(project).validated is False
+    assert candidate.status(DuckDbTarget(project)).validated is False
 
 
 def test_a_warning_does_not_stand_in_the_way(project: Project) -> None:
@@ -187,14 +188,14 @@ def test_a_warning_does_not_stand_in_the_way(project: Project) -> None:
     write_suites(project, marts=SUITE.replace("min_value: 0", "min_value: 0\n    severity: warning"))
     report = run_validate(project, ["marts"])
     assert (report.warnings, report.ok) == (1, True)
-    assert candidate.status(project).validated is True
+    assert candidate.status(DuckDbTarget(project)).validated is True
 
 
 def test_raw_alone_says_nothing_about_the_candidate(project: Project) -> None:
     commit_orders(project, [1.0])
     build_warehouse(project.candidate, [1.0])
     run_validate(project, ["raw"])
-    assert candidate.status(project).validated is None
+    assert candidate.status(DuckDbTarget(project)).validated is None
 
 
 def test_without_a_candidate_the_published_marts_are_validated(project: Project) -> None:

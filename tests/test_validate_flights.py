@@ -12,6 +12,7 @@ from dpipe.stages.transform import transform
 from dpipe.stages.validate import validate
 from dpipe.state import runs
 from dpipe.warehouse import candidate, lake
+from dpipe.warehouse.duckdb_target import DuckDbTarget
 from warehouse_lake import CHECKOUT, LAYOUT, commit, new_project
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def test_the_sample_passes_every_check(project: Project) -> None:
         report = validate(project, run=run)
     assert [result.name for result in report.results if result.status != "passed"] == []
     assert {result.relation.partition(".")[0] for result in report.results} == {"raw", "staging", "marts"}
-    assert candidate.status(project).validated is True
+    assert candidate.status(DuckDbTarget(project)).validated is True
 
 
 @pytest.mark.parametrize(

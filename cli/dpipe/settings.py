@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dpipe.errors import ConfigError, UsageError
@@ -16,6 +16,40 @@ from dpipe.s3 import Location
 
 CONFIG_FILE = Path("configs/dpipe.yaml")
 SECRETS = frozenset({"alert_urls", "catalog_credential", "catalog_token", "lineage_api_key"})
+SNOWFLAKE_SECRETS = frozenset({"private_key_passphrase", "token"})
+
+
+class SnowflakeSettings(BaseModel):
+    """How the project reaches its Snowflake account, and what it has there.
+
+    A user signs in with a private key, or with an OAuth token where there is none.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    account: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$", description="`<organisation>-<account>`")
+    user: str = Field(min_length=1, max_length=255)
+    private_key_file: Path | None = Field(default=None, description="PEM file of the user's private key")
+    private_key_passphrase: SecretStr | None = Field(default=None, description="from the environment only")
+    token: SecretStr | None = Field(default=None, description="OAuth access token; from the environment only")
+    prefix: str = Field(
+        default="DPIPE",
+        pattern=r"^[A-Z][A-Z0-9_]{0,99}$",
+        description="how names of databases, roles and the warehouse begin",
+    )
+    warehouse_size: Literal["XSMALL", "SMALL", "MEDIUM", "LARGE", "XLARGE"] = "XSMALL"
+    auto_suspend_seconds: int = Field(default=60, ge=30, le=86_400)
+    monthly_credits: int = Field(
+        default=50, ge=1, description="after which the warehouse is suspended until the month ends"
+    )
+    allowed_networks: list[str] = Field(
+        default_factory=list, description="addresses (CIDR) that the user may come from; empty for any"
+    )
+    host: str | None = Field(
+        default=None, description="where Snowflake is reached otherwise than by the account"
+    )
+    port: int = Field(default=443, ge=1, le=65535)
+    protocol: Literal["https", "http"] = Field(default="https", description="`http` is for an emulator")
 
 
 class Settings(BaseSettings):
@@ -119,6 +153,12 @@ class Settings(BaseSettings):
         description="jobs that are over are listed so long; `dpipe maintain` forgets them",
     )
     dash_port: int = Field(default=8501, ge=1, le=65535)
+    target: Literal["duckdb", "snowflake"] = Field(
+        default="duckdb", description="where `transform` builds the marts and `publish` swaps them in"
+    )
+    snowflake: SnowflakeSettings | None = Field(
+        default=None, description="the Snowflake account, for `dpipe warehouse` and the target `snowflake`"
+    )
     log_format: Literal["text", "json"] = "text"
 
     @classmethod
@@ -319,13 +359,20 @@ def _profile_values(path: Path, profile: str | None) -> dict[str, Any]:
         raise ConfigError(f"`{path}` is not a mapping", hint="begin it with `name:`")
     profiles = document.pop("profiles", None) or {}
     for values in (document, *profiles.values()):
-        for name in SECRETS & (values or {}).keys():
+        for name in _secrets_in(values or {}):
             raise ConfigError(
                 f"`{path}` holds `{name}`, which is a secret",
-                hint=f"take it out, and give it in the environment: `DPIPE_{name.upper()}`",
+                hint="take it out, and give it in the environment: "
+                f"`DPIPE_{name.upper().replace('.', '__')}`",
             )
     chosen = profile or document.get("profile", "local")
     if chosen not in profiles:
         known = ", ".join(f"`{name}`" for name in profiles) or "none"
         raise ConfigError(f"`{path}` has no profile `{chosen}`", hint=f"profiles there: {known}")
     return {**document, **(profiles[chosen] or {}), "profile": chosen}
+
+
+def _secrets_in(values: dict[str, Any]) -> list[str]:
+    of_snowflake = values.get("snowflake")
+    nested = SNOWFLAKE_SECRETS & of_snowflake.keys() if isinstance(of_snowflake, dict) else ()
+    return [*sorted(SECRETS & values.keys()), *(f"snowflake.{name}" for name in sorted(nested))]

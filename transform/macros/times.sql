@@ -21,7 +21,11 @@
 {%- endmacro %}
 
 {% macro snowflake__timestamp_text(column) -%}
-    to_char({{ column }}, 'YYYY-MM-DD"T"HH24:MI:SS')
+    {#- Of its parts: what `to_char` does with a column depends on the column's type. -#}
+    lpad(cast(extract(year from {{ column }}) as varchar), 4, '0')
+    {%- for separator, part in [('-', 'month'), ('-', 'day'), ('T', 'hour'), (':', 'minute'), (':', 'second')] %}
+    || '{{ separator }}' || lpad(cast(extract({{ part }} from {{ column }}) as varchar), 2, '0')
+    {%- endfor %}
 {%- endmacro %}
 
 {#- The day that three numbers name, null when there is no such day (31 February). -#}

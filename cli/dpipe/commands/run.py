@@ -10,7 +10,6 @@ from dpipe import output
 from dpipe.context import JsonFlag, open_project
 
 if TYPE_CHECKING:
-    from dpipe.settings import Project
     from dpipe.stages.run import RunReport
 
 POLL_SECONDS = 1.0
@@ -71,7 +70,7 @@ def run(
         if as_json:
             output.emit_json(report)
         else:
-            _print(report, project)
+            _print(report)
         if problem:
             raise problem
 
@@ -101,7 +100,7 @@ def _follow(
         )
 
 
-def _print(report: RunReport, project: Project) -> None:
+def _print(report: RunReport) -> None:
     output.table(
         ["dataset", "batches", "records in", "accepted", "rejected", "duplicate", "seconds"],
         [
@@ -126,7 +125,7 @@ def _print(report: RunReport, project: Project) -> None:
     if report.published:
         rows = ", ".join(f"{mart} {count:,}" for mart, count in report.published.rows.items())
         output.emit(f"marts: {rows}")
-        output.emit(f"published: {project.marts}")
+        output.emit(f"published: {report.published.path}")
         output.emit("look:      dpipe dash · dpipe batches list · dpipe quarantine list")
     else:
         output.emit("not published")

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from dpipe.errors import DataError, UsageError
 from dpipe.stages.locks import held
+from dpipe.stages.targets import opened
 from dpipe.stages.transform import WAREHOUSE_LOCK
 from dpipe.state import runs
-from dpipe.warehouse import batches, candidate
-from dpipe.warehouse.build_folder import BuildFolder, install
-from dpipe.warehouse.publication import strip
+from dpipe.warehouse import candidate
 
 if TYPE_CHECKING:
     from dpipe.settings import Project
@@ -35,28 +34,24 @@ class PublishResult:
 
 
 def publish(project: Project, *, run: Run) -> PublishResult:
-    """Put the marts of the candidate in the place of the published file.
+    """Put the marts of the candidate in the place of the published ones, at once; a crash leaves the one or the other.
 
-    Readers that have the old file open go on reading it; who opens the file afterwards reads the new one. A
-    crash leaves the one or the other. Raises `UsageError` when there is no candidate and `DataError` when it
+    Raises `UsageError` when there is no candidate and `DataError` when it
     failed its checks or nobody ran them.
     """
     started_at, started = datetime.now(UTC), time.perf_counter()
-    with held(project, WAREHOUSE_LOCK):
-        status = candidate.status(project)
+    with held(project, WAREHOUSE_LOCK), opened(project) as target:
+        status = candidate.status(target)
         candidate_id = _fit_to_publish(status)
         if not status.is_published:
-            folder = BuildFolder.of(project)
-            folder.begin(folder.publication, project.candidate)
-            strip(folder.publication)
-            install(folder.publication, project.marts)
+            target.publish()
         result = PublishResult(
-            path=str(project.marts),
+            path=target.published,
             candidate_id=candidate_id,
             previous_id=status.published_id,
             changed=not status.is_published,
-            rows=batches.mart_rows(project.marts),
-            bytes=project.marts.stat().st_size,
+            rows=target.published_rows(),
+            bytes=target.published_bytes(),
             seconds=round(time.perf_counter() - started, 3),
         )
     detail = {key: value for key, value in asdict(result).items() if key != "seconds"}

@@ -137,6 +137,8 @@ def build_candidate(
     on_stage("transform")
     with progress.timed("transform"):
         progress.transformed = transform(project, run=progress.run)
+    if project.settings.target != "duckdb":
+        return None  # dbt's tests have checked it
     on_stage("validate marts")
     with progress.timed("validate"):
         return _count(validate(project, ["staging", "marts"], run=progress.run), progress)

@@ -1,29 +1,26 @@
 """Transform: dbt builds the star from the lake into a candidate that nobody reads until it is published.
 
-The candidate is a copy of the published file with the batches merged in that the ledger has and the file does
-not. It is built in a private folder and put in its place when dbt and all its tests succeeded.
+The candidate is a copy of the published marts with the batches merged in that the ledger has and they do not. It is
+the candidate when dbt and all its tests succeeded.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dpipe import output
 from dpipe.contract import contract_for
 from dpipe.errors import UsageError
 from dpipe.iceberg.catalog import metadata_locations
 from dpipe.stages.locks import held
+from dpipe.stages.targets import opened
 from dpipe.state import runs
-from dpipe.warehouse import batches, samples, selection
-from dpipe.warehouse.build_folder import BuildFolder, install
-from dpipe.warehouse.candidate import read_contents
-from dpipe.warehouse.dbt_process import run_dbt
+from dpipe.warehouse import batches, selection
 from dpipe.warehouse.dbt_results import DbtReport
 
 if TYPE_CHECKING:
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
     from dpipe.state import Run
     from dpipe.warehouse.batches import Batch, Contents
     from dpipe.warehouse.dbt_results import NodeResult
+    from dpipe.warehouse.target import Target
 
 WAREHOUSE_LOCK = "warehouse"
 PROJECT_FILES = {".sql", ".yml", ".yaml", ".csv", ".py"}
@@ -86,12 +84,12 @@ class _Lake:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is built upon what."""
+    """What is built: upon what is published, or everything anew, and why."""
 
     locations: Mapping[str, str]
-    base: Path | None
     to_transform: frozenset[Batch]
     full_refresh: str | None
+    detail: dict[str, Any] = field(default_factory=dict)
 
     def describe(self) -> str:
         """What is built, in words."""
@@ -106,22 +104,22 @@ def transform(
     """Build the candidate from the batches committed since the published one, or all with `full_refresh`.
 
     `unit_tests` runs dbt's unit tests too. Everything is also built anew when the dbt project changed or the
-    published file holds batches that the ledger does not. Does nothing when the candidate has every batch
+    published marts hold batches that the ledger does not. Does nothing when the candidate has every batch
     already. Raises `UsageError` without a processed batch, `ConfigError` when a model can't be built, `DataError`
     when one of its tests fails; the candidate that was there before then stays.
     """
     started_at, started = datetime.now(UTC), time.perf_counter()
-    with held(project, WAREHOUSE_LOCK) as lock:
+    with held(project, WAREHOUSE_LOCK) as lock, opened(project) as target:
         lake = _look(project)
         project_hash = _project_hash(project.transform)
-        candidate = read_contents(project.candidate)
         plan = report = None
-        if full_refresh or unit_tests or not _is_current(candidate, lake.ledger, project_hash):
-            plan = _plan(project, lake, project_hash, full_refresh=full_refresh)
-            report = _build(project, plan, project_hash, unit_tests=unit_tests, lock=lock)
-            _install(project, project_hash, run)
-        result = _result(project, plan, report, started)
+        if full_refresh or unit_tests or not _is_current(target.contents(), lake.ledger, project_hash):
+            plan = _plan(project, target, lake, project_hash, full_refresh=full_refresh)
+            report = _build(project, target, plan, project_hash, unit_tests=unit_tests, lock=lock)
+            target.finish(project_hash, run.run_id)
+        result = _result(target, plan, report, started)
     detail = {key: value for key, value in asdict(result).items() if key != "seconds"}
+    detail |= plan.detail if plan else {}
     detail["models"] = [_built(one) for one in report.of("success") if not one.is_test] if report else []
     runs.add_stage(run, "transform", started_at=started_at, seconds=result.seconds, detail=detail)
     return result
@@ -131,10 +129,11 @@ def preview(project: Project, *, full_refresh: bool = False) -> TransformPreview
     """What `transform` would do now. Raises `UsageError` without a processed batch."""
     lake = _look(project)
     project_hash = _project_hash(project.transform)
-    if not full_refresh and _is_current(read_contents(project.candidate), lake.ledger, project_hash):
-        return TransformPreview(changed=False, full_refresh=None, new_batches={}, selected=())
-    plan = _plan(project, lake, project_hash, full_refresh=full_refresh)
-    names = _needed(BuildFolder.of(project), plan, project_hash)
+    with opened(project) as target:
+        if not full_refresh and _is_current(target.contents(), lake.ledger, project_hash):
+            return TransformPreview(changed=False, full_refresh=None, new_batches={}, selected=())
+        plan = _plan(project, target, lake, project_hash, full_refresh=full_refresh)
+        names = _needed(target, plan, project_hash)
     return TransformPreview(
         changed=True,
         full_refresh=plan.full_refresh,
@@ -156,8 +155,8 @@ def _is_current(candidate: Contents | None, ledger: frozenset[Batch], project_ha
     return candidate is not None and candidate.batches == ledger and candidate.project_hash == project_hash
 
 
-def _plan(project: Project, lake: _Lake, project_hash: str, *, full_refresh: bool) -> _Plan:
-    published = read_contents(project.marts)
+def _plan(project: Project, target: Target, lake: _Lake, project_hash: str, *, full_refresh: bool) -> _Plan:
+    published = target.published_contents()
     if full_refresh:
         reason = "asked for"
     elif published is None:
@@ -169,8 +168,8 @@ def _plan(project: Project, lake: _Lake, project_hash: str, *, full_refresh: boo
     elif overwritten := _overwritten(project, lake.ledger - published.batches):
         reason = f"partitions of `{overwritten}` were overwritten"
     else:
-        return _Plan(lake.locations, project.marts, lake.ledger - published.batches, None)
-    return _Plan(lake.locations, None, lake.ledger, reason)
+        return _Plan(lake.locations, lake.ledger - published.batches, None)
+    return _Plan(lake.locations, lake.ledger, reason)
 
 
 def _overwritten(project: Project, new: frozenset[Batch]) -> str | None:
@@ -180,12 +179,12 @@ def _overwritten(project: Project, new: frozenset[Batch]) -> str | None:
     return next((name for name, mode in modes.items() if mode == "overwrite_partition"), None)
 
 
-def _build(project: Project, plan: _Plan, project_hash: str, *, unit_tests: bool, lock: int) -> DbtReport:
-    folder = BuildFolder.of(project)
-    folder.begin(folder.database, plan.base)
-    folder.write_locations(plan.locations)
-    batches.begin(folder.database, plan.to_transform)
-    names = _needed(folder, plan, project_hash)
+def _build(
+    project: Project, target: Target, plan: _Plan, project_hash: str, *, unit_tests: bool, lock: int
+) -> DbtReport:
+    upon_published = plan.full_refresh is None
+    plan.detail.update(target.begin(plan.locations, plan.to_transform, upon_published=upon_published))
+    names = _needed(target, plan, project_hash)
     named = ", ".join(f"{name} {count}" for name, count in _by_dataset(plan.to_transform).items()) or "none"
     output.note(f"transform: {plan.describe()}; batches to take in: {named}")
     build = [*BUILD, *(["--full-refresh"] if plan.full_refresh else [])]
@@ -193,33 +192,23 @@ def _build(project: Project, plan: _Plan, project_hash: str, *, unit_tests: bool
         build += ["--select", *names, "--indirect-selection", "empty"]
     results: list[NodeResult] = []
     for command in [build, *([UNIT_TESTS] if unit_tests else [])]:
-        with folder.parsing(project_hash):
-            report = run_dbt(command, project.transform, folder, threads=os.cpu_count() or 1, lock=lock)
-        report.raise_for_failures(
-            folder.database,
-            hint=_missing_tables(project, plan.locations),
-            rows_of=lambda test: samples.rows_of(test, folder),
-        )
+        with target.folder.parsing(project_hash):
+            report = target.run_dbt(command, lock=lock)
+        target.raise_for_failures(report, hint=_missing_tables(project, plan.locations))
         results += report.results
     return DbtReport(tuple(results))
 
 
-def _needed(folder: BuildFolder, plan: _Plan, project_hash: str) -> list[str]:
+def _needed(target: Target, plan: _Plan, project_hash: str) -> list[str]:
     """What is made of the new batches, by dbt's names; none stands for all, when dbt has yet to read the project."""
-    if plan.base is None:
+    if plan.full_refresh is not None:
         return []
-    manifest = folder.manifest(project_hash)
+    manifest = target.folder.manifest(project_hash)
     if manifest is None:
         return []
     return selection.needed(
-        manifest, {batch.dataset for batch in plan.to_transform}, batches.tables(plan.base)
+        manifest, {batch.dataset for batch in plan.to_transform}, target.published_tables()
     )
-
-
-def _install(project: Project, project_hash: str, run: Run) -> None:
-    folder = BuildFolder.of(project)
-    batches.finish(folder.database, project_hash, run.run_id)
-    install(folder.database, project.candidate)
 
 
 def _missing_tables(project: Project, locations: Mapping[str, str]) -> str | None:
@@ -232,21 +221,20 @@ def _missing_tables(project: Project, locations: Mapping[str, str]) -> str | Non
     )
 
 
-def _result(
-    project: Project, plan: _Plan | None, report: DbtReport | None, started: float
-) -> TransformResult:
-    """What the candidate in its place is; without a plan nothing was done."""
+def _result(target: Target, plan: _Plan | None, report: DbtReport | None, started: float) -> TransformResult:
+    """What the candidate is; without a plan nothing was done."""
     done = report or DbtReport(())
+    contents = target.contents()
     return TransformResult(
-        candidate=str(project.candidate),
-        candidate_id=batches.contents(project.candidate).candidate_id,
+        candidate=target.candidate,
+        candidate_id=contents.candidate_id if contents else "",
         changed=plan is not None,
         full_refresh=plan.full_refresh if plan else None,
         new_batches=_by_dataset(plan.to_transform) if plan else {},
         built=sum(not result.is_test for result in done.of("success")),
         tests_passed=len(done.of("pass")),
         warnings=tuple(f"{result.name}: {result.message}" for result in done.of("warn")),
-        rows=batches.mart_rows(project.candidate),
+        rows=target.mart_rows(),
         seconds=round(time.perf_counter() - started, 3),
     )
 

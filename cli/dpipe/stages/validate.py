@@ -52,7 +52,7 @@ def validate(project: Project, layers: Sequence[Layer] | None = None, *, run: Ru
     started_at, started = datetime.now(UTC), time.perf_counter()
     plan = _plan(project, layers)
     # Asked for before the checks: if another one takes its place meanwhile, the verdict is not about that one.
-    candidate_id = candidate.status(project).candidate_id
+    checked = candidate.read_contents(project.candidate)
     import_seconds = load()
     results = [*_run(project, None, plan.raw), *_run(project, plan.database, plan.built)]
     report = ValidationReport(
@@ -66,7 +66,7 @@ def validate(project: Project, layers: Sequence[Layer] | None = None, *, run: Ru
     quality.add_results(run, map(to_state, results))
     runs.add_stage(run, "validate", started_at=started_at, seconds=report.seconds, detail=_summary(report))
     if "marts" in plan.layers and plan.database == project.candidate:
-        candidate.mark_validated(project, report.ok, candidate_id=candidate_id)
+        candidate.mark_validated(project, report.ok, candidate_id=checked.candidate_id if checked else None)
     return report
 
 
@@ -77,7 +77,12 @@ def _plan(project: Project, asked: Sequence[Layer] | None) -> _Plan:
     raw, skipped = _raw_suites(project) if "raw" in wanted else ([], [])
     if "raw" in wanted and not raw:
         missing["raw"] = "the lake has no raw table yet; `dpipe run` or `dpipe process` makes them"
-    if database is None:
+    if project.settings.target != "duckdb":
+        missing |= dict.fromkeys(
+            ("staging", "marts"),
+            f"marts in {project.settings.target} are checked by dbt's tests, in `dpipe transform`",
+        )
+    elif database is None:
         missing |= dict.fromkeys(
             ("staging", "marts"), "nothing is transformed yet; `dpipe transform` does that"
         )

@@ -93,18 +93,19 @@ def transformed_at(database: Path, dataset: str, batch_id: str) -> datetime | No
 
 
 def begin(database: Path, batches: Iterable[Batch]) -> None:
-    """Write down the batches that the build is to take in, and for the incremental models those whose rows to select.
-
-    A replay adds rows to the batch that it came from, so that one is to be selected again.
-    """
+    """Write down the batches that the build is to take in, and those whose rows incremental models select."""
     begun = list(batches)
-    rows_of = {replace(batch, batch_id=batch.origin or batch.batch_id) for batch in begun}
     with duckdb.connect(str(database)) as connection:
         connection.execute(BEGIN)
-        for table, held in (("batches_begun", begun), ("batches_to_transform", rows_of)):
+        for table, held in (("batches_begun", begun), ("batches_to_transform", rows_to_select(begun))):
             if held:
                 rows = ", ".join(_row(batch) for batch in held)
                 connection.execute(f"insert into dpipe_meta.{table} values {rows}")  # noqa: S608 - literals
+
+
+def rows_to_select(begun: Iterable[Batch]) -> set[Batch]:
+    """The batches whose rows incremental models select: a replay's are rows of the batch that it came from."""
+    return {replace(batch, batch_id=batch.origin or batch.batch_id) for batch in begun}
 
 
 def finish(database: Path, project_hash: str, run_id: str) -> str:

@@ -25,9 +25,10 @@ class BuildFolder:
     root: Path
 
     @classmethod
-    def of(cls, project: Project) -> BuildFolder:
-        """The project's build folder, made on the first call."""
-        return cls(make_private(project.candidate.parent / "build"))
+    def of(cls, project: Project, target: str | None = None) -> BuildFolder:
+        """The project's build folder for a target, by default DuckDB, made on the first call."""
+        name = "build" if target is None else f"build-{target}"
+        return cls(make_private(project.candidate.parent / name))
 
     @property
     def database(self) -> Path:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dpipe.settings import Project
+    from dpipe.warehouse.target import Target
 
 
 @dataclass(frozen=True)
@@ -33,31 +34,34 @@ class CandidateStatus:
         return self.candidate_id is not None and self.candidate_id == self.published_id
 
 
-def status(project: Project) -> CandidateStatus:
+def status(target: Target) -> CandidateStatus:
     """Where the candidate stands."""
-    candidate, published = read_contents(project.candidate), read_contents(project.marts)
+    candidate, published = target.contents(), target.published_contents()
     candidate_id = candidate.candidate_id if candidate else None
     return CandidateStatus(
         candidate_id=candidate_id,
-        validated=_verdict(project, candidate_id),
+        validated=target.validated(candidate_id) if candidate_id else None,
         published_id=published.candidate_id if published else None,
     )
 
 
 def mark_validated(project: Project, ok: bool, *, candidate_id: str | None = None) -> None:
-    """Write down whether the candidate passed its checks.
+    """Write down whether the candidate, DuckDB's file, passed its checks.
 
     `candidate_id` is the one that was checked (`dpipe_meta.candidate` in its file), by default the current one.
     Raises `UsageError` when there is no candidate.
     """
     if candidate_id is None:
-        candidate_id = status(project).candidate_id
-    if candidate_id is None:
-        raise UsageError("there is no candidate to mark as validated", hint="`dpipe transform` builds one")
+        candidate = read_contents(project.candidate)
+        if candidate is None:
+            raise UsageError(
+                "there is no candidate to mark as validated", hint="`dpipe transform` builds one"
+            )
+        candidate_id = candidate.candidate_id
     path = _verdict_path(project)
-    verdict = {"candidate_id": candidate_id, "ok": ok, "checked_at": datetime.now(UTC).isoformat()}
+    found = {"candidate_id": candidate_id, "ok": ok, "checked_at": datetime.now(UTC).isoformat()}
     written = path.with_name(f".{path.name}.tmp")
-    written.write_text(json.dumps(verdict, indent=2), encoding="utf-8")
+    written.write_text(json.dumps(found, indent=2), encoding="utf-8")
     written.replace(path)
     sync_folder(path.parent)
 
@@ -78,12 +82,13 @@ def read_contents(database: Path) -> Contents | None:
         ) from error
 
 
-def _verdict(project: Project, candidate_id: str | None) -> bool | None:
+def verdict(project: Project, candidate_id: str) -> bool | None:
+    """Whether DuckDB's candidate passed its checks, None when nobody looked."""
     path = _verdict_path(project)
-    if candidate_id is None or not path.exists():
+    if not path.exists():
         return None
-    verdict = json.loads(path.read_text(encoding="utf-8"))
-    return bool(verdict["ok"]) if verdict["candidate_id"] == candidate_id else None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return bool(found["ok"]) if found["candidate_id"] == candidate_id else None
 
 
 def _verdict_path(project: Project) -> Path:

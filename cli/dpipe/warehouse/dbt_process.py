@@ -15,7 +15,7 @@ from dpipe.errors import ConfigError
 from dpipe.warehouse.dbt_results import DbtReport, read_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dpipe.warehouse.build_folder import BuildFolder
@@ -27,24 +27,28 @@ DBT = (sys.executable, "-P", "-W", "ignore", "-c", "from dbt.cli.main import cli
 
 
 def run_dbt(
-    command: Sequence[str], project_dir: Path, folder: BuildFolder, *, threads: int, lock: int
+    command: Sequence[str], project_dir: Path, folder: BuildFolder, target: Mapping[str, Any], *, lock: int
 ) -> DbtReport:
-    """Run a dbt command such as `["build"]` on the folder's database and report what each node did.
+    """Run a dbt command such as `["build"]` on a target, dbt's output of a profile, and report what each node did.
 
     `lock` is the descriptor of the warehouse's lock, which dbt holds too. Raises `ConfigError` when dbt is not
     installed or ends without having run the command, as when the project can't be parsed; what failed while it
     ran is in the report.
     """
-    if find_spec("dbt") is None or find_spec("dbt.adapters.duckdb") is None:
-        raise ConfigError("the transform needs dbt, which is not installed", hint="pip install 'dpipe[dbt]'")
-    _write_profile(folder, threads)
-    target = folder.dbt / "target"
-    (target / "run_results.json").unlink(missing_ok=True)
+    if find_spec("dbt") is None or find_spec(f"dbt.adapters.{target['type']}") is None:
+        extra = "dbt" if target["type"] == "duckdb" else f"dbt,{target['type']}"
+        raise ConfigError(
+            f"the transform needs dbt with its adapter of {target['type']}, which is not installed",
+            hint=f"pip install 'dpipe[{extra}]'",
+        )
+    _write_profile(folder, target)
+    written = folder.dbt / "target"
+    (written / "run_results.json").unlink(missing_ok=True)
     arguments = [
         *command,
         *("--project-dir", str(project_dir)),
         *("--profiles-dir", str(folder.dbt)),
-        *("--target-path", str(target)),
+        *("--target-path", str(written)),
         *("--log-path", str(folder.dbt / "logs")),
         *("--log-format", "json"),
         *("--log-format-file", "text"),
@@ -58,7 +62,7 @@ def run_dbt(
         for event in _events([*DBT, *arguments], lock)
         if event["info"]["level"] == "error" and event["info"]["msg"].strip()
     ]
-    report = read_report(target, project_dir)
+    report = read_report(written, project_dir)
     if report is None:
         raise ConfigError(
             "\n".join(["dbt could not run the project", *(line.rstrip() for line in complaints)]),
@@ -73,18 +77,11 @@ def end_all() -> None:
         _end(process)
 
 
-def _write_profile(folder: BuildFolder, threads: int) -> None:
-    """The profile that `dbt_project.yml` names; JSON is YAML. It holds paths and no secret."""
-    plugin = {"module": "dpipe.warehouse.dbt_plugin", "config": {"locations": str(folder.locations)}}
-    target = {
-        "type": "duckdb",
-        "path": str(folder.database),
-        "schema": "main",
-        "threads": threads,
-        "plugins": [plugin],
-    }
+def _write_profile(folder: BuildFolder, target: Mapping[str, Any]) -> None:
+    """The profile that `dbt_project.yml` names; JSON is YAML. It holds no secret."""
     folder.dbt.mkdir(exist_ok=True)
-    profile = {"dpipe": {"target": "local", "outputs": {"local": target}}}
+    name = target["type"]
+    profile = {"dpipe": {"target": name, "outputs": {name: target}}}
     (folder.dbt / "profiles.yml").write_text(json.dumps(profile, indent=2), encoding="utf-8")
 
 

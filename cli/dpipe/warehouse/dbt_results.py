@@ -58,7 +58,7 @@ class DbtReport:
 
     def raise_for_failures(
         self,
-        database: Path,
+        database: str,
         hint: str | None = None,
         rows_of: Callable[[NodeResult], list[str]] = lambda _test: [],
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -12,6 +12,8 @@ from dpipe.errors import DpipeError
 from dpipe.warehouse.lake import attach_lake
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from dpipe.warehouse.build_folder import BuildFolder
     from dpipe.warehouse.dbt_results import NodeResult
 
@@ -32,6 +34,11 @@ def rows_of(test: NodeResult, folder: BuildFolder) -> list[str]:
             rows = found.fetchall()
     except (OSError, duckdb.Error, DpipeError):
         return []
+    return told(names, rows)
+
+
+def told(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Rows with the names of their columns, a line each, long values cut."""
     return [
         ", ".join(f"{name} {_cut(value)}" for name, value in zip(names, row, strict=True)) for row in rows
     ]

@@ -14,10 +14,10 @@ from dpipe.iceberg.catalog import LEDGER
 from dpipe.stages.locks import held
 from dpipe.stages.publish import publish
 from dpipe.stages.run import Progress, build_candidate, build_checked
+from dpipe.stages.targets import opened
 from dpipe.stages.worker.freshness import Freshness, freshness
 from dpipe.state import runs
 from dpipe.warehouse import batches
-from dpipe.warehouse.candidate import read_contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +99,8 @@ class Marts:
         return batches.ledger({".".join(LEDGER): location}) - self._published()
 
     def _published(self) -> frozenset[Batch]:
-        contents = read_contents(self.project.marts)
+        with opened(self.project) as target:
+            contents = target.published_contents()
         return contents.batches if contents else frozenset()
 
     def _build(self, run: Run) -> MartsResult:
