@@ -11,6 +11,7 @@ from dpipe.errors import DataError, UsageError
 from dpipe.stages.locks import held
 from dpipe.stages.transform import WAREHOUSE_LOCK
 from dpipe.state import runs
+from dpipe.state.usage import Moved
 from dpipe.warehouse import batches, candidate
 from dpipe.warehouse.build_folder import BuildFolder, install
 from dpipe.warehouse.publication import strip
@@ -45,6 +46,7 @@ def publish(project: Project, *, run: Run) -> PublishResult:
     with held(project, WAREHOUSE_LOCK):
         status = candidate.status(project)
         candidate_id = _fit_to_publish(status)
+        before = project.marts.stat().st_size if project.marts.exists() else 0
         if not status.is_published:
             folder = BuildFolder.of(project)
             folder.begin(folder.publication, project.candidate)
@@ -60,7 +62,8 @@ def publish(project: Project, *, run: Run) -> PublishResult:
             seconds=round(time.perf_counter() - started, 3),
         )
     detail = {key: value for key, value in asdict(result).items() if key != "seconds"}
-    runs.add_stage(run, "publish", started_at=started_at, seconds=result.seconds, detail=detail)
+    moved = Moved(written=result.bytes if result.changed else 0, stored=max(result.bytes - before, 0))
+    runs.add_stage(run, "publish", started_at=started_at, seconds=result.seconds, detail=detail, moved=moved)
     return result
 
 

@@ -20,6 +20,7 @@ from dpipe.errors import UsageError
 from dpipe.iceberg.catalog import metadata_locations
 from dpipe.stages.locks import held
 from dpipe.state import runs
+from dpipe.state.usage import Moved
 from dpipe.warehouse import batches, samples, selection
 from dpipe.warehouse.build_folder import BuildFolder, install
 from dpipe.warehouse.candidate import read_contents
@@ -123,7 +124,10 @@ def transform(
         result = _result(project, plan, report, started)
     detail = {key: value for key, value in asdict(result).items() if key != "seconds"}
     detail["models"] = [_built(one) for one in report.of("success") if not one.is_test] if report else []
-    runs.add_stage(run, "transform", started_at=started_at, seconds=result.seconds, detail=detail)
+    moved = Moved(written=project.candidate.stat().st_size if result.changed else 0)
+    runs.add_stage(
+        run, "transform", started_at=started_at, seconds=result.seconds, detail=detail, moved=moved
+    )
     return result
 
 
