@@ -43,7 +43,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "maintain": ("maintain",),
     "doctor": ("doctor",),
 }
-GROUPS = ("contract", "quarantine", "batches", "streams", "audit", "runs", "keys", "bench")
+GROUPS = ("contract", "quarantine", "batches", "streams", "audit", "runs", "cost", "keys", "bench")
 
 
 def _print_version(wanted: bool) -> None:
