@@ -315,12 +315,19 @@ def test_what_is_about_no_dataset_is_divided_by_bytes(file: PriceFile) -> None:
     assert any("divided by the bytes" in note for note in found.notes)
 
 
-def test_a_fixed_share_doesnt_grow(file: PriceFile) -> None:
-    rows = [row(stage="rest", cpu_seconds=10.0), row(stage="load", cpu_seconds=1.0)]
+def test_what_is_fixed_of_a_run_doesnt_grow(file: PriceFile) -> None:
+    fixed = file.ledger.fixed_cpu_seconds["transform"].value
+    rows = [
+        row(stage="rest", cpu_seconds=file.ledger.fixed_cpu_seconds["rest"].value),
+        row(stage="load", cpu_seconds=1.0),
+        row(stage="transform", cpu_seconds=fixed),  # twice in a run, which takes it once
+        row(stage="transform", cpu_seconds=2.0),
+    ]
     found = ledger.together(rows, file, by="stage", times=(100,), in_s3=frozenset())
     cost = {group.name: (group.cost.total, group.projected[100].total) for group in found.groups}
     assert cost["rest"][1] == pytest.approx(cost["rest"][0])
     assert cost["load"][1] == pytest.approx(100 * cost["load"][0])
+    assert cost["transform"][1] == pytest.approx(cost["transform"][0] * (fixed + 200) / (fixed + 2))
 
 
 # The file

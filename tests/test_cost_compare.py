@@ -288,7 +288,7 @@ def test_rates_that_were_measured_here_replace_those_of_the_file(file: PriceFile
 
 
 @pytest.mark.parametrize("report", [{}, [], {"engines": [{}]}, {"engines": 5}, 7, None, bench(dpipe=0)])
-def test_another_document_than_benchs_is_refused(file: PriceFile, report: Any) -> None:
+def test_another_document_than_that_of_bench_is_refused(file: PriceFile, report: Any) -> None:
     with pytest.raises(UsageError, match="isn't what `dpipe bench kernel` prints"):
         with_bench(file, report)
 
@@ -338,3 +338,64 @@ def test_measurements_that_are_no_json_are_refused(project: Project, tmp_path: P
     done = run_dpipe(project, "cost", "compare", "--bench", str(path))
     assert done.returncode == 2
     assert "dpipe bench kernel --json" in done.stderr
+
+
+# The page
+
+
+PAGE = FILE.parent.parent / "docs/cost-analysis.md"
+
+
+def test_the_page_shows_what_the_command_says(project: Project, tmp_path: Path) -> None:
+    bars, lines = tmp_path / "bars.svg", tmp_path / "lines.svg"
+    done = run_dpipe(
+        project, "cost", "compare", "--prices", str(FILE), "--svg", str(bars), "--growth-svg", str(lines)
+    )
+    page = PAGE.read_text()
+    said = [line.rstrip() for line in done.stdout.splitlines() if line.strip()]
+    shown = said[: next(at for at, line in enumerate(said) if "assumption" in line)]
+    assert len(shown) == 3 + 6 + 2
+    assert "\n".join(shown) in page, "make the page anew: its table, its charts and what follows from them"
+    for made, name in ((bars, "cost-architectures.svg"), (lines, "cost-growth.svg")):
+        assert made.read_text() == (PAGE.parent / "images" / name).read_text(), name
+
+
+def test_the_pages_other_figures_follow_from_the_file() -> None:
+    rows = [
+        [cell.strip().replace(",", "") for cell in line.strip("|").split("|")]
+        for line in PAGE.read_text().splitlines()
+        if line.startswith("| ")
+    ]
+    file = PriceFile.model_validate(yaml.safe_load(FILE.read_text()))
+    volumes = {"1 million": 1e6, "100 million": 1e8, "1 billion": 1e9, "10 billion": 1e10}
+    saved = {row[0]: row[1:] for row in rows if row[0] in volumes}
+    assert saved.keys() == volumes.keys()
+    for name, records in volumes.items():
+        saving = compare(file, records).savings[0]
+        assert saved[name] == [f"{saving.cpu_seconds / 3600:.1f}", f"{saving.worth:.2f}"]
+
+    changes: dict[str, dict[tuple[str, ...], float]] = {
+        "as it comes": {},
+        "`landed_bytes_ratio` 0.15: clients compress what they send": {
+            ("workload", "landed_bytes_ratio"): 0.15
+        },
+        "`runs_per_day` 288: every 5 minutes": {("workload", "runs_per_day"): 288},
+        "`runs_per_day` 1440: every minute": {("workload", "runs_per_day"): 1440},
+        "`table_months` 60: rows are kept for five years": {("workload", "table_months"): 60},
+        "Glue and the warehouse at a quarter of their rates": {
+            ("architectures", "glue", "records_per_second_per_dpu"): 25_000,
+            ("architectures", "snowpipe", "records_per_second"): 125_000,
+        },
+    }
+    told = {row[0]: row[1:] for row in rows if row[0] in changes}
+    assert told.keys() == changes.keys()
+    for name, values in changes.items():
+        found = yaml.safe_load(FILE.read_text())
+        for place, value in values.items():
+            inner = found
+            for key in place:
+                inner = inner[key]
+            inner["value"] = value
+        totals = {one.name: one.cost.total for one in compare(PriceFile.model_validate(found)).estimates}
+        order = ("dpipe", "dpipe_by_run", "python_by_run", "glue", "snowpipe")
+        assert told[name] == [f"{totals[one]:.2f}" for one in order]

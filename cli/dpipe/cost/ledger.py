@@ -10,7 +10,6 @@ from dpipe.cost.model import warehouse_size
 from dpipe.cost.money import GB, HOUR, Amounts, Cost, total_amounts, total_cost
 from dpipe.cost.warehouse import Use, billed
 from dpipe.errors import ConfigError
-from dpipe.iceberg.storage import is_local
 from dpipe.state import usage
 
 if TYPE_CHECKING:
@@ -95,20 +94,37 @@ def together(
 
 def _in_s3(project: Project) -> frozenset[str]:
     """Stages that leave what they write in S3 instead of on a disk."""
-    landed = {"ingest"} if project.landing_bucket else set()
-    return frozenset(landed | (set() if is_local(project.warehouse) else {"process"}))
+    places = {"ingest": project.settings.landing, "process": project.settings.warehouse}
+    return frozenset(stage for stage, place in places.items() if place)
 
 
 def priced(rows: Sequence[Row], file: PriceFile, *, in_s3: frozenset[str]) -> list[Entry]:
     """An entry for each row of `usage.listed`."""
-    seconds = _billed(rows, file)
+    seconds, fixed = _billed(rows, file), _fixed(rows, file)
     return [
-        _entry(row, file, billed_seconds, in_s3=row["stage"] in in_s3)
+        _entry(row, file, billed_seconds, fixed[_work(row)], in_s3=row["stage"] in in_s3)
         for row, billed_seconds in zip(rows, seconds, strict=True)
     ]
 
 
-def _entry(row: Row, file: PriceFile, billed_seconds: float, *, in_s3: bool) -> Entry:
+def _work(row: Row) -> tuple[str, str, str | None]:
+    """What takes its fixed seconds once, in however many rows."""
+    return row["run_id"], row["stage"], row["dataset"]
+
+
+def _fixed(rows: Sequence[Row], file: PriceFile) -> dict[tuple[str, str, str | None], float]:
+    """The share of each work's processor time that more records don't add to."""
+    taken: dict[tuple[str, str, str | None], float] = defaultdict(float)
+    for row in rows:
+        taken[_work(row)] += row["cpu_seconds"]
+    fixed = {stage: figure.value for stage, figure in file.ledger.fixed_cpu_seconds.items()}
+    return {
+        work: min(fixed.get(work[1], 0.0) / seconds, 1.0) if seconds else 0.0
+        for work, seconds in taken.items()
+    }
+
+
+def _entry(row: Row, file: PriceFile, billed_seconds: float, fixed: float, *, in_s3: bool) -> Entry:
     prices, assumed = file.prices, file.ledger
     credits_ = billed_seconds / HOUR * prices.snowflake_warehouses[_size(row, file)].price
     amounts = Amounts(
@@ -124,7 +140,6 @@ def _entry(row: Row, file: PriceFile, billed_seconds: float, *, in_s3: bool) -> 
         credits=credits_,
     )
     a_gb = (prices.s3_storage if in_s3 else prices.ebs_storage).price * assumed.storage_months.value
-    fixed = assumed.fixed_share.get(row["stage"])
     return Entry(
         run=row["run_id"],
         command=row["command"],
@@ -139,7 +154,7 @@ def _entry(row: Row, file: PriceFile, billed_seconds: float, *, in_s3: bool) -> 
             + amounts.s3_reads / 1000 * prices.s3_reads.price,
             warehouse=credits_ * prices.snowflake_credit[assumed.edition].price,
         ),
-        fixed=fixed.value if fixed is not None else 0.0,
+        fixed=fixed,
     )
 
 

@@ -142,8 +142,8 @@ class Rate(Figure):
 class Ledger(_Strict):
     """How `dpipe cost` prices what runs used.
 
-    `fixed_share` is by stage the part of its time that doesn't grow with the records; a stage without one grows as they
-    do. `storage_months` is for how long what a run left is paid for in the run's price.
+    `fixed_cpu_seconds` are by stage what it takes in a run however few records there are, for projections; a stage
+    without them grows as the records do. `storage_months` is for how long what a run left is paid for in its price.
     """
 
     vm: Name
@@ -152,7 +152,7 @@ class Ledger(_Strict):
     edition: Edition
     warehouse_size: Name
     auto_suspend_seconds: Figure
-    fixed_share: dict[Name, Fraction]
+    fixed_cpu_seconds: Annotated[dict[Name, Figure], Field(max_length=100)]
 
 
 class Workload(_Strict):

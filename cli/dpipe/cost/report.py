@@ -209,9 +209,15 @@ def savings_said(found: Comparison, file: PriceFile) -> list[str]:
     title = {one.name: one.title for one in found.estimates}
     return [
         f"{title[one.of]} beside {title[one.beside]}: {one.cpu_seconds / 3600:,.1f} processor hours a month less, "
-        f"worth {money(one.worth)} {file.currency}; the bill is lower by {money(one.bill)} {file.currency}"
+        f"worth {money(one.worth)} {file.currency}; the bill is {_than(one.bill, file.currency)}"
         for one in found.savings
     ]
+
+
+def _than(less: float, currency: str) -> str:
+    if not less:
+        return "the same"
+    return f"{'lower' if less > 0 else 'higher'} by {money(abs(less))} {currency}"
 
 
 def comparison_chart(found: Comparison, file: PriceFile) -> str:
