@@ -117,7 +117,6 @@ def test_bytes_that_went_through_the_system_are_counted_where_it_counts_them(pro
         pytest.skip("this system doesn't count them")
     ingest = usage.listed(project)[0]
     assert ingest["bytes_scanned"] >= ingest["bytes_read"]
-    assert ingest["bytes_flushed"] >= ingest["bytes_written"]
 
 
 def test_what_a_stage_used_that_failed_is_in_the_rest_of_its_run(tmp_path: Path) -> None:
@@ -385,12 +384,13 @@ def put(value: object, *keys: str) -> Callable[[dict[str, Any]], None]:
         (put("AWS", "prices", "glue", "source"), "`prices.glue.source`: string should match", "mend"),
         (put("May", "prices", "glue", "as_of"), "`prices.glue.as_of`: input should be a valid date", "mend"),
         (put("guess", "workload", "table_months", "basis"), "`workload.table_months.basis`", "mend"),
-        (put(0, "workload", "runs_per_day", "value"), "should be greater than 0", "mend"),
+        (put(0, "workload", "runs_per_day", "value"), "should be greater than or equal to", "mend"),
         (put(1.5, "ledger", "utilisation", "value"), "should be less than or equal to 1", "mend"),
         (put("euro", "currency"), "`currency`: string should match", "mend"),
         (put("m9.huge", "ledger", "vm"), "`ledger.vm`: no price of `m9.huge` is listed", "m7i.large"),
         (put("9xlarge", "architectures", "snowpipe", "size"), "no price of `9xlarge`", "xsmall, small"),
         (put("lambda", "architectures", "glue", "kind"), "`architectures.glue`: input tag 'lambda'", "mend"),
+        (put(1, "prices", "vms", "m7i.large"), "`prices.vms.m7i.large` is not a mapping", "write its keys"),
         (put({}, "architectures"), "`architectures`: dictionary should have at least 1 item", "mend"),
     ],
 )
@@ -457,6 +457,7 @@ def test_the_answer_for_machines_stays_as_it_is(project: Project) -> None:
     (group,) = document["groups"]
     assert list(group) == ["name", "used", "cost", "projected"]
     assert list(group["used"]) == [
+        "seconds",
         "cpu_seconds",
         "records",
         "bytes_read",

@@ -1,4 +1,4 @@
-"""What this process has used: processor time, bytes moved through the operating system, requests to S3.
+"""What this process has used: processor time, bytes read through the operating system, requests to S3.
 
 The figures are the whole process's: its threads, and the children that it has waited for. Taken in laps, one after the
 other, they add up to what it used since it was started; which thread used it they can't tell.
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 Request = Literal["write", "read"]
 
-# Linux counts what goes through read and write calls, out of its cache or not; elsewhere nothing does.
+# Linux counts what goes through read calls, out of its cache or not; elsewhere nothing does.
 IO = Path("/proc/self/io")
 
 
 @dataclass(frozen=True)
 class Used:
-    """Processor seconds, user's and system's; bytes read and written, None where nobody counts; requests to S3.
+    """Processor seconds, user's and system's; bytes read, None where nobody counts them; requests to S3.
 
     `s3_writes` are those that AWS charges as PUT, COPY, POST or LIST, `s3_reads` those charged as GET; deletions are
     free, and not counted.
@@ -33,7 +33,6 @@ class Used:
 
     cpu_seconds: float = 0.0
     bytes_scanned: int | None = 0
-    bytes_flushed: int | None = 0
     s3_writes: int = 0
     s3_reads: int = 0
 
@@ -41,7 +40,6 @@ class Used:
         return Used(
             self.cpu_seconds + other.cpu_seconds,
             _sum(self.bytes_scanned, other.bytes_scanned),
-            _sum(self.bytes_flushed, other.bytes_flushed),
             self.s3_writes + other.s3_writes,
             self.s3_reads + other.s3_reads,
         )
@@ -51,7 +49,6 @@ class Used:
         return self + Used(
             -earlier.cpu_seconds,
             _negative(earlier.bytes_scanned),
-            _negative(earlier.bytes_flushed),
             -earlier.s3_writes,
             -earlier.s3_reads,
         )
@@ -97,20 +94,18 @@ class Meter:
     def _reading(self) -> Used:
         own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         cpu = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-        scanned, flushed = _moved()
-        return Used(cpu, scanned, flushed, self._requests["write"], self._requests["read"])
+        return Used(cpu, _scanned(), self._requests["write"], self._requests["read"])
 
 
 METER = Meter()
 
 
-def _moved() -> tuple[int | None, int | None]:
+def _scanned() -> int | None:
     try:
         lines = IO.read_text(encoding="ascii").splitlines()
     except OSError:
-        return None, None
-    found = dict(line.split(": ", 1) for line in lines)
-    return int(found["rchar"]), int(found["wchar"])
+        return None
+    return int(dict(line.split(": ", 1) for line in lines)["rchar"])
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

@@ -128,6 +128,7 @@ def _entry(row: Row, file: PriceFile, billed_seconds: float, fixed: float, *, in
     prices, assumed = file.prices, file.ledger
     credits_ = billed_seconds / HOUR * prices.snowflake_warehouses[_size(row, file)].price
     amounts = Amounts(
+        seconds=row["seconds"],
         cpu_seconds=row["cpu_seconds"],
         records=row["records"] or 0,
         bytes_read=row["bytes_read"] or 0,

@@ -17,8 +17,8 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=400)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Number = Annotated[float, Field(ge=0, le=MOST)]
 Share = Annotated[float, Field(ge=0, le=1)]
-PartOfTime = Annotated[float, Field(gt=0, le=1)]
-Positive = Annotated[float, Field(gt=0, le=MOST)]
+PartOfTime = Annotated[float, Field(ge=1e-3, le=1)]
+Positive = Annotated[float, Field(ge=1e-6, le=MOST)]
 
 
 class _Strict(BaseModel):

@@ -42,6 +42,7 @@ class Cost:
 class Amounts:
     """What was used. Bytes that nobody counted are none; `warehouse_seconds` are those that are billed."""
 
+    seconds: float = 0.0
     cpu_seconds: float = 0.0
     records: float = 0.0
     bytes_read: float = 0.0
@@ -59,8 +60,8 @@ class Amounts:
 
     def to_dict(self) -> dict[str, float]:
         """By name; what is counted in ones as whole numbers."""
-        counted = {"cpu_seconds", "warehouse_seconds", "credits"}
-        return {name: value if name in counted else round(value) for name, value in vars(self).items()}
+        timed = {"seconds", "cpu_seconds", "warehouse_seconds", "credits"}
+        return {name: value if name in timed else round(value) for name, value in vars(self).items()}
 
 
 def total_amounts(of: Iterable[Amounts]) -> Amounts:

@@ -60,6 +60,7 @@ def _problem(found: Source, error: ErrorDetails) -> ConfigError:
         part
         for place, part in enumerate(error["loc"])
         if not (place == 2 and error["loc"][0] == "architectures" and part in KINDS)  # noqa: PLR2004
+        and part != "[key]"
     )
     name = ".".join(str(part) for part in at)
     if error["type"] == "extra_forbidden":
@@ -68,6 +69,8 @@ def _problem(found: Source, error: ErrorDetails) -> ConfigError:
         )
     if error["type"] == "missing":
         return _error(found, at, f"`{name}` is missing", f"add it; {LIKE_OURS}")
+    if error["type"] in {"model_type", "dict_type"}:
+        return _error(found, at, f"`{name}` is not a mapping", "write its keys below it, each with a value")
     wrong = error["msg"].removeprefix("Value error, ").rstrip(".")
     given = error["input"]
     shown = "" if isinstance(given, (dict, list)) else f", not `{str(given)[:40]}`"

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from dpipe.cost import charts
 from dpipe.cost.model import Figure, Price
+from dpipe.cost.money import DAYS_A_MONTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,8 +94,8 @@ def _group(group: Group) -> dict[str, Any]:
 
 
 def bill_columns(bill: Bill) -> list[str]:
-    """Names of the columns of `bill_rows`; those from the third on are numbers made into text."""
-    used = ["records", "CPU s", "read MB", "written MB", "scanned MB", "S3 requests", "credits"]
+    """Names of the columns of `bill_rows`; those from the second on are numbers made into text."""
+    used = ["records", "s", "CPU s", "read MB", "written MB", "scanned MB", "S3 requests", "credits"]
     money = [*PARTS, "total", *(f"at {times}x" for times in bill.total.projected)]
     return [bill.by, *used, *money]
 
@@ -110,6 +111,7 @@ def _bill_row(group: Group) -> tuple[str, ...]:
     return (
         group.name,
         f"{used.records:,.0f}",
+        f"{used.seconds:,.2f}",
         f"{used.cpu_seconds:,.2f}",
         *(f"{size / MB:,.1f}" for size in (used.bytes_read, used.bytes_written, used.bytes_scanned)),
         f"{used.s3_writes + used.s3_reads:,.0f}",
@@ -172,8 +174,6 @@ def _comparison_assumptions(file: PriceFile) -> list[dict[str, Any]]:
 
 def per_million(found: Comparison, a_month: float) -> float:
     """What a million records cost."""
-    from dpipe.cost.money import DAYS_A_MONTH
-
     return a_month / (found.records_per_day * DAYS_A_MONTH / 1e6)
 
 

@@ -79,7 +79,6 @@ stage_usage = Table(
     Column("bytes_written", BigInteger),
     Column("bytes_stored", BigInteger),
     Column("bytes_scanned", BigInteger),
-    Column("bytes_flushed", BigInteger),
     Column("s3_writes", BigInteger, nullable=False),
     Column("s3_reads", BigInteger, nullable=False),
     Column("warehouse_seconds", Float),
