@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from contract_texts import contract, write
-from dpipe.bench import child, engines, flights, kernel, svg
+from dpipe import svg
+from dpipe.bench import child, engines, flights, kernel
 from dpipe.bench.facts import Facts, difference, facts
 from dpipe.bench.kernel import Input, bench_kernel
 from dpipe.bench.scaling import bench_scaling

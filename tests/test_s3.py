@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from dpipe import landing, s3
+from dpipe.cost.ledger import bill
+from dpipe.cost.price_file import prices
 from dpipe.errors import ConfigError, UnavailableError, UsageError
 from dpipe.failpoints import ENVIRONMENT_VARIABLE, NAMES, OF_MAINTENANCE
 from dpipe.landing import payload_file
+from dpipe.meter import METER
 from dpipe.s3 import Location
 from dpipe.settings import load_project
 from dpipe.stages.audit.verify import verify
 from dpipe.stages.process import process
-from dpipe.state import runs
+from dpipe.state import runs, usage
 from dpipe.warehouse import lake
 from servers import SECRET_KEY, moto, seaweedfs, start, stop
 from support import UPSERT, assert_holds, lake_content, land, make_project, run_dpipe
@@ -155,6 +158,25 @@ def test_a_batch_lands_once_whoever_lands_it(bucket: Place, tmp_path: Path) -> N
     assert len({landed.manifest.received_at for landed in outcomes}) == 1
     assert landing.batch_ids(project, "orders") == {outcomes[0].manifest.batch_id}
     assert landing.datasets(project) == ["orders"]
+
+
+def test_requests_are_counted_by_what_they_cost(bucket: Place, tmp_path: Path) -> None:
+    place = Location(bucket()["landing"])
+    METER.lap()
+    place.put_once("a", b"1")
+    place.put_once("a", b"2")  # refused, and looked at
+    place.read("a")
+    place.names()
+    s3.delete([f"{place}/a"])  # free
+    used, _ = METER.lap()
+    assert (used.s3_writes, used.s3_reads) == (3, 2)  # two PUTs and a LIST, HEAD and GET
+
+    project = made(tmp_path, bucket())
+    ingest(project, FIRST)
+    processed = next(row for row in usage.listed(project) if row["stage"] == "process")
+    assert processed["s3_reads"] > 0
+    assert processed["bytes_stored"] > 0
+    assert bill(project, prices(project), by="stage").total.cost.requests > 0
 
 
 def test_a_job_never_lands_with_other_bytes(bucket: Place, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,10 +12,14 @@ from typing import Any
 
 import duckdb
 import pytest
+from dpipe.cost.ledger import bill
+from dpipe.cost.price_file import prices
 from dpipe.settings import Project, load_project
+from dpipe.state import usage
 
 ROOT = Path(__file__).parent.parent
 RECORDS = {"airlines": 16, "airports": 1_458, "planes": 3_322, "weather": 26_115, "flights": 336_776}
+STARTING = 10  # seconds for what comes before the run, at most
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +76,23 @@ def test_the_published_marts_hold_the_known_figures(project: Project, report: di
         from marts.fct_flights
     """
     assert published(project, figures) == (336_776, 12.639, 8_255)
+
+
+def test_the_ledger_has_what_every_stage_used(project: Project, report: dict[str, Any]) -> None:
+    rows = usage.listed(project)
+    assert {row["stage"] for row in rows} == {*report["seconds"], "rest"} - {"total"}
+    used = {row["stage"]: row for row in rows}
+    assert all(row["cpu_seconds"] > 0 for row in rows)
+    # dbt is a process of its own, whose time counts too.
+    assert used["transform"]["cpu_seconds"] > used["publish"]["cpu_seconds"]
+    assert used["publish"]["bytes_stored"] == report["published"]["bytes"] == project.marts.stat().st_size
+    landed = sum(path.stat().st_size for path in (ROOT / "data").iterdir())
+    assert sum(row["bytes_read"] for row in rows if row["stage"] == "process") == landed
+    cores = os.cpu_count() or 1
+    assert sum(row["cpu_seconds"] for row in rows) < (report["seconds"]["total"] + STARTING) * cores
+    found = bill(project, prices(project), by="dataset", times=(10,))
+    assert {group.name for group in found.groups} == RECORDS.keys()
+    assert found.total.cost.total < found.total.projected[10].total < 10 * found.total.cost.total
 
 
 def test_a_second_run_adds_nothing(project: Project, report: dict[str, Any]) -> None:

@@ -43,7 +43,18 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "maintain": ("maintain",),
     "doctor": ("doctor",),
 }
-GROUPS = ("contract", "quarantine", "batches", "streams", "audit", "runs", "keys", "warehouse", "bench")
+GROUPS = (
+    "contract",
+    "quarantine",
+    "batches",
+    "streams",
+    "audit",
+    "runs",
+    "cost",
+    "keys",
+    "warehouse",
+    "bench",
+)
 
 
 def _print_version(wanted: bool) -> None:

@@ -93,8 +93,17 @@ def report(error: DpipeError) -> None:
         sys.stderr.write(f"hint: {error.hint}\n")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
-    """Print rows as a table on stdout, one line a row; numbers are right-aligned and grouped by thousands."""
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    title: str | None = None,
+    numbers: Sequence[str] = (),
+) -> None:
+    """Print rows as a table on stdout, one line a row; numbers are right-aligned and grouped by thousands.
+
+    Columns that are named as `numbers` hold texts of them.
+    """
     from rich import box
     from rich.console import Console
     from rich.measure import Measurement
@@ -102,7 +111,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
 
     drawn = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[index], (int, float, type(None))) for row in rows)
+        numeric = column in numbers or (
+            bool(rows) and all(isinstance(row[index], (int, float, type(None))) for row in rows)
+        )
         drawn.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         drawn.add_row(*(_cell(value) for value in row))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from dpipe.errors import ConfigError, UnavailableError
+from dpipe.meter import METER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -186,7 +187,17 @@ def asked(what: str, step: Callable[[], T], unless: frozenset[str] = frozenset()
 def client() -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
     """The client of this process, safe for threads. Raises `ConfigError` without the extra `aws`."""
     # boto3 itself looks at `AWS_DEFAULT_REGION` only, others of AWS's libraries at this one.
-    return client_of("s3", attempts=5, region=os.environ.get("AWS_REGION"))
+    made = client_of("s3", attempts=5, region=os.environ.get("AWS_REGION"))
+    made.meta.events.register("before-send.s3", _count)
+    return made
+
+
+def _count(event_name: str, request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's
+    """Count a request, and each repetition of it, by what AWS charges for it; deletions are free."""
+    operation = event_name.rpartition(".")[2]
+    if not operation.startswith("Delete"):
+        is_read = request.method in {"GET", "HEAD"} and not operation.startswith("List")
+        METER.request("read" if is_read else "write")
 
 
 def client_of(service: str, *, attempts: int, region: str | None = None, **config: Any) -> Any:  # noqa: ANN401

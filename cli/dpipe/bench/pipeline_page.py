@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dpipe.bench import svg
+from dpipe import svg
 from dpipe.bench.kernel_page import FORMATS, timed
 from dpipe.bench.page import Section, page
 

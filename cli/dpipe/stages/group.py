@@ -129,6 +129,8 @@ def _committed(work: Work, part: Sequence[Manifest], attempt: Attempt, record: C
     complete(work.catalog, work.dataset, record)
     work.committed += record.batches
     work.snapshot_id = record.snapshot_id
+    files = attempt.files
+    work.bytes_written += sum(file.bytes for file in (*files.accepted, *files.quarantined, *files.rewritten))
     if work.received_until == attempt.read_snapshot_id:
         work.received |= received(record.batches)
         work.received_until = record.snapshot_id

@@ -12,6 +12,7 @@ from dpipe.contract import contract_path
 from dpipe.errors import UsageError
 from dpipe.landing import Landed, land_file
 from dpipe.state import runs
+from dpipe.state.usage import Moved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,14 +43,21 @@ def record(
 ) -> None:
     """Keep with the run what landed of a dataset, and `more` of it."""
     fresh = [batch.manifest for batch in landed if not batch.already]
+    size = sum(manifest.bytes for manifest in fresh)
     detail = {
         "landed": len(fresh),
         "already_landed": len(landed) - len(fresh),
-        "bytes": sum(manifest.bytes for manifest in fresh),
+        "bytes": size,
         "batches": [manifest.summary() for manifest in fresh],
     }
     runs.add_stage(
-        run, "ingest", dataset=dataset, started_at=started_at, seconds=seconds, detail=more | detail
+        run,
+        "ingest",
+        dataset=dataset,
+        started_at=started_at,
+        seconds=seconds,
+        detail=more | detail,
+        moved=Moved(read=size, written=size, stored=size),
     )
 
 

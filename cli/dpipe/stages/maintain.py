@@ -28,6 +28,7 @@ from dpipe.iceberg.retry import with_retries
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO, row_order
 from dpipe.stages.retention import forget_jobs
 from dpipe.state import runs
+from dpipe.state.usage import Moved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -132,7 +133,11 @@ def maintain(
     if not dry_run:
         detail = {"tables": [asdict(upkeep) for upkeep in found]}
         seconds = time.perf_counter() - started
-        runs.add_stage(run, "maintain", started_at=started_at, seconds=seconds, detail=detail)
+        moved = Moved(
+            read=sum(upkeep.compacted_bytes for upkeep in found),
+            written=sum(upkeep.written_bytes or 0 for upkeep in found),
+        )
+        runs.add_stage(run, "maintain", started_at=started_at, seconds=seconds, detail=detail, moved=moved)
     return found
 
 

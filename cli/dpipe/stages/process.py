@@ -24,6 +24,7 @@ from dpipe.stages.group import commit_group
 from dpipe.stages.locks import held
 from dpipe.stages.work import Refusal, Work
 from dpipe.state import processing, refused, runs
+from dpipe.state.usage import Moved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -217,6 +218,7 @@ def _record(work: Work, result: ProcessResult, started_at: datetime) -> None:
             "refused": [refusal.batch_id for refusal in result.refused],
             "profile": _profile(work),
         },
+        moved=Moved(read=result.bytes_in, written=work.bytes_written, stored=work.bytes_written),
     )
 
 

@@ -12,7 +12,14 @@ from dpipe.stages.locks import held
 from dpipe.stages.targets import opened
 from dpipe.stages.transform import WAREHOUSE_LOCK
 from dpipe.state import runs
+<<<<<<< HEAD
 from dpipe.warehouse import candidate
+=======
+from dpipe.state.usage import Moved
+from dpipe.warehouse import batches, candidate
+from dpipe.warehouse.build_folder import BuildFolder, install
+from dpipe.warehouse.publication import strip
+>>>>>>> 0d46e63ec11e2d365e952294d88336df57170ba7
 
 if TYPE_CHECKING:
     from dpipe.settings import Project
@@ -43,6 +50,7 @@ def publish(project: Project, *, run: Run) -> PublishResult:
     with held(project, WAREHOUSE_LOCK), opened(project) as target:
         status = candidate.status(target)
         candidate_id = _fit_to_publish(status)
+        before = project.marts.stat().st_size if project.marts.exists() else 0
         if not status.is_published:
             target.publish()
         result = PublishResult(
@@ -55,7 +63,8 @@ def publish(project: Project, *, run: Run) -> PublishResult:
             seconds=round(time.perf_counter() - started, 3),
         )
     detail = {key: value for key, value in asdict(result).items() if key != "seconds"}
-    runs.add_stage(run, "publish", started_at=started_at, seconds=result.seconds, detail=detail)
+    moved = Moved(written=result.bytes if result.changed else 0, stored=max(result.bytes - before, 0))
+    runs.add_stage(run, "publish", started_at=started_at, seconds=result.seconds, detail=detail, moved=moved)
     return result
 
 

@@ -20,6 +20,7 @@ from dpipe.iceberg.catalog import metadata_locations
 from dpipe.stages.locks import held
 from dpipe.stages.targets import opened
 from dpipe.state import runs
+from dpipe.state.usage import Moved
 from dpipe.warehouse import batches, selection
 from dpipe.warehouse.dbt_results import DbtReport
 
@@ -118,10 +119,15 @@ def transform(
             report = _build(project, target, plan, project_hash, unit_tests=unit_tests, lock=lock)
             target.finish(project_hash, run.run_id)
         result = _result(target, plan, report, started)
+        usage, size = target.usage(), target.candidate_bytes() if result.changed else 0
     detail = {key: value for key, value in asdict(result).items() if key != "seconds"}
-    detail |= plan.detail if plan else {}
+    if plan is not None:
+        detail |= plan.detail | usage
     detail["models"] = [_built(one) for one in report.of("success") if not one.is_test] if report else []
-    runs.add_stage(run, "transform", started_at=started_at, seconds=result.seconds, detail=detail)
+    moved = Moved(written=size)
+    runs.add_stage(
+        run, "transform", started_at=started_at, seconds=result.seconds, detail=detail, moved=moved
+    )
     return result
 
 

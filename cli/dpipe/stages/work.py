@@ -50,6 +50,8 @@ class Work:
     committed: list[BatchEntry] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     profiles: list[list[dict[str, Any]]] = field(default_factory=list)
+    bytes_written: int = 0
+    """Of the files that were committed."""
     snapshot_id: int | None = None
     outbox: Path | None = None
     """Where files wait to be uploaded; None when the tables are on this machine's disk."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import desc, insert, select, update
 
 from dpipe.errors import DpipeError, UsageError
+from dpipe.meter import METER, Used
+from dpipe.state import usage
 from dpipe.state.engine import open_state
 from dpipe.state.liveness import this_process
 from dpipe.state.schema import runs, stage_results
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine, RowMapping
 
     from dpipe.settings import Project
+    from dpipe.state.usage import Moved
 
 INTERRUPTED = 130
 
@@ -34,6 +38,9 @@ class Run:
     command: str
     engine: Engine = field(repr=False)
     failure: tuple[int, str] | None = None
+    outside: Used = field(default_factory=Used, repr=False)
+    """What the process had used when it began, and no run before it had."""
+    seconds_in_stages: float = 0.0
 
     def fail(self, message: str, *, exit_code: int = 1) -> None:
         """Have the run end as failed although no exception leaves it; the first reason is kept."""
@@ -49,14 +56,17 @@ def recorded(project: Project, command: str) -> Iterator[Run]:
     engine = open_state(project)
     run = Run(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}", command, engine)
     row = {"run_id": run.run_id, "command": command, "started_at": datetime.now(UTC), "status": "running"}
-    with engine.begin() as connection:
-        connection.execute(insert(runs).values(**row, **this_process()))
-    try:
-        yield run
-    except BaseException as error:
-        _finish(run, _exit_code(error), _words(error))
-        raise
-    _finish(run, *(run.failure or (0, None)))
+    with METER.run():
+        run.outside, _ = METER.lap()
+        started = time.perf_counter()
+        with engine.begin() as connection:
+            connection.execute(insert(runs).values(**row, **this_process()))
+        try:
+            yield run
+        except BaseException as error:
+            _finish(run, started, _exit_code(error), _words(error))
+            raise
+        _finish(run, started, *(run.failure or (0, None)))
 
 
 def add_stage(  # noqa: PLR0913 - one argument a column
@@ -72,8 +82,13 @@ def add_stage(  # noqa: PLR0913 - one argument a column
     duplicate: int | None = None,
     snapshot_id: int | None = None,
     detail: Mapping[str, Any] | None = None,
+    moved: Moved | None = None,
 ) -> None:
-    """Record what a stage did; `dataset` is None when it isn't about one. `detail` must have a JSON form."""
+    """Record what a stage did and used; `dataset` is None when it isn't about one. `detail` must have a JSON form.
+
+    What the process used since the stage before it counts as this one's. A warehouse's share is `warehouse_seconds` and
+    `warehouse_size` in the detail.
+    """
     row = {
         "run_id": run.run_id,
         "stage": stage,
@@ -87,8 +102,11 @@ def add_stage(  # noqa: PLR0913 - one argument a column
         "snapshot_id": snapshot_id,
         "detail": json.dumps(detail) if detail is not None else None,
     }
+    used, overlapped = METER.lap()
+    run.seconds_in_stages += seconds
     with run.engine.begin() as connection:
         connection.execute(insert(stage_results).values(**row))
+        usage.add(connection, row, used, moved, detail or {}, overlapped=overlapped)
 
 
 def latest(project: Project, limit: int = 20) -> list[dict[str, Any]]:
@@ -152,12 +170,22 @@ def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
-def _finish(run: Run, exit_code: int, error: str | None) -> None:
+def _finish(run: Run, started: float, exit_code: int, error: str | None) -> None:
     values = {
         "status": "failed" if exit_code else "succeeded",
         "finished_at": datetime.now(UTC),
         "exit_code": exit_code,
         "error": error,
     }
+    used, overlapped = METER.lap()
+    rest = {
+        "run_id": run.run_id,
+        "stage": usage.REST,
+        "dataset": None,
+        "started_at": values["finished_at"],
+        "seconds": max(time.perf_counter() - started - run.seconds_in_stages, 0.0),
+        "records_in": None,
+    }
     with run.engine.begin() as connection:
         connection.execute(update(runs).where(runs.c.run_id == run.run_id).values(**values))
+        usage.add(connection, rest, run.outside + used, None, {}, overlapped=overlapped)

@@ -64,6 +64,28 @@ stage_results = Table(
     Column("detail", Text),
 )
 
+# What stages used, and each run outside of them. A table of its own: a new one appears in databases that are there.
+stage_usage = Table(
+    "stage_usage",
+    metadata,
+    Column("run_id", String(32), nullable=False, index=True),
+    Column("stage", String(32), nullable=False),
+    Column("dataset", Text),
+    Column("started_at", UtcTime, nullable=False, index=True),
+    Column("seconds", Float, nullable=False),
+    Column("cpu_seconds", Float, nullable=False),
+    Column("records", BigInteger),
+    Column("bytes_read", BigInteger),
+    Column("bytes_written", BigInteger),
+    Column("bytes_stored", BigInteger),
+    Column("bytes_scanned", BigInteger),
+    Column("s3_writes", BigInteger, nullable=False),
+    Column("s3_reads", BigInteger, nullable=False),
+    Column("warehouse_seconds", Float),
+    Column("warehouse_size", String(16)),
+    Column("overlapped", Boolean, nullable=False),
+)
+
 quality_results = Table(
     "quality_results",
     metadata,

@@ -74,6 +74,12 @@ class DuckDbTarget:
     def mart_rows(self) -> dict[str, int]:
         return batches.mart_rows(self._project.candidate)
 
+    def candidate_bytes(self) -> int:
+        return self._project.candidate.stat().st_size
+
+    def usage(self) -> dict[str, Any]:
+        return {}
+
     def publish(self) -> None:
         """Readers that have the old file open go on reading it; who opens the file afterwards reads the new one."""
         self.folder.begin(self.folder.publication, self._project.candidate)

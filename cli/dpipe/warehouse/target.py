@@ -58,6 +58,12 @@ class Target(Protocol):
     def mart_rows(self) -> dict[str, int]:
         """Rows of each of the candidate's marts, by `marts.<table>`."""
 
+    def candidate_bytes(self) -> int:
+        """What the candidate takes."""
+
+    def usage(self) -> dict[str, Any]:
+        """What a run keeps of what the build cost; see `dpipe.cost` for the names."""
+
     def publish(self) -> None:
         """Have the candidate's marts take the place of those that are published, at once."""
 

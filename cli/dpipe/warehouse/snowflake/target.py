@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ class SnowflakeTarget:
         self.folder = BuildFolder.of(project, "snowflake")
         self.candidate = self._names.candidate
         self.published = self._names.marts
+        self._dbt_seconds = 0.0
 
     def contents(self) -> Contents | None:
         return self._contents(self._latest())
@@ -70,13 +72,16 @@ class SnowflakeTarget:
     def run_dbt(self, command: Sequence[str], *, lock: int) -> DbtReport:
         # The lake's database is a variable, since sources are in another one than models.
         variables = json.dumps({"lake_database": self._names.lake})
-        return run_dbt(
+        started = time.perf_counter()
+        report = run_dbt(
             [*command, "--vars", variables],
             self._project.transform,
             self.folder,
             profile_of(self._project, settings_of(self._project), self._names),
             lock=lock,
         )
+        self._dbt_seconds += time.perf_counter() - started
+        return report
 
     def raise_for_failures(self, report: DbtReport, *, hint: str | None) -> None:
         report.raise_for_failures(
@@ -104,6 +109,15 @@ class SnowflakeTarget:
     def mart_rows(self) -> dict[str, int]:
         return self._rows(self._latest())
 
+    def candidate_bytes(self) -> int:
+        return self._bytes(self._latest())
+
+    def usage(self) -> dict[str, Any]:
+        return {
+            "warehouse_seconds": round(self._session.seconds + self._dbt_seconds, 3),
+            "warehouse_size": settings_of(self._project).warehouse_size,
+        }
+
     def publish(self) -> None:
         """One statement; queries that run go on with what they began to read."""
         for schema in self._schemas(self.candidate):
@@ -121,8 +135,11 @@ class SnowflakeTarget:
         return self._rows(self.published)
 
     def published_bytes(self) -> int:
+        return self._bytes(self.published)
+
+    def _bytes(self, database: str) -> int:
         found = self._session.execute(
-            f"select coalesce(sum(bytes), 0) from {self.published}.information_schema.tables "  # noqa: S608
+            f"select coalesce(sum(bytes), 0) from {database}.information_schema.tables "  # noqa: S608
             "where table_schema = 'MARTS'"
         )
         return int(found[0][0])

@@ -27,21 +27,21 @@ def bars(title: str, axis: str, values: Sequence[tuple[str, float, str]], *, our
     ticks = nice_ticks(max((value for _, value, _ in values), default=0))
     scale = room / ticks[-1]
     bottom = top + row * len(values)
-    parts = [_text(16, 28, title, size=14, weight="600")]
+    parts = [text(16, 28, title, size=14, weight="600")]
     for tick in ticks:
         x = left + tick * scale
-        parts.append(_line(x, top - 6, x, bottom, GRID))
-        parts.append(_text(x, bottom + 18, f"{tick:,g}", size=12, fill=FAINT, anchor="middle"))
+        parts.append(rule(x, top - 6, x, bottom, GRID))
+        parts.append(text(x, bottom + 18, f"{tick:,g}", size=12, fill=FAINT, anchor="middle"))
     for number, (label, value, note) in enumerate(values):
         y = top + row * number
         # What is there is seen, however little of the axis it takes.
         width = max(value * scale, 2)
         colour = OURS if label == ours else OTHERS
-        parts.append(_text(left - 10, y + 21, label, size=14, anchor="end"))
+        parts.append(text(left - 10, y + 21, label, size=14, anchor="end"))
         parts.append(f'<rect x="{left}" y="{y + 5}" width="{width:.1f}" height="22" rx="2" fill="{colour}"/>')
-        parts.append(_text(left + width + 8, y + 21, note, size=13, fill=FAINT))
-    parts.append(_text(left + room / 2, bottom + 40, axis, size=12, fill=FAINT, anchor="middle"))
-    return _svg(bottom + 54, title, parts)
+        parts.append(text(left + width + 8, y + 21, note, size=13, fill=FAINT))
+    parts.append(text(left + room / 2, bottom + 40, axis, size=12, fill=FAINT, anchor="middle"))
+    return document(bottom + 54, title, parts)
 
 
 def lines(title: str, x_axis: str, y_axis: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
@@ -52,14 +52,14 @@ def lines(title: str, x_axis: str, y_axis: str, series: Mapping[str, Sequence[tu
     y_ticks = nice_ticks(max((y for _, y in points), default=0))
     x_scale = (WIDTH - left - right) / x_ticks[-1]
     y_scale = (bottom - top) / y_ticks[-1]
-    parts = [_text(16, 26, title, size=14, weight="600"), _text(16, 46, y_axis, size=12, fill=FAINT)]
+    parts = [text(16, 26, title, size=14, weight="600"), text(16, 46, y_axis, size=12, fill=FAINT)]
     for tick in y_ticks:
         y = bottom - tick * y_scale
-        parts.append(_line(left, y, WIDTH - right, y, GRID))
-        parts.append(_text(left - 8, y + 4, f"{tick:,g}", size=12, fill=FAINT, anchor="end"))
+        parts.append(rule(left, y, WIDTH - right, y, GRID))
+        parts.append(text(left - 8, y + 4, f"{tick:,g}", size=12, fill=FAINT, anchor="end"))
     for tick in x_ticks:
         x = left + tick * x_scale
-        parts.append(_text(x, bottom + 18, f"{tick:,g}", size=12, fill=FAINT, anchor="middle"))
+        parts.append(text(x, bottom + 18, f"{tick:,g}", size=12, fill=FAINT, anchor="middle"))
     ends: list[float] = []
     for number, (name, line) in enumerate(series.items()):
         colour = SERIES[number % len(SERIES)]
@@ -68,10 +68,10 @@ def lines(title: str, x_axis: str, y_axis: str, series: Mapping[str, Sequence[tu
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in at]
         if at:
-            ends.append(_apart(at[-1][1] + 4, ends))
-            parts.append(_text(at[-1][0] + 10, ends[-1], name, size=13, fill=colour))
-    parts.append(_text((left + WIDTH - right) / 2, bottom + 38, x_axis, size=12, fill=FAINT, anchor="middle"))
-    return _svg(bottom + 52, title, parts)
+            ends.append(apart(at[-1][1] + 4, ends))
+            parts.append(text(at[-1][0] + 10, ends[-1], name, size=13, fill=colour))
+    parts.append(text((left + WIDTH - right) / 2, bottom + 38, x_axis, size=12, fill=FAINT, anchor="middle"))
+    return document(bottom + 52, title, parts)
 
 
 def nice_ticks(highest: float) -> list[float]:
@@ -83,15 +83,15 @@ def nice_ticks(highest: float) -> list[float]:
     return [round(step * number, 10) for number in range(math.ceil(highest / step) + 1)]
 
 
-def _apart(y: float, others: Sequence[float]) -> float:
-    """A place for a label that covers none of the others."""
+def apart(y: float, others: Sequence[float]) -> float:
+    """A place for a label, at `y` or below, that covers none of the others."""
     height = 15
     while any(abs(y - other) < height for other in others):
         y += height
     return y
 
 
-def _text(
+def text(
     x: float,
     y: float,
     words: str,
@@ -101,17 +101,20 @@ def _text(
     anchor: str = "start",
     weight: str = "400",
 ) -> str:
+    """Words on one line; `anchor` is where `x` is in them."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{fill}" text-anchor="{anchor}" '
         f'font-weight="{weight}" paint-order="stroke" stroke="#ffffff" stroke-width="4">{escape(words)}</text>'
     )
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
+def rule(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
+    """A thin straight line."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"/>'
 
 
-def _svg(height: float, title: str, parts: Sequence[str]) -> str:
+def document(height: float, title: str, parts: Sequence[str]) -> str:
+    """The whole picture."""
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" '
