@@ -25,6 +25,7 @@ from dpipe.warehouse.build_folder import BuildFolder, install
 from dpipe.warehouse.candidate import read_contents
 from dpipe.warehouse.dbt_process import run_dbt
 from dpipe.warehouse.dbt_results import DbtReport
+from dpipe.warehouse.history import carry_over
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,6 +184,8 @@ def _overwritten(project: Project, new: frozenset[Batch]) -> str | None:
 def _build(project: Project, plan: _Plan, project_hash: str, *, unit_tests: bool, lock: int) -> DbtReport:
     folder = BuildFolder.of(project)
     folder.begin(folder.database, plan.base)
+    if plan.base is None and project.marts.exists():
+        carry_over(project.marts, folder.database)
     folder.write_locations(plan.locations)
     batches.begin(folder.database, plan.to_transform)
     names = _needed(folder, plan, project_hash)
