@@ -47,7 +47,8 @@ LAYOUT = {
     """,
 }
 LEDGER = (
-    "batch_id:string dataset:string snapshot_id:long origin:string superseded:string received_at:timestamptz"
+    "batch_id:string dataset:string snapshot_id:long origin:string superseded:string received_at:timestamptz "
+    "committed_at:timestamptz"
 )
 
 
@@ -69,7 +70,8 @@ def commit(
 ) -> str:
     """Commit a batch of CSV lines with a header to `raw.<dataset>` and the ledger; returns its id.
 
-    Rows that `supersedes` finds, a condition of pyiceberg, leave in the same commit. It is received now unless said.
+    Rows that `supersedes` finds, a condition of pyiceberg, leave in the same commit. It is received and committed
+    now unless said.
     """
     data = csv.encode() if isinstance(csv, str) else csv
     batch_id = batch_of(data)
@@ -102,12 +104,14 @@ def commit(
         raw.overwrite(rows, overwrite_filter=supersedes)
     snapshot = raw.refresh().current_snapshot()
     assert snapshot is not None
+    received_at = received_at or datetime.now(UTC)
     entry = {
         "batch_id": batch_id,
         "dataset": dataset,
         "snapshot_id": snapshot.snapshot_id,
         "superseded": '{"another": 1}' if supersedes else None,
-        "received_at": received_at or datetime.now(UTC),
+        "received_at": received_at,
+        "committed_at": received_at,
     }
     ledger = pa.Table.from_pylist([entry], schema=pa.schema(list(_types(LEDGER).items())))
     _table(catalog, "dpipe.batches", ledger.schema).append(ledger)

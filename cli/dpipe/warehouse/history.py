@@ -17,10 +17,8 @@ def carry_over(published: Path, database: Path) -> None:
     with duckdb.connect(str(database)) as connection:
         path = str(published).replace("'", "''")
         connection.execute(f"attach '{path}' as published (read_only)")
-        tables = connection.execute(
-            "select table_name from duckdb_tables() "
-            f"where database_name = 'published' and schema_name = '{SNAPSHOTS}'"  # noqa: S608 - a constant
-        ).fetchall()
+        of_snapshots = f"database_name = 'published' and schema_name = '{SNAPSHOTS}'"
+        tables = connection.execute(f"select table_name from duckdb_tables() where {of_snapshots}").fetchall()  # noqa: S608 - a constant
         if tables:
             connection.execute(f"create schema {SNAPSHOTS}")
         for (name,) in tables:

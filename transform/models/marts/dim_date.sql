@@ -1,7 +1,7 @@
 with
 
 flights as (
-    select * from {{ ref('int_flights_enriched') }}
+    select * from {{ ref('fct_flights') }}
 ),
 
 weather as (
