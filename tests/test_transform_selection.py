@@ -70,4 +70,4 @@ def test_what_the_base_does_not_have_is_built_too() -> None:
 
 
 def test_a_source_of_which_nothing_is_known_may_have_changed() -> None:
-    assert selected(set(), STORED, source("elsewhere", "prices")) == VIEWS | {"fct_b"}
+    assert selected(set(), STORED, source("elsewhere", "prices")) == VIEWS | {"fct_b", "snap_a"}
