@@ -368,16 +368,14 @@ def test_versions_leave_that_a_lake_no_longer_has(story: Story) -> None:
 
 def test_dbt_tells_which_datasets_are_due_for_a_new_batch(story: Story) -> None:
     folder = BuildFolder.of(story.project)
-    command = [*DBT, "source", "freshness", "--project-dir", story.project.transform]
-    options = [
-        "--profiles-dir",
-        folder.dbt,
-        "--target-path",
-        folder.dbt / "target",
-        "--log-path",
-        folder.dbt / "logs",
-    ]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    options = {
+        "project-dir": story.project.transform,
+        "profiles-dir": folder.dbt,
+        "target-path": folder.dbt / "target",
+        "log-path": folder.dbt / "logs",
+    }
+    words = [word for name, path in options.items() for word in (f"--{name}", str(path))]
+    done = subprocess.run([*DBT, "source", "freshness", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     found = json.loads((folder.dbt / "target" / "sources.json").read_text())["results"]
     assert {one["unique_id"].rpartition(".")[2]: one["status"] for one in found} == {

@@ -111,7 +111,7 @@ def keep_snapshots(target: Path) -> None:
 
 def compiled_file(target: Path, node: Mapping[str, Any]) -> Path:
     """The file in dbt's target folder that has what was sent of a node."""
-    path = target / "compiled" / node["package_name"] / node["original_file_path"]
+    path: Path = target / "compiled" / node["package_name"] / node["original_file_path"]
     # What a YAML file says is compiled into a folder called like it.
     return path / node["path"] if path.suffix in {".yml", ".yaml"} else path
 
