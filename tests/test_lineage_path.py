@@ -170,7 +170,11 @@ def test_tables_are_followed_and_depth_cuts(received: Received) -> None:
         "snapshots.snap_nycflights__planes",
         "intermediate.int_aircraft_versions",
     }
-    assert places(found["down"], "target") == {"marts.daily_route_performance", "marts.delay_by_weather"}
+    assert places(found["down"], "target") == {
+        "marts.daily_route_performance",
+        "marts.delay_by_weather",
+        "marts.dim_date",  # the days that flights mention
+    }
     near = lineage(received, "marts.fct_flights", "--up", "--depth", "1")
     assert places(near["up"], "source") == {
         "intermediate.int_flights_enriched",
