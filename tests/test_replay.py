@@ -18,6 +18,7 @@ from dpipe.contract import contract_for
 from dpipe.errors import UsageError
 from dpipe.failpoints import ENVIRONMENT_VARIABLE, NAMES
 from dpipe.iceberg import open_catalog, quarantine
+from dpipe.iceberg.catalog import metadata_locations
 from dpipe.landing import land_replay
 from dpipe.stages import patch
 from dpipe.stages import replay as stage
@@ -403,6 +404,21 @@ def test_models_select_the_batch_that_a_replay_came_from(tmp_path: Path) -> None
     assert sorted(selected) == [("file-a",), ("file-old",)]
     warehouse.finish(database, "hash", "run")
     assert warehouse.contents(database).batches == frozenset(held)
+
+
+def test_models_take_a_replays_rows_as_received_with_their_batch(project: Project) -> None:
+    origin = ingest(project, CONTENT)
+    mend(project)
+    (replay_id,) = replayed(project).batches
+    held = {batch.batch_id: batch for batch in warehouse.ledger(metadata_locations(project))}
+    assert held[replay_id].received_at == held[origin].received_at is not None
+    database = project.root / "warehouse.duckdb"
+    warehouse.begin(database, held.values())
+    with duckdb.connect(str(database)) as connection:
+        selected = connection.execute(
+            "select distinct batch_id, received_at::varchar from dpipe_meta.batches_to_transform"
+        ).fetchall()
+    assert selected == [(origin, held[origin].received_at)]
 
 
 def test_the_manifest_of_a_replay_names_its_origin(project: Project) -> None:

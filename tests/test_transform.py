@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -18,9 +21,10 @@ from dpipe.stages.transform import TransformPreview, TransformResult, preview, t
 from dpipe.state import runs
 from dpipe.warehouse import batches, candidate, lake
 from dpipe.warehouse.build_folder import BuildFolder
+from dpipe.warehouse.dbt_process import DBT
 from dpipe.warehouse.dbt_results import DbtReport, NodeResult
 from dpipe.warehouse.duckdb_target import DuckDbTarget
-from warehouse_lake import CHECKOUT, commit, new_project
+from warehouse_lake import CHECKOUT, batch_of, commit, forget, new_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +52,19 @@ FIRST_FLIGHTS = (
 )
 LATER_FLIGHTS = (
     FLIGHTS + "2013,2,1,2400,2359,1,400,405,-5,UA,3,N2,EWR,IAH,200,1400,23,59,2013-02-02T04:00:00Z\n"
+    "2013,2,3,515,515,0,815,819,-4,UA,4,N1,EWR,IAH,227,1400,5,15,2013-02-03T10:00:00Z\n"
 )
+# Flight 1 again, an hour later than it was said to have left; two that are new, one of them due before all others.
+CORRECTED_FLIGHTS = (
+    FLIGHTS + "2013,1,1,617,515,62,930,819,71,UA,1,N1,EWR,IAH,227,1400,5,15,2013-01-01T10:00:00Z\n"
+    "2012,12,31,2330,2330,0,240,245,-5,UA,5,N1,EWR,IAH,220,1400,23,30,2013-01-01T04:00:00Z\n"
+    "2013,2,4,515,515,0,815,819,-4,UA,6,N1,EWR,IAH,227,1400,5,15,2013-02-04T10:00:00Z\n"
+)
+# An aircraft that has got more seats, and one that only flights named so far.
+CHANGED_PLANES = (
+    PLANES.replace("149", "155") + "N2,2001,Fixed wing multi engine,AIRBUS,A320-214,2,182,NA,Turbo-fan\n"
+)
+CHANGED_AT = datetime(2013, 1, 20, 12, tzinfo=UTC)
 LATER_AIRPORTS = (
     "faa,name,lat,lon,alt,tz,dst,tzone\nSJU,Luis Munoz Marin Intl,18.4,-66.0,9,-4,N,America/Puerto_Rico\n"
 )
@@ -64,7 +80,7 @@ def small_lake(folder: Path) -> Project:
         "weather": WEATHER,
         "flights": FIRST_FLIGHTS,
     }.items():
-        commit(project, dataset, csv)
+        commit(project, dataset, csv, received_at=datetime(2013, 1, 2, tzinfo=UTC))
     return project
 
 
@@ -84,10 +100,23 @@ def query(database: Path, sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
 
-def marts(database: Path) -> dict[str, list[tuple[Any, ...]]]:
+Marts = dict[str, list[tuple[Any, ...]]]
+
+
+def marts(database: Path) -> Marts:
     """Every row of every mart, in a fixed order."""
     names = query(database, "select table_name from duckdb_tables() where schema_name = 'marts' order by 1")
     return {name: query(database, f"select * from marts.{name} order by all") for (name,) in names}
+
+
+def named(database: Path, mart: str, rows: set[tuple[Any, ...]], columns: str) -> list[tuple[Any, ...]]:
+    """What the columns say of each of the rows, in order."""
+    there = query(
+        database,
+        f"select column_name from duckdb_columns() where table_name = '{mart}' order by column_index",
+    )
+    places = [[name for (name,) in there].index(column) for column in columns.split()]
+    return sorted(tuple(row[place] for place in places) for row in rows)
 
 
 def built(project: Project, result: TransformResult) -> list[str]:
@@ -113,31 +142,49 @@ class Story:
     again: TransformResult
     planned: TransformPreview
     airlines: TransformResult
-    of_airlines: dict[str, list[tuple[Any, ...]]]
-    of_all: dict[str, list[tuple[Any, ...]]]
     increment: TransformResult
-    incremented: dict[str, list[tuple[Any, ...]]]
+    incremented: Marts
+    corrected: TransformResult
+    corrections: Marts
     refreshed: TransformResult
+    of_refreshed: Marts
+    restored: TransformResult
+    before: Path
+    """The file that was published first."""
+    after: Path
+    """The candidate with everything in it."""
 
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """First build, nothing new, publish, a dataset of which little is made, later batches, then all of it anew."""
+    """First build, nothing new, publish, a dataset of which little is made, later batches, corrections, then all of it
+    anew, and at last a lake that was set back to what it was before an aircraft changed.
+    """
     project = small_lake(tmp_path_factory.mktemp("story"))
+    before, after = project.root / "before.duckdb", project.root / "after.duckdb"
     files = {str(path) for path in project.transform.rglob("*")}
     first, again = transform_now(project), transform_now(project)
     publish_now(project)
+    shutil.copy(project.marts, before)
     commit(project, "airlines", LATER_AIRLINES)
     planned = preview(project)
-    airlines, of_airlines = transform_now(project), marts(project.candidate)
-    transform_now(project, full_refresh=True)
-    of_all = marts(project.candidate)
+    airlines = transform_now(project)
+    publish_now(project)
     commit(project, "flights", LATER_FLIGHTS)
     commit(project, "airports", LATER_AIRPORTS)
     commit(project, "weather", LATER_WEATHER)
     increment = transform_now(project)
     incremented = marts(project.candidate)
+    publish_now(project)
+    commit(project, "flights", CORRECTED_FLIGHTS, supersedes="flight == 1")
+    commit(project, "planes", CHANGED_PLANES, supersedes="tailnum == 'N1'", received_at=CHANGED_AT)
+    corrected = transform_now(project)
+    corrections = marts(project.candidate)
+    publish_now(project)
     refreshed = transform_now(project, full_refresh=True)
+    shutil.copy(project.candidate, after)
+    forget(project, "planes", after=batch_of(PLANES))
+    restored = transform_now(project)
     return Story(
         project,
         files,
@@ -145,11 +192,15 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         again,
         planned,
         airlines,
-        of_airlines,
-        of_all,
         increment,
         incremented,
+        corrected,
+        corrections,
         refreshed,
+        marts(after),
+        restored,
+        before,
+        after,
     )
 
 
@@ -170,8 +221,8 @@ def test_with_nothing_new_the_candidate_stays(story: Story) -> None:
 
 def test_the_next_transform_takes_only_the_batches_that_are_new(story: Story) -> None:
     assert story.increment.full_refresh is None
-    assert story.increment.new_batches == {"airlines": 1, "airports": 1, "flights": 1, "weather": 1}
-    assert story.increment.rows["marts.fct_flights"] == 3
+    assert story.increment.new_batches == {"airports": 1, "flights": 1, "weather": 1}
+    assert story.increment.rows["marts.fct_flights"] == 4
 
 
 def test_a_dry_run_says_what_would_be_built(story: Story) -> None:
@@ -187,23 +238,23 @@ def test_a_dry_run_says_what_would_be_built(story: Story) -> None:
 
 def test_only_what_is_made_of_a_dataset_with_new_batches_is_built(story: Story) -> None:
     assert story.airlines.new_batches == {"airlines": 1}
-    assert set(built(story.project, story.airlines)) & set(story.of_all) == {"dim_airline"}
+    assert set(built(story.project, story.airlines)) & set(story.incremented) == {"dim_airline"}
     assert 0 < story.airlines.tests_passed < story.first.tests_passed
-    assert story.of_airlines == story.of_all
+    # What it comes to is held by the comparison with a full refresh.
     assert ("ZZ", "Zig Zag Air") in query(
-        story.project.candidate, "select carrier_code, airline_name from marts.dim_airline"
+        story.after, "select carrier_code, airline_name from marts.dim_airline"
     )
 
 
-def test_an_increment_and_a_full_refresh_give_the_same_marts(story: Story) -> None:
+def test_increments_and_a_full_refresh_give_the_same_marts(story: Story) -> None:
     assert story.refreshed.full_refresh == "asked for"
-    assert marts(story.project.candidate) == story.incremented
+    assert story.of_refreshed == story.corrections
 
 
 def test_late_reference_data_turns_an_inferred_member_into_a_known_one(story: Story) -> None:
     named = "select airport_name, is_inferred from marts.dim_airport where airport_code = 'SJU'"
-    assert query(story.project.marts, named) == [(None, True)]
-    assert query(story.project.candidate, named) == [("Luis Munoz Marin Intl", False)]
+    assert query(story.before, named) == [(None, True)]
+    assert query(story.after, named) == [("Luis Munoz Marin Intl", False)]
 
 
 def test_late_weather_reaches_flights_that_were_transformed_before(story: Story) -> None:
@@ -213,22 +264,140 @@ def test_late_weather_reaches_flights_that_were_transformed_before(story: Story)
         inner join marts.fct_weather_hourly as weather on flights.weather_id = weather.weather_id
         where flights.flight_number = 2
     """
-    assert query(story.project.marts, temperature) == [(None,)]
-    assert query(story.project.candidate, temperature) == [(41.0,)]
+    assert query(story.before, temperature) == [(None,)]
+    assert query(story.after, temperature) == [(41.0,)]
+
+
+def test_corrections_late_flights_and_changed_aircraft_change_what_they_should_and_nothing_else(
+    story: Story,
+) -> None:
+    columns = {
+        "fct_flights": "flight_number departure_delay_minutes",
+        "dim_aircraft": "tail_number version_number is_current",
+        "dim_date": "year_number",
+        "fct_weather_hourly": "observation_date_id observation_hour",
+        "daily_route_performance": "scheduled_departure_date_id destination_airport_code flight_count",
+        "delay_by_weather": "weather_factor weather_band flight_count",
+    }
+    assert story.incremented.keys() == story.corrections.keys()
+    left, came = {}, {}
+    for mart, names in columns.items():
+        was, is_now = set(story.incremented[mart]), set(story.corrections[mart])
+        left[mart] = named(story.after, mart, was - is_now, names)
+        came[mart] = named(story.after, mart, is_now - was, names)
+    others = story.incremented.keys() - columns.keys()
+    assert {name: story.incremented[name] for name in others} == {
+        name: story.corrections[name] for name in others
+    }
+    assert left == {
+        # Flight 1 was corrected; flight 4 is due after its aircraft changed.
+        "fct_flights": [(1, 2), (4, 0)],
+        "dim_aircraft": [("N1", 1, True), ("N2", 1, True)],
+        "dim_date": [],
+        "fct_weather_hourly": [],
+        "daily_route_performance": [(20130101, "IAH", 1)],
+        "delay_by_weather": [
+            ("precipitation", "unknown", 4),
+            ("temperature", "32 to 50 °F", 2),
+            ("temperature", "unknown", 2),
+            ("visibility", "unknown", 4),
+            ("wind_speed", "unknown", 4),
+        ],
+    }
+    assert came == {
+        "fct_flights": [(1, 62), (4, 0), (5, 0), (6, 0)],
+        "dim_aircraft": [("N1", 1, False), ("N1", 2, True), ("N2", 1, True)],
+        "dim_date": [(2012,)] * 366,
+        "fct_weather_hourly": [
+            (20121231, 23),
+            (20130204, 5),
+        ],
+        "daily_route_performance": [(20121231, "IAH", 1), (20130101, "IAH", 1), (20130204, "IAH", 1)],
+        "delay_by_weather": [
+            ("precipitation", "unknown", 6),
+            ("temperature", "32 to 50 °F", 2),
+            ("temperature", "unknown", 4),
+            ("visibility", "unknown", 6),
+            ("wind_speed", "unknown", 6),
+        ],
+    }
+
+
+def test_a_flight_points_at_its_aircraft_as_it_was_when_the_flight_was_due(story: Story) -> None:
+    seats = """
+        select flights.flight_number, aircraft.version_number, aircraft.seat_count
+        from marts.fct_flights as flights
+        inner join marts.dim_aircraft as aircraft using (aircraft_version_id)
+        where flights.tail_number = 'N1'
+        order by 1
+    """
+    assert query(story.after, seats) == [(1, 1, 149), (4, 2, 155), (5, 1, 149), (6, 2, 155)]
+
+
+def test_versions_begin_when_their_batch_was_received_and_leave_no_gap(story: Story) -> None:
+    versions = """
+        select valid_from_at::varchar, valid_to_at::varchar, is_current
+        from marts.dim_aircraft
+        where tail_number = 'N1'
+        order by version_number
+    """
+    assert query(story.after, versions) == [
+        ("1900-01-01 00:00:00", "2013-01-20 12:00:00", False),
+        ("2013-01-20 12:00:00", "9999-12-31 00:00:00", True),
+    ]
+
+
+def test_late_reference_data_of_an_aircraft_changes_none_of_its_flights(story: Story) -> None:
+    of_n2 = "select * from marts.fct_flights where tail_number = 'N2'"
+    (flight,) = query(story.after, of_n2)
+    assert flight in story.incremented["fct_flights"]
+    assert query(story.after, "select seat_count from marts.dim_aircraft where tail_number = 'N2'") == [
+        (182,)
+    ]
+
+
+def test_versions_leave_that_a_lake_no_longer_has(story: Story) -> None:
+    assert story.restored.full_refresh == "the ledger lacks batches that are published"
+    versions = (
+        "select tail_number, seat_count, is_current, valid_to_at = '9999-12-31' from marts.dim_aircraft "
+    )
+    assert query(story.project.candidate, f"{versions} where tail_number is not null order by 1") == [
+        ("N1", 149, True, True),
+        ("N2", None, True, True),
+    ]
+
+
+def test_dbt_tells_which_datasets_are_due_for_a_new_batch(story: Story) -> None:
+    folder = BuildFolder.of(story.project)
+    options = {
+        "project-dir": story.project.transform,
+        "profiles-dir": folder.dbt,
+        "target-path": folder.dbt / "target",
+        "log-path": folder.dbt / "logs",
+    }
+    words = [word for name, path in options.items() for word in (f"--{name}", str(path))]
+    done = subprocess.run([*DBT, "source", "freshness", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    found = json.loads((folder.dbt / "target" / "sources.json").read_text())["results"]
+    assert {one["unique_id"].rpartition(".")[2]: one["status"] for one in found} == {
+        "flights": "pass",
+        "weather": "pass",
+        "planes": "warn",  # received in 2013
+    }
 
 
 def test_the_candidate_knows_which_batches_it_holds(story: Story) -> None:
     held = query(
-        story.project.candidate,
+        story.after,
         "select dataset, count(*) from dpipe_meta.transformed_batches group by 1 order by 1",
     )
-    assert held == [("airlines", 2), ("airports", 2), ("flights", 2), ("planes", 1), ("weather", 2)]
+    assert held == [("airlines", 2), ("airports", 2), ("flights", 3), ("planes", 2), ("weather", 2)]
 
 
 def test_staging_views_of_the_candidate_work_over_the_lake(story: Story) -> None:
     with lake.connect(story.project, story.project.candidate, read_only=True) as connection:
         found = connection.execute("select count(*) from staging.stg_nycflights__flights").fetchall()
-    assert found == [(3,)]
+    assert found == [(6,)]
 
 
 def test_descriptions_are_in_the_database(story: Story) -> None:

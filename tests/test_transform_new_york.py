@@ -83,7 +83,7 @@ def test_tail_numbers_missing_from_planes_are_inferred_and_no_tail_number_is_the
         """
         select count_if(aircraft.is_inferred), count_if(aircraft.is_unknown), count(*)
         from marts.fct_flights as flights
-        inner join marts.dim_aircraft as aircraft on flights.aircraft_id = aircraft.aircraft_id
+        inner join marts.dim_aircraft as aircraft using (aircraft_version_id)
         """,
     ) == (50_094, 2_512, FLIGHTS)
 
@@ -109,8 +109,21 @@ def test_every_observed_hour_is_there_once_though_a_local_hour_repeats(
     assert one(marts, observed) == (26_115, 26_115)
 
 
-def test_the_calendar_has_every_day_of_the_year_and_the_unknown_one(marts: duckdb.DuckDBPyConnection) -> None:
-    assert one(marts, "select count(*), count(calendar_date) from marts.dim_date") == (366, 365)
+def test_the_calendar_has_every_day_of_the_years_that_flights_left_or_arrived_in_and_the_unknown_one(
+    marts: duckdb.DuckDBPyConnection,
+) -> None:
+    days = "select year_number, count(*) from marts.dim_date group by all order by 1 nulls first"
+    assert marts.execute(days).fetchall() == [(None, 1), (2013, 365), (2014, 365)]
+
+
+def test_a_milestone_that_did_not_happen_has_the_unknown_day(marts: duckdb.DuckDBPyConnection) -> None:
+    assert one(
+        marts,
+        """
+        select count_if(departed_date_id = -1), count_if(arrived_date_id = -1), count_if(arrived_date_id > 20131231)
+        from marts.fct_flights
+        """,
+    ) == (8_255, 8_713, 33)
 
 
 def test_times_on_the_clock_agree_with_the_delays(marts: duckdb.DuckDBPyConnection) -> None:

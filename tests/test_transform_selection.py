@@ -6,7 +6,7 @@ from typing import Any
 
 from dpipe.warehouse.selection import needed
 
-STORED = {"marts.dim_a", "marts.fct_b", "seeds.codes"}
+STORED = {"marts.dim_a", "marts.fct_b", "seeds.codes", "snapshots.snap_a"}
 VIEWS = {"stg_a", "stg_b"}
 
 
@@ -31,6 +31,9 @@ NODES = {
     "model.stg_b": node("stg_b", "model", "view", "source.b", schema="staging"),
     "model.dim_a": node("dim_a", "model", "table", "model.stg_a"),
     "model.fct_b": node("fct_b", "model", "incremental", "model.stg_b", "model.dim_a", "source.new"),
+    "snapshot.snap_a": node(
+        "snap_a", "snapshot", "snapshot", "model.stg_a", "source.new", schema="snapshots"
+    ),
     "seed.codes": node("codes", "seed", "seed", schema="seeds"),
     "test.a": node("a_is_unique", "test", "test", "model.stg_a"),
     "test.b": node("b_is_unique", "test", "test", "model.stg_b"),
@@ -57,14 +60,14 @@ def selected(datasets: set[str], there: set[str], new: dict[str, Any] | None = N
 def test_what_is_made_of_a_dataset_is_built_and_tested() -> None:
     assert selected({"b"}, STORED) == VIEWS | {"fct_b", "b_is_unique", "both"}
     # A test is run when a model that it looks at is made of the dataset, however far away.
-    assert selected({"a"}, STORED) == VIEWS | {"dim_a", "fct_b", "a_is_unique", "both"}
+    assert selected({"a"}, STORED) == VIEWS | {"dim_a", "fct_b", "snap_a", "a_is_unique", "both"}
 
 
 def test_what_the_base_does_not_have_is_built_too() -> None:
     there = STORED - {"seeds.codes"}
     assert selected({"b"}, there) == VIEWS | {"codes", "fct_b", "b_is_unique", "both"}
-    assert selected(set(), set()) == VIEWS | {"codes", "dim_a", "fct_b"}
+    assert selected(set(), set()) == VIEWS | {"codes", "dim_a", "fct_b", "snap_a"}
 
 
 def test_a_source_of_which_nothing_is_known_may_have_changed() -> None:
-    assert selected(set(), STORED, source("elsewhere", "prices")) == VIEWS | {"fct_b"}
+    assert selected(set(), STORED, source("elsewhere", "prices")) == VIEWS | {"fct_b", "snap_a"}

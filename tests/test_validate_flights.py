@@ -77,12 +77,37 @@ FAULTS = [
             ("destination_airport_id", NOBODY, "dim_airport"),
             ("aircraft_id", NOBODY, "dim_aircraft"),
             ("scheduled_departure_date_id", "19000101", "dim_date"),
+            ("departed_date_id", "19000101", "dim_date"),
+            ("arrived_date_id", "19000101", "dim_date"),
             ("weather_id", NOBODY, "fct_weather_hourly"),
         ]
     ),
     *(
         (f"marts.{dimension}", f"delete from marts.{dimension} where is_unknown", "one_unknown_member")
         for dimension in ("dim_airline", "dim_airport", "dim_aircraft", "dim_date", "fct_weather_hourly")
+    ),
+    (
+        "marts.fct_flights",
+        f"update marts.fct_flights set aircraft_version_id = {NOBODY} where {ONE_FLIGHT}",
+        "aircraft_version_id_is_valid_at_departure",
+    ),
+    (
+        "marts.fct_flights",
+        f"update marts.fct_flights set arrived_date_id = -1 where {ONE_FLIGHT}",
+        "milestones_have_their_days",
+    ),
+    *(
+        ("marts.dim_aircraft", f"update marts.dim_aircraft set {fault}", "versions_follow_each_other")
+        for fault in (
+            "valid_from_at = '2013-01-01' where tail_number = (select min(tail_number) from marts.dim_aircraft)",
+            "valid_to_at = '2013-01-01' where is_unknown",
+            "is_current = false where is_unknown",
+        )
+    ),
+    (
+        "marts.dim_aircraft",
+        "update marts.dim_aircraft set seat_count = seat_count + 1 where not is_inferred",
+        "every_reference_record_is_a_member",
     ),
     (
         "marts.dim_aircraft",

@@ -6,6 +6,7 @@ import hashlib
 import io
 import shutil
 import zipfile
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,10 @@ LAYOUT = {
         distance:int hour:int minute:int time_hour:timestamptz
     """,
 }
-LEDGER = "batch_id:string dataset:string snapshot_id:long origin:string superseded:string"
+LEDGER = (
+    "batch_id:string dataset:string snapshot_id:long origin:string superseded:string received_at:timestamptz "
+    "committed_at:timestamptz"
+)
 
 
 def new_project(root: Path) -> Project:
@@ -56,10 +60,21 @@ def new_project(root: Path) -> Project:
     return load_project(root)
 
 
-def commit(project: Project, dataset: str, csv: str | bytes) -> str:
-    """Commit a batch of CSV lines with a header to `raw.<dataset>` and the ledger; returns its id."""
+def commit(
+    project: Project,
+    dataset: str,
+    csv: str | bytes,
+    *,
+    supersedes: str | None = None,
+    received_at: datetime | None = None,
+) -> str:
+    """Commit a batch of CSV lines with a header to `raw.<dataset>` and the ledger; returns its id.
+
+    Rows that `supersedes` finds, a condition of pyiceberg, leave in the same commit. It is received and committed
+    now unless said.
+    """
     data = csv.encode() if isinstance(csv, str) else csv
-    batch_id = f"file-{hashlib.sha256(data).hexdigest()[:32]}"
+    batch_id = batch_of(data)
     types = _types(LAYOUT[dataset])
     rows = pyarrow.csv.read_csv(
         io.BytesIO(data),
@@ -83,13 +98,39 @@ def commit(project: Project, dataset: str, csv: str | bytes) -> str:
     raw = _table(
         catalog, f"raw.{dataset}", rows.schema, partitions=("year", "month") if dataset == "flights" else ()
     )
-    raw.append(rows)
+    if supersedes is None:
+        raw.append(rows)
+    else:
+        raw.overwrite(rows, overwrite_filter=supersedes)
     snapshot = raw.refresh().current_snapshot()
     assert snapshot is not None
-    entry = {"batch_id": batch_id, "dataset": dataset, "snapshot_id": snapshot.snapshot_id}
+    received_at = received_at or datetime.now(UTC)
+    entry = {
+        "batch_id": batch_id,
+        "dataset": dataset,
+        "snapshot_id": snapshot.snapshot_id,
+        "superseded": '{"another": 1}' if supersedes else None,
+        "received_at": received_at,
+        "committed_at": received_at,
+    }
     ledger = pa.Table.from_pylist([entry], schema=pa.schema(list(_types(LEDGER).items())))
     _table(catalog, "dpipe.batches", ledger.schema).append(ledger)
     return batch_id
+
+
+def batch_of(content: str | bytes) -> str:
+    """The id of the batch that a file with this content is."""
+    data = content.encode() if isinstance(content, str) else content
+    return f"file-{hashlib.sha256(data).hexdigest()[:32]}"
+
+
+def forget(project: Project, dataset: str, *, after: str) -> None:
+    """Set `raw.<dataset>` and the ledger back to the batch `after`, as a backup from then would have them."""
+    catalog = open_catalog(project)
+    raw, ledger = catalog.load_table(f"raw.{dataset}"), catalog.load_table("dpipe.batches")
+    (snapshot_id,) = ledger.scan(f"batch_id == '{after}'").to_arrow()["snapshot_id"].to_pylist()
+    raw.overwrite(raw.scan(snapshot_id=snapshot_id).to_arrow())
+    ledger.delete(f"dataset == '{dataset}' and batch_id != '{after}'")
 
 
 def commit_new_york(project: Project) -> None:

@@ -28,6 +28,14 @@
     end
 {%- endmacro %}
 
+{#-
+    The key of one version of a dimension's member. The first has number 1 whether the reference data knows the member
+    yet or not, so that facts stay as they are when its record arrives.
+-#}
+{% macro version_key(column, version_number) -%}
+    case when {{ column }} is null then {{ unknown_key() }} else {{ surrogate_key([column, version_number]) }} end
+{%- endmacro %}
+
 {#- `dim_date`'s key: the day as the number yyyymmdd, -1 for the unknown day. -#}
 {% macro date_key(column) -%}
     coalesce(

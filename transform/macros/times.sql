@@ -68,3 +68,13 @@
 {% macro snowflake__iso_day_of_week(day) -%}
     dayofweekiso({{ day }})
 {%- endmacro %}
+
+{#- From when on what a dimension's first version says is taken to be so: facts are older than what is known of them. -#}
+{% macro beginning_of_time() -%}
+    cast('1900-01-01 00:00:00' as timestamp)
+{%- endmacro %}
+
+{#- Until when a current version is valid: for the time being, as a moment that compares. -#}
+{% macro end_of_time() -%}
+    cast('9999-12-31 00:00:00' as timestamp)
+{%- endmacro %}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from dpipe.lineage.graph import Column
+from dpipe.warehouse.dbt_results import compiled_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,7 +129,7 @@ def _sql(project: Project, node: Mapping[str, Any]) -> str | None:
         return None
     if node.get("compiled_code"):
         return str(node["compiled_code"])
-    sent = target_folder(project) / "compiled" / node["package_name"] / node["original_file_path"]
+    sent = compiled_file(target_folder(project), node)
     return sent.read_text(encoding="utf-8") if sent.is_file() else None
 
 

@@ -12,14 +12,8 @@ from dpipe.stages.locks import held
 from dpipe.stages.targets import opened
 from dpipe.stages.transform import WAREHOUSE_LOCK
 from dpipe.state import runs
-<<<<<<< HEAD
-from dpipe.warehouse import candidate
-=======
 from dpipe.state.usage import Moved
-from dpipe.warehouse import batches, candidate
-from dpipe.warehouse.build_folder import BuildFolder, install
-from dpipe.warehouse.publication import strip
->>>>>>> 0d46e63ec11e2d365e952294d88336df57170ba7
+from dpipe.warehouse import candidate
 
 if TYPE_CHECKING:
     from dpipe.settings import Project
@@ -50,7 +44,7 @@ def publish(project: Project, *, run: Run) -> PublishResult:
     with held(project, WAREHOUSE_LOCK), opened(project) as target:
         status = candidate.status(target)
         candidate_id = _fit_to_publish(status)
-        before = project.marts.stat().st_size if project.marts.exists() else 0
+        before = target.published_bytes()
         if not status.is_published:
             target.publish()
         result = PublishResult(

@@ -25,8 +25,10 @@ create schema if not exists dpipe_meta;
 create table if not exists dpipe_meta.transformed_batches (
     dataset varchar, batch_id varchar, snapshot_id bigint, transformed_at timestamptz
 );
-create or replace table dpipe_meta.batches_to_transform (dataset varchar, batch_id varchar, snapshot_id bigint);
-create or replace table dpipe_meta.batches_begun as from dpipe_meta.batches_to_transform;
+create or replace table dpipe_meta.batches_begun (dataset varchar, batch_id varchar, snapshot_id bigint);
+create or replace table dpipe_meta.batches_to_transform (
+    dataset varchar, batch_id varchar, snapshot_id bigint, received_at timestamp
+);
 """
 FINISH = """
 begin;
@@ -36,6 +38,18 @@ select {candidate_id} as candidate_id, {project_hash} as project_hash, {run_id} 
 drop table dpipe_meta.batches_begun;
 commit;
 checkpoint;
+"""
+# A replay's rows are those of its origin, and count as received with it.
+BATCHES = """
+select
+    batches.dataset,
+    batches.batch_id,
+    batches.snapshot_id,
+    batches.origin,
+    coalesce(batches.superseded, '{}') <> '{}',
+    cast(coalesce(origins.received_at, batches.received_at) at time zone 'UTC' as varchar)
+from lake.dpipe.batches
+left join lake.dpipe.batches as origins on batches.dataset = origins.dataset and batches.origin = origins.batch_id
 """
 
 
@@ -50,6 +64,8 @@ class Batch:
     """Of a replay: the batch that its rows belong to."""
     superseded: bool = field(default=False, compare=False)
     """Whether rows of other batches left the table for its rows."""
+    received_at: str | None = field(default=None, compare=False)
+    """When its rows were received, of a replay those of its origin: a text in UTC without zone, ISO 8601."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +83,7 @@ def ledger(locations: Mapping[str, str]) -> frozenset[Batch]:
         return frozenset()
     with duckdb.connect() as connection:
         attach_lake(connection, {LEDGER: locations[LEDGER]})
-        found = connection.execute(
-            "select dataset, batch_id, snapshot_id, origin, coalesce(superseded, '{}') <> '{}' from lake.dpipe.batches"
-        ).fetchall()
+        found = connection.execute(BATCHES).fetchall()
     return frozenset(Batch(*row) for row in found)
 
 
@@ -95,12 +109,15 @@ def transformed_at(database: Path, dataset: str, batch_id: str) -> datetime | No
 def begin(database: Path, batches: Iterable[Batch]) -> None:
     """Write down the batches that the build is to take in, and those whose rows incremental models select."""
     begun = list(batches)
+    held = {
+        "batches_begun": {_row(batch) for batch in begun},
+        "batches_to_transform": {_row_of_rows(batch) for batch in rows_to_select(begun)},
+    }
     with duckdb.connect(str(database)) as connection:
         connection.execute(BEGIN)
-        for table, held in (("batches_begun", begun), ("batches_to_transform", rows_to_select(begun))):
-            if held:
-                rows = ", ".join(_row(batch) for batch in held)
-                connection.execute(f"insert into dpipe_meta.{table} values {rows}")  # noqa: S608 - literals
+        for table, rows in held.items():
+            if rows:
+                connection.execute(f"insert into dpipe_meta.{table} values {', '.join(sorted(rows))}")  # noqa: S608 - literals
 
 
 def rows_to_select(begun: Iterable[Batch]) -> set[Batch]:
@@ -140,6 +157,12 @@ def mart_rows(database: Path) -> dict[str, int]:
 
 def _row(batch: Batch) -> str:
     return f"({_literal(batch.dataset)}, {_literal(batch.batch_id)}, {int(batch.snapshot_id)})"
+
+
+def _row_of_rows(batch: Batch) -> str:
+    """The batch, and when its rows were received."""
+    received_at = "null" if batch.received_at is None else _literal(batch.received_at)
+    return f"{_row(batch).removesuffix(')')}, {received_at})"
 
 
 def _literal(text: str) -> str:

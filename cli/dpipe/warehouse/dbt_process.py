@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dpipe import output
 from dpipe.errors import ConfigError
-from dpipe.warehouse.dbt_results import DbtReport, read_report
+from dpipe.warehouse.dbt_results import DbtReport, keep_snapshots, read_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,6 +68,7 @@ def run_dbt(
             "\n".join(["dbt could not run the project", *(line.rstrip() for line in complaints)]),
             hint=f"mend it in `{project_dir}`; dbt's log is `{folder.dbt / 'logs' / 'dbt.log'}`",
         )
+    keep_snapshots(written)
     return report
 
 

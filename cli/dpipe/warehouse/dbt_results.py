@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dpipe.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 MOST_SHOWN = 5
@@ -90,17 +90,34 @@ def read_report(target: Path, project_dir: Path) -> DbtReport | None:
         return None
     manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
     nodes = manifest["nodes"] | manifest["unit_tests"]
-    compiled = target / "compiled"
     return DbtReport(
-        tuple(_result(result, nodes[result["unique_id"]], project_dir, compiled) for result in ran)
+        tuple(
+            _result(result, nodes[result["unique_id"]], project_dir, target)
+            for result in ran
+            if result["unique_id"] in nodes  # an exposure isn't: dbt lists it and does nothing
+        )
     )
 
 
-def _result(result: dict[str, Any], node: dict[str, Any], project_dir: Path, compiled: Path) -> NodeResult:
+def keep_snapshots(target: Path) -> None:
+    """Write the SQL of snapshots that ran into files, as dbt does with models: the next command's manifest lacks it."""
+    manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+    for node in manifest["nodes"].values():
+        if node["resource_type"] == "snapshot" and node.get("compiled_code"):
+            path = compiled_file(target, node)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(node["compiled_code"], encoding="utf-8")
+
+
+def compiled_file(target: Path, node: Mapping[str, Any]) -> Path:
+    """The file in dbt's target folder that has what was sent of a node."""
+    path: Path = target / "compiled" / node["package_name"] / node["original_file_path"]
+    # What a YAML file says is compiled into a folder called like it.
+    return path / node["path"] if path.suffix in {".yml", ".yaml"} else path
+
+
+def _result(result: dict[str, Any], node: dict[str, Any], project_dir: Path, target: Path) -> NodeResult:
     path = node["original_file_path"]
-    sent = compiled / node["package_name"] / path
-    # The tests of a YAML file are compiled into a folder called like it.
-    sent = sent / node["path"] if sent.suffix in {".yml", ".yaml"} else sent
     ran: dict[str, Any] = next((step for step in result.get("timing") or () if step["name"] == "execute"), {})
     return NodeResult(
         name=node["name"],
@@ -108,7 +125,7 @@ def _result(result: dict[str, Any], node: dict[str, Any], project_dir: Path, com
         status=result["status"],
         message=_plain(result["message"] or ""),
         path=str(project_dir / path),
-        compiled=str(sent),
+        compiled=str(compiled_file(target, node)),
         seconds=round(result["execution_time"], 3),
         relation=f"{node['schema']}.{node.get('alias') or node['name']}"
         if node.get("relation_name")

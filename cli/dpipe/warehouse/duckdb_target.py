@@ -9,6 +9,7 @@ from dpipe.warehouse import batches, samples
 from dpipe.warehouse.build_folder import BuildFolder, install
 from dpipe.warehouse.candidate import read_contents, verdict
 from dpipe.warehouse.dbt_process import run_dbt
+from dpipe.warehouse.history import carry_over
 from dpipe.warehouse.publication import strip
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class DuckDbTarget:
         self, locations: Mapping[str, str], to_transform: Iterable[Batch], *, upon_published: bool
     ) -> dict[str, Any]:
         self.folder.begin(self.folder.database, self._project.marts if upon_published else None)
+        if not upon_published and self._project.marts.exists():
+            carry_over(self._project.marts, self.folder.database)
         self.folder.write_locations(locations)
         batches.begin(self.folder.database, to_transform)
         return {}
@@ -90,4 +93,4 @@ class DuckDbTarget:
         return batches.mart_rows(self._project.marts)
 
     def published_bytes(self) -> int:
-        return self._project.marts.stat().st_size
+        return self._project.marts.stat().st_size if self._project.marts.exists() else 0

@@ -1,4 +1,4 @@
-"""What readers get: the marts and where they came from, nothing that needs the lake."""
+"""What readers get: the marts and where they came from, nothing that needs the lake; and what the next build needs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from dpipe.warehouse.history import SNAPSHOTS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-PUBLISHED_SCHEMAS = ("marts", "dpipe_meta", "main")
+PUBLISHED_SCHEMAS = ("marts", SNAPSHOTS, "dpipe_meta", "main")
 
 
 def strip(database: Path) -> None:

@@ -42,8 +42,8 @@ class Target(Protocol):
     def begin(
         self, locations: Mapping[str, str], to_transform: Iterable[Batch], *, upon_published: bool
     ) -> dict[str, Any]:
-        """Have the build be a copy of what is published, or empty, see the lake as it is at `locations`, and say there
-        which batches it is to take in. Returns what a run keeps of it.
+        """Have the build be a copy of what is published, or empty but for what can't be built anew; have it see the
+        lake as it is at `locations`, and say there which batches it is to take in. Returns what a run keeps of it.
         """
 
     def run_dbt(self, command: Sequence[str], *, lock: int) -> DbtReport:
@@ -71,4 +71,4 @@ class Target(Protocol):
         """Rows of each published mart, by `marts.<table>`."""
 
     def published_bytes(self) -> int:
-        """What the published marts take."""
+        """What the published marts take; 0 without any."""

@@ -55,6 +55,8 @@ keyed as (
         {{ member_key(['destination_airport_code']) }} as destination_airport_id,
         {{ member_key(['tail_number']) }} as aircraft_id,
         {{ date_key('scheduled_departure_date') }} as scheduled_departure_date_id,
+        {{ date_key('departed_local') }} as departed_date_id,
+        {{ date_key('arrived_local') }} as arrived_date_id,
         {{ weather_key('origin_airport_code', 'scheduled_departure_hour_at') }} as weather_id
     from arrived
 ),
@@ -67,6 +69,8 @@ final as (
         destination_airport_id,
         aircraft_id,
         scheduled_departure_date_id,
+        departed_date_id,
+        arrived_date_id,
         weather_id,
         carrier_code,
         flight_number,

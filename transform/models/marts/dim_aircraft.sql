@@ -1,7 +1,7 @@
 with
 
-planes as (
-    select * from {{ ref('stg_nycflights__planes') }}
+versions as (
+    select * from {{ ref('int_aircraft_versions') }}
 ),
 
 flights as (
@@ -11,14 +11,16 @@ flights as (
 inferred as (
     select distinct flights.tail_number
     from flights
-    left join planes on flights.tail_number = planes.tail_number
-    where flights.tail_number is not null and planes.tail_number is null
+    left join versions on flights.tail_number = versions.tail_number
+    where flights.tail_number is not null and versions.tail_number is null
 ),
 
 members as (
     select
-        {{ member_key(['tail_number']) }} as aircraft_id,
+        aircraft_version_id,
+        aircraft_id,
         tail_number,
+        version_number,
         manufactured_year,
         aircraft_type,
         manufacturer,
@@ -27,15 +29,20 @@ members as (
         seat_count,
         cruising_speed_mph,
         engine_type,
+        valid_from_at,
+        valid_to_at,
+        is_current,
         false as is_inferred,
         false as is_unknown
-    from planes
+    from versions
 
     union all
 
     select
+        {{ version_key('tail_number', 1) }} as aircraft_version_id,
         {{ member_key(['tail_number']) }} as aircraft_id,
         tail_number,
+        1 as version_number,
         null as manufactured_year,
         null as aircraft_type,
         null as manufacturer,
@@ -44,6 +51,9 @@ members as (
         null as seat_count,
         null as cruising_speed_mph,
         null as engine_type,
+        {{ beginning_of_time() }} as valid_from_at,
+        {{ end_of_time() }} as valid_to_at,
+        true as is_current,
         true as is_inferred,
         false as is_unknown
     from inferred
@@ -51,8 +61,10 @@ members as (
     union all
 
     select
+        {{ unknown_key() }} as aircraft_version_id,
         {{ unknown_key() }} as aircraft_id,
         null as tail_number,
+        1 as version_number,
         null as manufactured_year,
         'Unknown' as aircraft_type,
         'Unknown' as manufacturer,
@@ -61,14 +73,19 @@ members as (
         null as seat_count,
         null as cruising_speed_mph,
         'Unknown' as engine_type,
+        {{ beginning_of_time() }} as valid_from_at,
+        {{ end_of_time() }} as valid_to_at,
+        true as is_current,
         false as is_inferred,
         true as is_unknown
 ),
 
 final as (
     select
+        aircraft_version_id,
         aircraft_id,
         tail_number,
+        version_number,
         manufactured_year,
         aircraft_type,
         manufacturer,
@@ -77,6 +94,9 @@ final as (
         seat_count,
         cruising_speed_mph,
         engine_type,
+        valid_from_at,
+        valid_to_at,
+        is_current,
         is_inferred,
         is_unknown
     from members

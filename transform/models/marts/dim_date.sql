@@ -1,7 +1,7 @@
 with
 
 flights as (
-    select * from {{ ref('int_flights_enriched') }}
+    select * from {{ ref('fct_flights') }}
 ),
 
 weather as (
@@ -12,8 +12,21 @@ day_numbers as (
     {{ dbt.generate_series(366) }}
 ),
 
+-- Of the milestones of a flight: one that is due on New Year's Eve may arrive in the next year.
+flight_years as (
+    select distinct
+        extract(year from scheduled_departure_date) as scheduled_year,
+        extract(year from departed_local) as departed_year,
+        extract(year from arrived_local) as arrived_year
+    from flights
+),
+
 years as (
-    select extract(year from scheduled_departure_date) as year_number from flights
+    select scheduled_year as year_number from flight_years
+    union
+    select departed_year as year_number from flight_years
+    union
+    select arrived_year as year_number from flight_years
     union
     select extract(year from observation_date) as year_number from weather
 ),

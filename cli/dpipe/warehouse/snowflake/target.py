@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dpipe.warehouse.batches import Batch, Contents, rows_to_select
 from dpipe.warehouse.build_folder import BuildFolder
 from dpipe.warehouse.dbt_process import run_dbt
+from dpipe.warehouse.history import SNAPSHOTS
 from dpipe.warehouse.publication import PUBLISHED_SCHEMAS
 from dpipe.warehouse.snowflake.lake import load_lake
 from dpipe.warehouse.snowflake.names import quoted
@@ -61,7 +62,8 @@ class SnowflakeTarget:
         loaded = load_lake(self._project, self._session, sorted(locations))
         for schema in self._schemas(self.candidate):
             self._session.execute(f"drop schema {self.candidate}.{quoted(schema)} cascade")
-        for schema in self._schemas(self.published) if upon_published else ():
+        published = self._schemas(self.published)
+        for schema in published if upon_published else {SNAPSHOTS.upper()}.intersection(published):
             self._session.execute(
                 f"create or replace schema {self.candidate}.{quoted(schema)} "
                 f"clone {self.published}.{quoted(schema)}"
@@ -180,14 +182,20 @@ class SnowflakeTarget:
         )
         # Of the base: this one is not the candidate before it is finished.
         self._session.execute(f"drop table if exists {meta}.CANDIDATE")
-        for table, rows in (
-            ("BATCHES_TO_TRANSFORM", rows_to_select(begun)),
-            ("BATCHES_BEGUN", begun),
-        ):
-            self._session.execute(f"create or replace table {meta}.{table} ({columns})")
-            self._session.insert(
-                f"{meta}.{table}", [(one.dataset, one.batch_id, one.snapshot_id) for one in rows]
-            )
+        self._session.execute(f"create or replace table {meta}.BATCHES_BEGUN ({columns})")
+        self._session.insert(
+            f"{meta}.BATCHES_BEGUN", [(one.dataset, one.batch_id, one.snapshot_id) for one in begun]
+        )
+        self._session.execute(
+            f"create or replace table {meta}.BATCHES_TO_TRANSFORM ({columns}, received_at timestamp_ntz)"
+        )
+        self._session.insert(
+            f"{meta}.BATCHES_TO_TRANSFORM",
+            [
+                (one.dataset, one.batch_id, one.snapshot_id, one.received_at)
+                for one in sorted(rows_to_select(begun), key=lambda one: (one.dataset, one.batch_id))
+            ],
+        )
 
     def _schemas(self, database: str) -> list[str]:
         found = self._session.execute(
