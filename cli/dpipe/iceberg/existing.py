@@ -71,11 +71,13 @@ class ExistingRows:
             return
         names = [*columns, BATCH_ID, RECORD_NO]
         tasks: list[FileScanTask] = []
+        rows = 0
         for task in chain.from_iterable(self._files.values()):
             tasks.append(task)
-            if sum(one.file.record_count for one in tasks) >= ROWS_AT_A_TIME:
+            rows += task.file.record_count
+            if rows >= ROWS_AT_A_TIME:
                 yield self._read(tasks, names)
-                tasks = []
+                tasks, rows = [], 0
         yield self._read(tasks, names)
 
     def _read(self, tasks: Sequence[FileScanTask], names: Sequence[str]) -> pa.RecordBatchReader:

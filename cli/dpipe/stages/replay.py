@@ -147,11 +147,11 @@ def replay(
     """
     catalog = open_catalog(project)
     contract = _of_table(catalog, contract_for(project, dataset))
-    taken = _taken(catalog, contract)
     result = ReplayResult(dataset)
     broken: Counter[tuple[str | None, str]] = Counter()
     with held(project, dataset), output.progress(f"replay {dataset}") as on_progress:
         recover(catalog, dataset)
+        taken = _taken(catalog, contract)
         decided = _decided(project, catalog, dataset)
         rows = _open(project, catalog, dataset, decided, selection, patches)
         for group in _grouped(rows, patches, result):
@@ -281,7 +281,7 @@ def _passing(
     passing, not_unique = _unique(taken, rows)
     violations += not_unique
     found = {plain[at] for at in passing}
-    for at in set(range(len(group.records))) - set(plain):
+    for at in sorted(set(range(len(group.records))) - set(plain)):
         read, rows, of_one = _judged(contract, group.only([at]), threads=1)
         passing, not_unique = _unique(taken, rows) if read == 1 else ([], [])
         violations += [*of_one, *not_unique]

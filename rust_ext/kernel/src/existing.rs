@@ -73,20 +73,29 @@ impl ExistingRows {
         let record_nos =
             record_nos.as_any().downcast_ref::<Int64Array>().ok_or_else(|| wrong("of record numbers"))?;
         let mut places = Vec::with_capacity(rows.num_rows());
+        // Rows of one batch mostly come together.
+        let mut last: Option<(&str, u32)> = None;
         for at in 0..rows.num_rows() {
             let batch_id = of_batches.value(at);
-            let batch = match self.batches.get(batch_id) {
-                Some(&known) => known,
-                None => {
-                    let new = u32::try_from(batch_ids.len()).expect("batches are fewer than 2³²");
-                    batch_ids.push(batch_id.into());
-                    self.batches.insert(batch_id.to_owned(), new);
-                    new
-                }
+            let batch = match last {
+                Some((known, batch)) if known == batch_id => batch,
+                _ => self.batch(batch_id, batch_ids),
             };
+            last = Some((batch_id, batch));
             places.push(RecordPlace { batch, record: record_nos.value(at).cast_unsigned() });
         }
         Ok(Places::Listed(places))
+    }
+
+    /// The batch's index among all, to which it is added when it is new.
+    fn batch(&mut self, batch_id: &str, batch_ids: &mut Vec<BatchId>) -> u32 {
+        if let Some(&known) = self.batches.get(batch_id) {
+            return known;
+        }
+        let new = u32::try_from(batch_ids.len()).expect("batches are fewer than 2³²");
+        batch_ids.push(batch_id.into());
+        self.batches.insert(batch_id.to_owned(), new);
+        new
     }
 }
 
