@@ -99,6 +99,15 @@ def test_a_value_that_any_row_has_is_rejected_and_whose_it_is_is_said(
     assert counts(processed(project)) == (0, 0, 0, 0)
 
 
+def test_a_batch_that_the_gate_refuses_takes_no_value(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "a project", {"orders": KEYLESS}, {"max_rejected_share": 0.4})
+    land(project, HEADER + "1,2013-01-01,1,a\n2,2013-01-02,-2,b\n", "refused.csv")
+    land(project, HEADER + "3,2013-01-01,1,a\n4,2013-01-02,2,c\n", "fine.csv")
+    result = processed(project)
+    assert (counts(result), len(result.refused)) == ((2, 0, 0, 0), 1)
+    assert codes(project) == {3: "a", 4: "c"}
+
+
 def test_of_a_record_whose_key_is_there_it_is_the_key_that_is_told_of(project: Project) -> None:
     ingest(project, FIRST)
     assert counts(ingest(project, HEADER + "1,2013-01-01,9,b\n1,2013-01-01,9,d\n8,2013-01-01,1,d\n")) == (
