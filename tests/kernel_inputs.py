@@ -194,6 +194,7 @@ def plans(draw: DrawFn) -> Plan:
         contract="0" * 64,
         columns=tuple(columns),
         key=tuple(draw(st.lists(st.sampled_from(names), max_size=2, unique=True))),
+        unique=tuple(draw(st.sampled_from([0, 0, 1, 2]).flatmap(lambda most: _some(names, most)))),
         partition=tuple(draw(st.lists(st.sampled_from(partition), max_size=1)) if partition else ()),
         unknown_fields=draw(st.sampled_from(["ignore", "ignore", "reject"])),
         csv=CsvOptions(
@@ -208,6 +209,10 @@ def plans(draw: DrawFn) -> Plan:
         ),
         max_record_bytes=draw(st.sampled_from([16 << 20, 16 << 20, 200])),
     )
+
+
+def _some(names: list[str], most: int) -> SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(names), max_size=most, unique=True)
 
 
 def pieces(deviations: list[str], most: int = 8) -> SearchStrategy[list[Piece]]:

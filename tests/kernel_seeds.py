@@ -82,7 +82,9 @@ def inputs() -> dict[str, list[bytes]]:
                 start = bytes([options, CUTS[number % len(CUTS)]])
                 found[form].append(start + content)
                 if number % 4 == 0:
-                    found["run"].append(bytes([FORMATS.index(form)]) + start + content)
+                    # Every second one with a unique column.
+                    kind = FORMATS.index(form) + 3 * (len(found["run"]) % 2)
+                    found["run"].append(bytes([kind]) + start + content)
     found["plan"] = [json.dumps(PLAN).encode()]
     for column in PLAN["columns"]:
         one = {**PLAN, "columns": [column], "key": [] if "fields" in column else [column["name"]]}

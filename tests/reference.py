@@ -94,7 +94,10 @@ class Untyped:
 def expected(plan: Plan, contents: Mapping[str, bytes], form: str) -> dict[str, Expected]:
     """What becomes of each source (batch id → bytes), taken in their order, by a table that holds nothing yet."""
     winners: dict[bytes, tuple[tuple[str, int], dict[str, Any]]] = {}
-    return {batch: _of_source(plan, batch, content, form, winners) for batch, content in contents.items()}
+    taken: dict[str, set[Any]] = {name: set() for name in plan.unique}
+    return {
+        batch: _of_source(plan, batch, content, form, winners, taken) for batch, content in contents.items()
+    }
 
 
 def _of_source(
@@ -103,6 +106,7 @@ def _of_source(
     content: bytes,
     form: str,
     winners: dict[bytes, tuple[tuple[str, int], dict[str, Any]]],
+    taken: dict[str, set[Any]],
 ) -> Expected:
     found = Expected()
     header: list[str] = []
@@ -133,6 +137,13 @@ def _of_source(
             disposition = "identical" if is_same else "conflicting"
             found.records.append(Refused(disposition, frame.raw, frame.offset, line, winner=winner))
             continue
+        # Compared as Python compares: the two zeros of a float are one value.
+        not_unique = tuple((name, "unique") for name in sorted(taken) if values[name] in taken[name])
+        if not_unique:
+            found.records.append(Refused("rejected", frame.raw, frame.offset, line, not_unique))
+            continue
+        for name in taken:
+            taken[name] |= {values[name]} - {None}
         winners[key] = (place, values)
         found.records.append(Accepted(values))
     return found

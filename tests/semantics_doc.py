@@ -80,10 +80,12 @@ def plan_of(columns: tuple[Column, ...], modifiers: Iterable[str]) -> Plan:
     for modifier in modifiers:
         word, _, rest = modifier.partition(" ")
         match word:
-            case "key":
-                plan = replace(plan, key=tuple(rest.split()))
-            case "unknown":
-                plan = replace(plan, unknown_fields=cast("Any", rest))
+            case "key" | "unique":
+                named: dict[str, Any] = {word: tuple(rest.split())}
+                plan = replace(plan, **named)
+            case "mode" | "unknown":
+                chosen: dict[str, Any] = {"write_mode" if word == "mode" else "unknown_fields": rest}
+                plan = replace(plan, **chosen)
             case "limit":
                 plan = replace(plan, max_record_bytes=int(rest))
             case "delimiter":

@@ -137,7 +137,17 @@ def test_the_key_is_in_the_order_of_its_positions(tmp_path: Path) -> None:
 
 def test_a_key_of_one_column_needs_no_position_and_may_be_called_unique(tmp_path: Path) -> None:
     text = "- {name: a, logicalType: string, required: true, primaryKey: true, unique: true}"
-    assert load(tmp_path, contract(text)).plan.key == ("a",)
+    plan = load(tmp_path, contract(text)).plan
+    assert (plan.key, plan.unique) == (("a",), ())
+
+
+def test_any_column_may_be_unique_on_its_own(tmp_path: Path) -> None:
+    text = (
+        "- {name: a, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 1, unique: true}\n"
+        "- {name: b, logicalType: date, required: true, primaryKey: true, primaryKeyPosition: 2}\n"
+        "- {name: c, logicalType: number, unique: true}\n- {name: d, logicalType: number, unique: false}"
+    )
+    assert load(tmp_path, contract(text)).plan.unique == ("a", "c")
 
 
 def test_partition_fields_are_named_after_column_and_transform(tmp_path: Path) -> None:

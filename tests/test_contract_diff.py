@@ -61,6 +61,15 @@ def test_another_version_column_breaks_and_a_renamed_one_does_not() -> None:
     assert not [text for text in found_texts if "one key" in text]
 
 
+def test_a_unique_column_that_is_renamed_or_becomes_the_key_is_not_told_of_as_unique() -> None:
+    unique = column("logicalType: string, unique: true")
+    custom = "customProperties: [{property: dpipe.renamedFrom, value: a}]"
+    renamed = f"- {{name: b, logicalType: string, unique: true, {custom}}}"
+    as_key = column("logicalType: string, required: true, primaryKey: true")
+    for old, new in ((unique, renamed), (unique, as_key), (as_key, unique)):
+        assert not [one.text for one in diff(loaded(old), loaded(new)) if "may have one" in one.text]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "effect", "said"),
     [
@@ -114,6 +123,8 @@ def test_another_version_column_breaks_and_a_renamed_one_does_not() -> None:
             "widening",
             "minimum 2012-01-01",
         ),
+        (A, column("logicalType: string, unique: true"), "breaking", "no two rows may have one `a`"),
+        (column("logicalType: string, unique: true"), A, "widening", "two rows may have one `a`"),
         (A, column("logicalType: string, description: x"), "documentation", "described otherwise"),
         (A, column("logicalType: string, tags: [x]"), "documentation", "its words changed"),
         (

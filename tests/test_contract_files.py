@@ -168,6 +168,7 @@ def test_the_plan_of_flights_is_the_one_we_know() -> None:
             for number, (name, kind, required, rules) in enumerate(columns, start=1)
         ],
         "key": ["year", "month", "day", "carrier", "flight", "origin", "sched_dep_time"],
+        "unique": [],
         "partition": [
             {"column": "year", "transform": "identity", "name": "year"},
             {"column": "month", "transform": "identity", "name": "month"},

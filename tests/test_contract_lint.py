@@ -323,7 +323,10 @@ COLUMNS = {
         "- {name: a, logicalType: string, primaryKeyPosition: ‸1}",
         "a position without `primaryKey`",
     ),
-    "unique": ("- {name: a, logicalType: string, ‸unique: true}", "nothing enforces that `a` is unique"),
+    "unique object": (
+        "- {name: a, logicalType: object, ‸unique: true, properties: [{name: b, logicalType: string}]}",
+        "unique column `a` is nested",
+    ),
     "partition outside the key": (
         "- {name: a, logicalType: string, required: true, primaryKey: true}\n"
         "- {name: b, logicalType: string, ‸partitioned: true}",
@@ -450,6 +453,13 @@ QUALITY = {
 }
 
 DATASETS = {
+    "unique where partitions are overwritten": (
+        contract(
+            "- {name: a, logicalType: string, ‸unique: true}\n- {name: b, logicalType: date, partitioned: true}",
+            dataset=custom("dpipe.writeMode", "overwrite_partition"),
+        ),
+        "nothing enforces that `a` is unique where partitions are overwritten",
+    ),
     "metric of a column": (on_dataset("metric: ‸nullValues, mustBe: 1"), "`nullValues` of a dataset"),
     "rows in percent": (on_dataset("metric: rowCount, mustBe: 1, unit: ‸percent"), "a row count in percent"),
     "no such column": (

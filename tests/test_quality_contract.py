@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from contract_texts import contract as contract_text
 from dpipe.contract import Column, Contract, Rule, contract_for
 from dpipe.contract.plan import Kind, RuleName
 from dpipe.quality.from_contract import contract_suite, duckdb_type, rule_check
@@ -47,7 +48,16 @@ def test_every_rule_of_a_contract_is_exactly_one_check(contract: Contract) -> No
         expected[("provenance", name)] += 1
     expected[("provenance_unique", "_dpipe_batch_id, _dpipe_record_no")] += 1
     expected[("key", ", ".join(contract.plan.key))] += 1
+    for name in contract.plan.unique:
+        expected[("unique", name)] += 1
     assert checks == expected
+
+
+def test_a_unique_column_is_a_check() -> None:
+    text = contract_text("- {name: a, logicalType: string, unique: true}\n- {name: b, logicalType: string}")
+    suite = contract_suite(Contract.from_text(text), "contract")
+    (check,) = (check for check in suite.checks if check.rule == "unique")
+    assert (check.type, check.arguments) == ("expect_column_values_to_be_unique", {"column": "a"})
 
 
 def test_a_contract_uses_only_expectations_that_are_proven_on_duckdb(contract: Contract) -> None:

@@ -85,8 +85,9 @@ def run_rows(rows: list[Row], form: str, source: Callable[[Row], tuple[Plan, byt
         groups[plan][str(row.line)] = content
     found: dict[int, Records] = {}
     for plan, contents in groups.items():
-        # Where records have a key, batches of one run know of each other.
-        for part in [{name: content} for name, content in contents.items()] if plan.key else [contents]:
+        # Where records are compared, batches of one run know of each other.
+        alone = [{name: content} for name, content in contents.items()]
+        for part in alone if plan.compares_rows else [contents]:
             run = run_sources(plan, part, form)
             found |= {int(name): run.of_batch(name) for name in part}
     return found

@@ -167,5 +167,10 @@ def test_tests_and_descriptions_are_the_contracts(project: Project) -> None:
         "description": "Number of the order",
         "data_tests": ["unique", "not_null"],
     }
+    contract = project.contracts / "orders.odcs.yaml"
+    contract.write_text(contract.read_text().replace("name: order,", "name: order, unique: true,"))
+    applied(project)
+    (model,) = yaml.safe_load(files(project)["_shop__orders.yml"])["models"]
+    assert {"name": "order", "data_tests": ["unique"]} in model["columns"]
     assert columns["state"]["data_tests"] == [{"accepted_values": {"arguments": {"values": ["new", "paid"]}}}]
     assert columns["amount"] == {"name": "amount", "description": "Amount in euros"}

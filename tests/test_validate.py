@@ -17,7 +17,7 @@ from dpipe.state import quality, runs
 from dpipe.warehouse import batches, candidate
 from dpipe.warehouse.batches import Batch
 from dpipe.warehouse.duckdb_target import DuckDbTarget
-from support import attempt_of, batch_entry, make_project, run_dpipe, write_parquet
+from support import ORDERS, attempt_of, batch_entry, make_project, run_dpipe, write_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,6 +132,19 @@ def test_a_row_that_breaks_the_contract_is_named_by_where_it_came_from(project: 
     assert broken.name == "raw.orders `amount` minimum"
     assert broken.failing == ({"_dpipe_batch_id": "file-1", "_dpipe_record_no": 2, "amount": -2.0},)
     assert (report.failed, report.ok) == (1, False)
+
+
+def test_two_rows_with_one_value_of_a_unique_column_are_told_of_and_nulls_are_no_values(
+    tmp_path: Path,
+) -> None:
+    project = make_project(
+        tmp_path, {"orders": ORDERS.replace("Type: double,", "Type: double, unique: true,")}
+    )
+    commit_orders(project, [0.0, None, 3.0, None, -0.0])
+    report = run_validate(project, ["raw"])
+    (broken,) = [result for result in report.results if result.status != "passed"]
+    assert broken.name == "raw.orders `amount` unique"
+    assert [row["_dpipe_record_no"] for row in broken.failing] == [1, 5]
 
 
 def test_a_dataset_without_a_table_is_reported_as_skipped(tmp_path: Path) -> None:

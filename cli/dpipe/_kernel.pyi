@@ -1,6 +1,6 @@
 """The compiled part of dpipe (`rust_ext/`)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, final
 
 import pyarrow as pa
@@ -53,14 +53,17 @@ def process(
     key_bytes: int = 1 << 30,
     profile: bool = True,
     existing: Callable[[dict[str, Any]], pa.RecordBatchReader | pa.Table | None] | None = None,
+    existing_values: Callable[[list[str]], Iterable[pa.RecordBatchReader | pa.Table]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Read the sources in their order and write Parquet files of what the plan makes of them.
 
     `plan` is `Plan.to_json()`. A source is `{"batch_id", "path", "format", "compression"}`; the last two may be None,
     then the content decides. `existing` gets a partition's values by field name and returns the rows that the table
-    holds there (the plan's columns, then batch id and record number), or None. `progress` gets the records and bytes
-    done so far. Past `key_bytes` of keys in memory, about, they are moved to a file without a name in `data_dir`.
+    holds there (the plan's columns, then batch id and record number), or None. `existing_values` gets the names of the
+    plan's unique columns and returns their values in all rows of the table, with batch id and record number after
+    them, in as many parts as it likes. `progress` gets the records and bytes done so far. Past `key_bytes` of keys and
+    unique values in memory, about, they are moved to files without a name in `data_dir`.
 
     Returns `batches` (counts, by source, and the rows of the table that an upsert supersedes), `files` (path, kind,
     partition, rows, bytes, sha256), complete and durable, and unknown to anybody else, and `profile` (column, kind,

@@ -112,7 +112,7 @@ class Settings(BaseSettings):
         default=1024,
         ge=0,
         le=1 << 20,
-        description="memory for keys; further ones go to a file without a name",
+        description="memory for keys and unique values; further ones go to a file without a name",
     )
     max_rejected_share: float = Field(
         default=0.1,

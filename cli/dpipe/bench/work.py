@@ -77,10 +77,15 @@ RULES = frozenset((*LIMITS, "minLength", "maxLength", "pattern", "enum"))
 
 def beyond_baselines(plan: Plan) -> str | None:
     """What of the plan no baseline does; None when there is nothing."""
-    if plan.unknown_fields == "reject":
-        return "no baseline looks for fields that the contract doesn't know"
-    if plan.csv.escape or plan.csv.comment:
-        return "no baseline is told of the contract's escape or comment character"
+    of_dataset = {
+        "no baseline looks for fields that the contract doesn't know": plan.unknown_fields == "reject",
+        "no baseline is told of the contract's escape or comment character": plan.csv.escape
+        or plan.csv.comment,
+        "no baseline keeps columns unique beside the key": plan.unique,
+    }
+    for said, is_so in of_dataset.items():
+        if is_so:
+            return said
     for column in plan.columns:
         if column.formats:
             return f"baselines read ISO 8601 only, `{column.name}` is spelt otherwise"

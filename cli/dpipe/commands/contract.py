@@ -337,6 +337,8 @@ def _print(contract: Contract) -> None:
     output.emit(f"{contract.dataset} {contract.version} ({contract.hash[:12]})")
     output.emit(contract.description)
     output.emit(f"key: {', '.join(plan.key) or 'none'}")
+    if plan.unique:
+        output.emit(f"unique: {', '.join(plan.unique)}")
     fields = [
         part.column if part.transform == "identity" else f"{part.transform}({part.column})"
         for part in plan.partition

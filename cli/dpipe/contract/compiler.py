@@ -128,6 +128,7 @@ def _dataset(report: Report, definition: SchemaObject) -> tuple[Plan, tuple[Qual
         contract=content_hash(report.source.document),
         columns=tuple(_with_row_rules(report, item, rules) for item in columns),
         key=key,
+        unique=keys.unique(report, columns, key, extra),
         partition=partition,
         unknown_fields=extra.get("dpipe.unknownFields", "ignore"),
         write_mode=extra.get("dpipe.writeMode", "append"),

@@ -191,6 +191,7 @@ def _layout(old: Plan, new: Plan, renames: dict[str, str]) -> Iterator[Differenc
     if old.key != as_before(new.key):
         text = f"the key is {', '.join(new.key) or 'none'}, and was {', '.join(old.key) or 'none'}"
         yield Difference("breaking", dataset, text, ("records", "readers"))
+    yield from _unique(old, new, renames)
     before = [(part.column, part.transform) for part in old.partition]
     if before != [(renames.get(part.column, part.column), part.transform) for part in new.partition]:
         yield Difference("breaking", dataset, "the table is partitioned otherwise", ("table",))
@@ -221,6 +222,19 @@ def _layout(old: Plan, new: Plan, renames: dict[str, str]) -> Iterator[Differenc
         yield Difference(
             effect, dataset, f"a record has at most {new.max_record_bytes:,} bytes", ("records",)
         )
+
+
+def _unique(old: Plan, new: Plan, renames: dict[str, str]) -> Iterator[Difference]:
+    """A column that is or was the whole key is told of with the key."""
+    before = {*old.unique, *old.key} if len(old.key) == 1 else {*old.unique}
+    now = {*new.unique, *new.key} if len(new.key) == 1 else {*new.unique}
+    for name in new.unique:
+        if renames.get(name, name) not in before:
+            yield Difference("breaking", name, f"no two rows may have one `{name}`", ("records",))
+    kept = {renames.get(name, name) for name in now}
+    for name in old.unique:
+        if name not in kept:
+            yield Difference("widening", name, f"two rows may have one `{name}`", ("records", "readers"))
 
 
 def _newer(version: str | None) -> str:

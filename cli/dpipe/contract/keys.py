@@ -1,4 +1,4 @@
-"""Primary key, version and partition of a dataset."""
+"""Primary key, unique columns, version and partition of a dataset."""
 
 from __future__ import annotations
 
@@ -58,16 +58,31 @@ def primary_key(report: Report, columns: Sequence[Compiled]) -> tuple[str, ...]:
                 "use an integer or a string",
                 key=True,
             )
-    for item in columns:
-        if item.definition.unique and ordered != [item]:
+    return tuple(item.column.name for item in ordered)
+
+
+def unique(
+    report: Report, columns: Sequence[Compiled], key: tuple[str, ...], extra: dict[str, Any]
+) -> tuple[str, ...]:
+    """The columns that are unique on their own; of a key's only column the key says so already."""
+    chosen = [item for item in columns if item.definition.unique and key != (item.column.name,)]
+    for item in chosen:
+        if item.column.fields:
             report.error(
                 (*item.at, "unique"),
-                f"nothing enforces that `{item.column.name}` is unique on its own",
-                "make it the only key (`primaryKey: true`), or add the quality rule "
+                f"unique column `{item.column.name}` is nested",
+                "use a column of a single value",
+                key=True,
+            )
+        elif extra.get("dpipe.writeMode") == "overwrite_partition":
+            report.error(
+                (*item.at, "unique"),
+                f"nothing enforces that `{item.column.name}` is unique where partitions are overwritten",
+                "make it the only key (`primaryKey: true`), choose another `dpipe.writeMode`, or add the quality rule "
                 "`{metric: duplicateValues, mustBe: 0}`, which looks at each batch",
                 key=True,
             )
-    return tuple(item.column.name for item in ordered)
+    return tuple(item.column.name for item in chosen)
 
 
 def partition(

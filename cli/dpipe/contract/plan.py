@@ -181,6 +181,7 @@ class CsvOptions:
 class Plan:
     """A dataset's columns, key and layout; `contract` is the contract's hash.
 
+    `unique` are the columns whose values no two rows share, each by itself; a key of one column isn't among them.
     `version` is the column whose larger value wins an upsert; without one the later record does.
     """
 
@@ -188,12 +189,18 @@ class Plan:
     contract: str
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
+    unique: tuple[str, ...] = ()
     partition: tuple[PartitionField, ...] = ()
     unknown_fields: UnknownFields = "ignore"
     write_mode: WriteMode = "append"
     version: str | None = None
     csv: CsvOptions = field(default_factory=CsvOptions)
     max_record_bytes: int = MAX_RECORD_BYTES
+
+    @property
+    def compares_rows(self) -> bool:
+        """Whether what becomes of a record depends on the rows that are there."""
+        return bool(self.key or self.unique)
 
     def grown(self, more: Mapping[str, Kind]) -> Plan:
         """The plan with further columns, which may be null and have no rules."""
@@ -231,6 +238,7 @@ class Plan:
             "contract": self.contract,
             "columns": [column.to_json(ids, column.name) for column in self.columns],
             "key": list(self.key),
+            "unique": list(self.unique),
             "partition": [
                 {"column": part.column, "transform": part.transform, "name": part.name}
                 for part in self.partition

@@ -1,9 +1,10 @@
-"""Rows that a table already has, for the kernel to compare keys with."""
+"""Rows that a table already has, for the kernel to compare keys and unique values with."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 from dpipe.outages import unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable
+    from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 
     from pyiceberg.partitioning import PartitionField
     from pyiceberg.table import FileScanTask, Table
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from dpipe.iceberg.attempt import WrittenFile
     from dpipe.iceberg.dismissed import RecordId
 
+ROWS_AT_A_TIME = 1 << 20
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Those of streams: each commit asks for the same ones, and some new ones.
 _small_files = ColumnCache(most_bytes_a_file=1 << 20)
@@ -37,18 +39,16 @@ class ExistingRows:
     """The kernel's `existing` callback for the table's snapshot as loaded, whatever is committed meanwhile.
 
     It takes partition values by field name and returns the plan's columns, `_dpipe_batch_id` and
-    `_dpipe_record_no`, or None when the table is empty. The snapshot's files are planned once, at the first
-    call, and found by the partition values that their manifests name. Rows are read before they are handed
-    on, so that what can't be read raises `DpipeError` in the callback, as a delete file does.
+    `_dpipe_record_no`, or None when the table is empty. `values` has some columns of all rows. The snapshot's
+    files are planned once, at the first call, and found by the partition values that their manifests name. Rows are
+    read before they are handed on, so that what can't be read raises `DpipeError` in the callback, as a delete
+    file does.
     """
 
     def __init__(self, table: Table, plan: Plan) -> None:
         self._table = table
-        self._names = [column.name for column in plan.columns] + [BATCH_ID, RECORD_NO]
-        types = [arrow_type(column) for column in plan.columns] + [pa.string(), pa.int64()]
-        self._schema = pa.schema(
-            [pa.field(name, kind) for name, kind in zip(self._names, types, strict=True)]
-        )
+        types = {column.name: arrow_type(column) for column in plan.columns}
+        self._types = types | {BATCH_ID: pa.string(), RECORD_NO: pa.int64()}
         self._touched: dict[str, FileScanTask] = {}
 
     @property
@@ -63,14 +63,33 @@ class ExistingRows:
         values = ((field, partition[field.name]) for field in self._table.spec().fields)
         tasks = self._files.get(_partition(values), [])
         self._touched.update((task.file.file_path, task) for task in tasks)
+        return self._read(tasks, list(self._types))
+
+    def values(self, columns: Collection[str]) -> Iterator[pa.RecordBatchReader]:
+        """These columns, batch ids and record numbers of every row of the table, a million rows or so at a time."""
+        if self._table.current_snapshot() is None:
+            return
+        names = [*columns, BATCH_ID, RECORD_NO]
+        tasks: list[FileScanTask] = []
+        rows = 0
+        for task in chain.from_iterable(self._files.values()):
+            tasks.append(task)
+            rows += task.file.record_count
+            if rows >= ROWS_AT_A_TIME:
+                yield self._read(tasks, names)
+                tasks, rows = [], 0
+        yield self._read(tasks, names)
+
+    def _read(self, tasks: Sequence[FileScanTask], names: Sequence[str]) -> pa.RecordBatchReader:
         try:
-            rows = _small_files.read(self._table, tasks, self._names)
+            rows = _small_files.read(self._table, tasks, names)
         except (OSError, pa.ArrowException) as error:
             raise unavailable(error) or DpipeError(
                 f"rows of `{'.'.join(self._table.name())}` can't be read: {error}",
                 hint="restore the table's files, then run `dpipe process` again",
             ) from error
-        return rows.select(self._names).cast(self._schema).to_reader()
+        schema = pa.schema([(name, self._types[name]) for name in names])
+        return rows.select(names).cast(schema).to_reader()
 
     @cached_property
     def _files(self) -> dict[Partition, list[FileScanTask]]:

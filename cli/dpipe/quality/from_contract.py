@@ -87,6 +87,7 @@ def contract_suite(contract: Contract, source: str) -> Suite:
     checks.append(_unique("provenance_unique", ROW_IDS, "a record is in the table once"))
     if plan.key:
         checks.append(_unique("key", plan.key, "no two rows have one key"))
+    checks += [_unique("unique", (name,), "no two rows have one value") for name in plan.unique]
     checks += [batch_check(rule, table) for rule in contract.quality]
     return Suite("raw", f"raw.{plan.dataset}", table, ROW_IDS, tuple(_told_apart(checks)), source)
 

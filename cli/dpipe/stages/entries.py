@@ -30,7 +30,7 @@ def attempt_of(work: Work, table: Table, group: Sequence[Manifest], result: Kern
         batches=[_entry(work, table, manifest, counts[manifest.batch_id], brought) for manifest in group],
         files=result.files,
         read_snapshot_id=head.snapshot_id if head else None,
-        depends_on_rows=bool(work.contract.plan.key) or work.overwrites or replays,
+        depends_on_rows=work.contract.plan.compares_rows or work.overwrites or replays,
     )
 
 

@@ -94,7 +94,7 @@ def _commit_together(work: Work, group: list[Manifest]) -> None:
         failpoints.reach("after-gate")
         if out:
             discard(result)
-            if work.contract.plan.key:
+            if work.contract.plan.compares_rows:
                 # What is new of a batch depends on those before it: it is judged when they are in.
                 most = next(at for at, manifest in enumerate(part) if manifest.batch_id in out) or 1
                 if part[0].batch_id not in out:
@@ -167,9 +167,9 @@ def _run_kernel(
 
 
 def _existing(work: Work, table: Table, group: Sequence[Manifest]) -> ExistingRows | None:
-    """The rows that keys are compared with; none where a batch replaces them."""
+    """The rows that keys and unique values are compared with; none where a batch replaces them."""
     plan = work.plan(table)
-    if not plan.key or (work.overwrites and not any(manifest.origin for manifest in group)):
+    if not plan.compares_rows or (work.overwrites and not any(manifest.origin for manifest in group)):
         return None
     return ExistingRows(table, plan)
 

@@ -1,4 +1,4 @@
-"""Records held to a contract's rules alone: nothing is written, and no key is compared."""
+"""Records held to a contract's rules alone: nothing is written, and no key or unique value is compared."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def judge_records(
 ) -> tuple[dict[str, Any], RecordBatches, RecordBatches]:
     """The kernel's counts of a file or of bytes, the records that break nothing, and the others.
 
-    What would be a duplicate is among those that break nothing. Without `keep` both tables are empty. Raises
-    `KernelError` for what can't be read.
+    What would be a duplicate, or not unique, is among those that break nothing. Without `keep` both tables are empty.
+    Raises `KernelError` for what can't be read.
     """
     answer, accepted, rejected = judge_by(
         contract.plan,
@@ -55,7 +55,7 @@ def judge_by(
     from dpipe import _kernel
 
     return _kernel.process_in_memory(
-        replace(plan, key=(), version=None, partition=()).to_json(),
+        replace(plan, key=(), unique=(), version=None, partition=()).to_json(),
         content,
         batch_id=batch_id,
         format=form,

@@ -16,8 +16,9 @@ from dpipe.iceberg.storage import local_path
 from dpipe.landing import payload_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from dpipe.iceberg.existing import ExistingRows
     from dpipe.landing import Manifest
     from dpipe.settings import Project
 
@@ -83,7 +84,7 @@ def run_kernel(
     *,
     data_dir: Path,
     quarantine_dir: Path,
-    existing: Callable[[dict[str, Any]], Any] | None,
+    existing: ExistingRows | None,
     newer: Mapping[str, Collection[str]],
     label: str,
 ) -> KernelResult:
@@ -112,6 +113,7 @@ def run_kernel(
                 threads=project.settings.threads,
                 key_bytes=project.settings.key_memory_mb << 20,
                 existing=existing,
+                existing_values=None if existing is None else existing.values,
                 progress=on_progress,
             )
     except _kernel.KernelError as error:

@@ -24,11 +24,13 @@ from dpipe.landing import batch_ids, land_replay, manifests
 from dpipe.stages.judge import judge_records
 from dpipe.stages.locks import held
 from dpipe.stages.process import process
+from dpipe.stages.taken import TakenValues
 from dpipe.state import refused
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    import pyarrow as pa
     from pyiceberg.catalog import Catalog
 
     from dpipe.contract import Contract
@@ -149,10 +151,11 @@ def replay(
     broken: Counter[tuple[str | None, str]] = Counter()
     with held(project, dataset), output.progress(f"replay {dataset}") as on_progress:
         recover(catalog, dataset)
+        taken = _taken(catalog, contract)
         decided = _decided(project, catalog, dataset)
         rows = _open(project, catalog, dataset, decided, selection, patches)
         for group in _grouped(rows, patches, result):
-            passing = _passing(contract, group, broken)
+            passing = _passing(contract, group, broken, taken)
             result.replayed += len(passing)
             result.still_broken += len(group.records) - len(passing)
             on_progress(result.looked_at, group.size)
@@ -172,8 +175,9 @@ def judged(project: Project, contract: Contract) -> tuple[int, int, list[dict[st
     catalog = open_catalog(project)
     rows = Selection().rows(catalog, contract.dataset)
     contract = _of_table(catalog, contract)
+    taken = _taken(catalog, contract)
     for group in _grouped(rows, None, result):
-        result.replayed += len(_passing(contract, group, broken))
+        result.replayed += len(_passing(contract, group, broken, taken))
     return result.looked_at, result.replayed, listed(broken)
 
 
@@ -193,6 +197,10 @@ def _of_table(catalog: Catalog, contract: Contract) -> Contract:
     """The contract with the columns that records brought into its table."""
     more = evolved(contract.plan, tables.load(catalog, (RAW, contract.dataset)))
     return replace(contract, plan=contract.plan.grown(more))
+
+
+def _taken(catalog: Catalog, contract: Contract) -> TakenValues:
+    return TakenValues(tables.load(catalog, (RAW, contract.dataset)), contract.plan)
 
 
 def _decided(project: Project, catalog: Catalog, dataset: str) -> set[str]:
@@ -259,24 +267,40 @@ def _is_incomplete(row: dict[str, Any]) -> bool:
     return bool(rules & INCOMPLETE) or row["raw_format"] == "unknown"
 
 
-def _passing(contract: Contract, group: _Group, broken: Counter[tuple[str | None, str]]) -> list[int]:
+def _passing(
+    contract: Contract, group: _Group, broken: Counter[tuple[str | None, str]], taken: TakenValues
+) -> list[int]:
     """Places in the group of the records that break nothing; what the others break is added to `broken`.
 
     Only records that can't take in or fall into others are judged together, so that each stands for itself.
     """
     plain = [at for at, record in enumerate(group.records) if _is_plain(contract, group.form, record)]
-    read, passing, violations = _judged(contract, group.only(plain))
+    read, rows, violations = _judged(contract, group.only(plain))
     if read != len(plain):
-        plain, passing, violations = [], [], []  # a blank line, or one that the contract takes for a comment
+        plain, rows, violations = [], None, []  # a blank line, or one that the contract takes for a comment
+    passing, not_unique = _unique(taken, rows)
+    violations += not_unique
     found = {plain[at] for at in passing}
-    for at in set(range(len(group.records))) - set(plain):
-        read, passing, of_one = _judged(contract, group.only([at]), threads=1)
-        violations += of_one
-        if read == len(passing) == 1:
+    for at in sorted(set(range(len(group.records))) - set(plain)):
+        read, rows, of_one = _judged(contract, group.only([at]), threads=1)
+        passing, not_unique = _unique(taken, rows) if read == 1 else ([], [])
+        violations += [*of_one, *not_unique]
+        if passing:
             found.add(at)
     for violation in violations:
         broken[violation["column"], violation["rule"]] += violation["records"]
     return sorted(found)
+
+
+def _unique(taken: TakenValues, rows: pa.Table | None) -> tuple[list[int], list[dict[str, Any]]]:
+    """The places of rows whose unique values nobody has, and what the others break."""
+    if rows is None:
+        return [], []
+    broken = taken.broken(rows)
+    counts: Counter[tuple[str | None, str]] = Counter(
+        (name, "unique") for names in broken.values() for name in names
+    )
+    return [number - 1 for number in rows[RECORD_NO].to_pylist() if number not in broken], listed(counts)
 
 
 def _is_plain(contract: Contract, form: str, record: bytes) -> bool:
@@ -292,10 +316,10 @@ def _is_plain(contract: Contract, form: str, record: bytes) -> bool:
 
 def _judged(
     contract: Contract, group: _Group, *, threads: int = 0
-) -> tuple[int, list[int], list[dict[str, Any]]]:
-    """How many records the kernel reads, the places of those that break no rule, and what the others break."""
+) -> tuple[int, pa.Table | None, list[dict[str, Any]]]:
+    """How many records the kernel reads, the rows of those that break no rule, and what the others break."""
     if not group.records:
-        return 0, [], []
+        return 0, None, []
     import pyarrow as pa
 
     from dpipe import _kernel
@@ -314,8 +338,7 @@ def _judged(
             f"records of `{group.origin}` can't be judged again: {error}",
             hint="choose others with --batch, --rule or --record; nothing was changed",
         ) from error
-    numbers = pa.table(accepted)[RECORD_NO].to_pylist()
-    return counts["records_in"], [number - 1 for number in numbers], counts["violations"]
+    return counts["records_in"], pa.table(accepted), counts["violations"]
 
 
 def _land(project: Project, decided: Collection[str], contract: Contract, group: _Group) -> str:

@@ -155,7 +155,7 @@ def _properties(contract: Contract, name: str, view: str) -> str:
 
 def _column(contract: Contract, column: Column) -> dict[str, Any]:
     tests: list[Any] = []
-    if contract.plan.key == (column.name,):
+    if contract.plan.key == (column.name,) or column.name in contract.plan.unique:
         tests.append("unique")
     if column.required:
         tests.append("not_null")

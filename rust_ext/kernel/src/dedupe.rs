@@ -2,7 +2,7 @@
 //!
 //! Keys are compared value by value; the hash only says where to look, so that a collision can't lose a record.
 
-use std::{cmp::Ordering, path::PathBuf};
+use std::{cmp::Ordering, ops::Range, path::PathBuf, sync::Arc};
 
 use arrow::array::ArrayRef;
 
@@ -48,7 +48,8 @@ pub enum Places {
 }
 
 impl Places {
-    fn of(&self, row: usize) -> RecordPlace {
+    /// Where the record is that a row was.
+    pub fn of(&self, row: usize) -> RecordPlace {
         match self {
             Self::Chunk { batch, before, numbering } => {
                 RecordPlace { batch: *batch, record: before + numbering.record(row) as u64 + 1 }
@@ -79,7 +80,7 @@ pub struct KeyIndex {
 /// Consecutive rows and the number of the first.
 struct Block {
     first: usize,
-    places: Places,
+    places: Arc<Places>,
     rows: BlockRows,
 }
 
@@ -94,6 +95,9 @@ enum BlockRows {
 }
 
 const HALF: u32 = 32;
+
+/// Rows whose slots are fetched from memory side by side.
+pub const AHEAD: usize = 32;
 
 impl KeyIndex {
     /// An empty index that holds the keys of `most_held_bytes` in memory, and others in a file in `folder`.
@@ -119,11 +123,34 @@ impl KeyIndex {
     pub fn claim(
         &mut self,
         keys: Keys,
-        places: Places,
+        places: Arc<Places>,
         left_out: impl Fn(usize) -> bool,
         mut taken: impl FnMut(usize, Winner, Ordering) -> bool,
     ) -> Result<()> {
-        const AHEAD: usize = 32;
+        let newcomers = self.enter(&keys, &places)?;
+        for start in (0..keys.hashes.len()).step_by(AHEAD) {
+            let rows = start..(start + AHEAD).min(keys.hashes.len());
+            self.fetch(&newcomers, rows.clone());
+            for row in rows {
+                if left_out(row) {
+                    continue;
+                }
+                let found = self.find(&newcomers, row)?;
+                let gets = found.holder.is_none_or(|(winner, version)| taken(row, winner, version));
+                if gets {
+                    self.take(&newcomers, row, &found);
+                }
+            }
+        }
+        let first = newcomers.first;
+        self.keep(first, keys, places)
+    }
+
+    /// Rows that are about to be looked up, each with [`find`](Self::find), and then kept.
+    ///
+    /// # Errors
+    /// `Error::Plan` when there are 2³² keys.
+    pub fn enter<'a>(&mut self, keys: &'a Keys, places: &'a Places) -> Result<Newcomers<'a>> {
         let Keys { columns, hashes, fingerprints, versions } = keys;
         let first = self.rows;
         self.rows += hashes.len();
@@ -133,76 +160,68 @@ impl KeyIndex {
         }
         let scalars = columns.iter().map(|column| Scalars::of(column)).collect::<Result<Vec<_>>>()?;
         self.reserve(hashes.len());
-        let newcomer = Newcomer {
-            first,
-            scalars: &scalars,
-            fingerprints: &fingerprints,
-            versions: &versions,
-            places: &places,
-        };
-        for start in (0..hashes.len()).step_by(AHEAD) {
-            let rows = start..(start + AHEAD).min(hashes.len());
-            // The slots of some rows are fetched from memory side by side, and are near when they are needed.
-            let touched = rows.clone().fold(0, |all, row| all ^ self.slots[self.slot(hashes[row])]);
-            std::hint::black_box(touched);
-            for row in rows {
-                if left_out(row) {
-                    continue;
-                }
-                if let Some((at, winner, version)) = self.claim_row(row, hashes[row], &newcomer)?
-                    && taken(row, winner, version)
-                {
-                    self.slots[at] = slot_of(hashes[row], newcomer.first + row);
-                }
-            }
-        }
-        self.keep(Block { first, places, rows: BlockRows::Held { columns, fingerprints, versions } })
+        Ok(Newcomers { first, hashes, scalars, fingerprints, versions, places })
     }
 
-    /// The slot, the record that has the key and how its version compares; none when nothing had it, and then the row does.
+    /// Fetch the slots of some rows from memory side by side, so that they are near when they are needed.
     #[inline]
-    fn claim_row(
-        &mut self,
-        row: usize,
-        hash: u64,
-        newcomer: &Newcomer,
-    ) -> Result<Option<(usize, Winner, Ordering)>> {
+    pub fn fetch(&self, newcomers: &Newcomers, rows: Range<usize>) {
+        let slots = newcomers.hashes[rows].iter().map(|hash| self.slots[self.slot(*hash)]);
+        std::hint::black_box(slots.fold(0, |all, slot| all ^ slot));
+    }
+
+    /// Who has the key of a row, and where in the table that stands.
+    ///
+    /// # Errors
+    /// `Error::Io` when a key can't be read from the file.
+    #[inline]
+    pub fn find(&mut self, newcomers: &Newcomers, row: usize) -> Result<Found> {
+        let hash = newcomers.hashes[row];
         let mut at = self.slot(hash);
         loop {
             let slot = self.slots[at];
             if slot == 0 {
-                break;
+                return Ok(Found { at, holder: None });
             }
             if slot >> HALF == hash >> HALF {
                 let number = (slot & u64::from(u32::MAX)) as usize - 1;
-                if let Some((winner, version)) = self.same(number, row, newcomer)? {
-                    return Ok(Some((at, winner, version)));
+                if let Some(holder) = self.same(number, row, newcomers)? {
+                    return Ok(Found { at, holder: Some(holder) });
                 }
             }
             at = (at + 1) & (self.slots.len() - 1);
         }
-        self.slots[at] = slot_of(hash, newcomer.first + row);
-        self.claimed += 1;
-        Ok(None)
+    }
+
+    /// Give a row the key that was looked up for it; nothing may have been taken since.
+    #[inline]
+    pub fn take(&mut self, newcomers: &Newcomers, row: usize, found: &Found) {
+        self.slots[found.at] = slot_of(newcomers.hashes[row], newcomers.first + row);
+        self.claimed += usize::from(found.holder.is_none());
     }
 
     /// The record that row number `number` was and how its version compares, when it has the key of the newcomer's row.
     #[cold]
-    fn same(&mut self, number: usize, row: usize, newcomer: &Newcomer) -> Result<Option<(Winner, Ordering)>> {
+    fn same(
+        &mut self,
+        number: usize,
+        row: usize,
+        newcomer: &Newcomers,
+    ) -> Result<Option<(Winner, Ordering)>> {
         let (is_same, fingerprint, version, place) = if let Some(other) = number.checked_sub(newcomer.first) {
             let is_same = newcomer.scalars.iter().all(|column| column.get(other) == column.get(row));
-            (is_same, newcomer.fingerprints[other], newcomer.version(other), newcomer.places.of(other))
+            (is_same, newcomer.fingerprint(other), newcomer.version(other), newcomer.places.of(other))
         } else {
             let index = self.blocks.partition_point(|block| block.first <= number) - 1;
             let block = &self.blocks[index];
             let other = number - block.first;
             let (is_same, fingerprint, version) = match &block.rows {
                 BlockRows::Held { columns, fingerprints, versions } => {
-                    let mut pairs = columns.iter().zip(newcomer.scalars);
+                    let mut pairs = columns.iter().zip(&newcomer.scalars);
                     let is_same = pairs.try_fold(true, |same, (known, new)| {
                         Scalars::of(known).map(|known| same && known.get(other) == new.get(row))
                     })?;
-                    (is_same, fingerprints[other], version_of(versions, other))
+                    (is_same, number_of(fingerprints, other), number_of(versions, other))
                 }
                 BlockRows::Spilled(start) => {
                     let Spilled { key, fingerprint, version } = self.spill.read(*start, other)?;
@@ -211,13 +230,19 @@ impl KeyIndex {
             };
             (is_same, fingerprint, version, block.places.of(other))
         };
-        let identical = fingerprint == newcomer.fingerprints[row];
+        let identical = fingerprint == newcomer.fingerprint(row);
         Ok(is_same.then_some((Winner { place, identical }, version.cmp(&newcomer.version(row)))))
     }
 
-    fn keep(&mut self, block: Block) -> Result<()> {
-        self.held_bytes += block.rows.bytes()?;
-        self.blocks.push(block);
+    /// Keep what the rows from number `first` on have, for later ones to be compared with.
+    ///
+    /// # Errors
+    /// `Error::Io` when keys can't be moved to the file.
+    pub fn keep(&mut self, first: usize, keys: Keys, places: Arc<Places>) -> Result<()> {
+        let Keys { columns, fingerprints, versions, .. } = keys;
+        let rows = BlockRows::Held { columns, fingerprints, versions };
+        self.held_bytes += rows.bytes()?;
+        self.blocks.push(Block { first, places, rows });
         if self.held_bytes > self.most_held_bytes {
             for block in &mut self.blocks {
                 if let BlockRows::Held { columns, fingerprints, versions } = &block.rows {
@@ -262,29 +287,43 @@ fn slot_of(hash: u64, number: usize) -> u64 {
     hash >> HALF << HALF | (number + 1) as u64
 }
 
-/// The rows whose keys are being claimed.
-struct Newcomer<'a> {
-    first: usize,
-    scalars: &'a [Scalars<'a>],
+/// Rows whose keys are being looked up and claimed.
+pub struct Newcomers<'a> {
+    /// The number of the first.
+    pub first: usize,
+    hashes: &'a [u64],
+    scalars: Vec<Scalars<'a>>,
     fingerprints: &'a [u64],
     versions: &'a [i64],
     places: &'a Places,
 }
 
-/// A row's version; all are equal where rows have none.
-fn version_of(versions: &[i64], row: usize) -> i64 {
-    versions.get(row).copied().unwrap_or_default()
+/// What a look-up came to.
+#[derive(Clone, Copy)]
+pub struct Found {
+    at: usize,
+    /// The record that has the key, and how its version compares with the newcomer's; `None` when nothing has it.
+    pub holder: Option<(Winner, Ordering)>,
 }
 
-impl Newcomer<'_> {
+/// A row's version or fingerprint; all are equal where rows have none.
+fn number_of<T: Copy + Default>(numbers: &[T], row: usize) -> T {
+    numbers.get(row).copied().unwrap_or_default()
+}
+
+impl Newcomers<'_> {
+    fn fingerprint(&self, row: usize) -> u64 {
+        number_of(self.fingerprints, row)
+    }
+
     fn version(&self, row: usize) -> i64 {
-        version_of(self.versions, row)
+        number_of(self.versions, row)
     }
 
     /// A row's key as a spill file has it.
     fn encoded(&self, row: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
-        keys::push_key(&mut bytes, self.scalars, row);
+        keys::push_key(&mut bytes, &self.scalars, row);
         bytes
     }
 }
@@ -351,7 +390,7 @@ mod tests {
                 told[row] = Some((winner, version));
                 rule != Rule::First && !winner.identical && version != Ordering::Greater
             };
-            index.claim(keys, places, |_| false, taken).unwrap();
+            index.claim(keys, Arc::new(places), |_| false, taken).unwrap();
         }
         all
     }

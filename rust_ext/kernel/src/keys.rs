@@ -1,11 +1,11 @@
 //! Keys of rows and fingerprints of whole rows, column by column.
 
-use std::hash::BuildHasher;
+use std::{hash::BuildHasher, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, MutableArrayData, StringArray, make_array},
     buffer::NullBuffer,
-    datatypes::DataType,
+    datatypes::{DataType, Float64Type},
     record_batch::RecordBatch,
 };
 use foldhash::fast::RandomState;
@@ -90,6 +90,44 @@ impl KeyEncoder {
         let versions =
             self.version.map(|index| versions(rows.column(index))).transpose()?.unwrap_or_default();
         Ok(Keys { columns, hashes, fingerprints, versions })
+    }
+}
+
+/// Hashes the values of a column that no two rows share.
+#[derive(Clone)]
+pub struct ValueEncoder {
+    /// Index of the plan's column.
+    pub column: usize,
+    hashing: Hashing,
+}
+
+impl ValueEncoder {
+    /// An encoder for each of the plan's unique columns.
+    ///
+    /// # Errors
+    /// `Error::Plan` when one names no column.
+    pub fn each(plan: &Plan) -> Result<Vec<Self>> {
+        let encoder = |name: &String| Ok(Self { column: plan.column(name)?, hashing: Hashing::new() });
+        plan.unique.iter().map(encoder).collect()
+    }
+
+    /// The values of an array of the column's type, as keys without fingerprints and versions.
+    ///
+    /// # Errors
+    /// `Error::Internal` when the type is one that no plan's column has.
+    pub fn encode(&self, values: &ArrayRef) -> Result<Keys> {
+        let column = by_value(values);
+        let mut hashes = vec![self.hashing.start; column.len()];
+        self.hashing.mix_column(&mut hashes, &column)?;
+        Ok(Keys { columns: vec![column], hashes, ..Keys::default() })
+    }
+}
+
+/// The values with their zeros alike: rows are compared by bits, and to all who read a table `-0.0` is `0.0`.
+fn by_value(values: &ArrayRef) -> ArrayRef {
+    match values.as_primitive_opt::<Float64Type>() {
+        Some(floats) => Arc::new(floats.unary::<_, Float64Type>(|value| value + 0.0)),
+        None => values.clone(),
     }
 }
 
@@ -238,9 +276,7 @@ fn push(bytes: &mut Vec<u8>, value: Scalar) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{Int64Array, StringArray};
+    use arrow::array::{Float64Array, Int64Array, StringArray};
     use proptest::{option, prelude::*};
 
     use super::*;
@@ -277,6 +313,21 @@ mod tests {
         let keys = encode(&columns, &["id"]);
         assert_ne!(keys.fingerprints[0], keys.fingerprints[1]);
         assert_ne!(keys.fingerprints[0], keys.fingerprints[2]);
+    }
+
+    #[test]
+    fn the_two_zeros_are_one_value_of_a_unique_column() {
+        let plan = serde_json::json!({
+            "dataset": "d", "contract": "c", "unique": ["a"],
+            "columns": [{"name": "a", "field_id": 1, "type": "float64"}],
+        });
+        let plan = Plan::from_json(&plan.to_string()).unwrap();
+        let values: ArrayRef = Arc::new(Float64Array::from(vec![Some(0.0), Some(-0.0), Some(-1.5), None]));
+        let keys = ValueEncoder::each(&plan).unwrap()[0].encode(&values).unwrap();
+        assert_eq!(bytes(&keys, 0), bytes(&keys, 1));
+        assert_eq!(keys.hashes[0], keys.hashes[1]);
+        assert_ne!(bytes(&keys, 0), bytes(&keys, 2));
+        assert!(keys.columns[0].is_null(3));
     }
 
     proptest! {

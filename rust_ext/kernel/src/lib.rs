@@ -4,15 +4,18 @@
 //! [`read`] frames it in a [`chunk`], [`parse`] turns it into [`cell`]s, [`check`] gives them types and holds the rules
 //! against them, [`sequence`] finds its duplicates, [`scatter`] and [`quarantine`] write it.
 
+pub mod batch;
 mod buffers;
 pub mod cell;
 pub mod check;
 pub mod chunk;
+pub mod claims;
 pub mod csv;
 pub mod decimal;
 pub mod dedupe;
 mod encode;
 pub mod error;
+pub mod existing;
 pub mod feed;
 mod formats;
 pub mod json;
@@ -40,6 +43,7 @@ mod split;
 mod swar;
 pub mod template;
 pub mod text;
+pub mod unique;
 pub mod upsert;
 mod whole;
 pub mod write;

@@ -15,7 +15,7 @@ use crate::{
     csv,
     error::Result,
     json,
-    keys::{KeyEncoder, Keys},
+    keys::{KeyEncoder, Keys, ValueEncoder},
     nested,
     numbering::Numbering,
     partition::{Partitioner, RowPartitions},
@@ -38,6 +38,8 @@ pub struct Compiled {
     quick: Quick,
     /// Encodes keys, when records have one.
     pub keys: Option<KeyEncoder>,
+    /// Encode the values of unique columns.
+    pub unique: Vec<ValueEncoder>,
     /// Gives rows their partitions.
     partitioner: Partitioner,
     columns: SchemaRef,
@@ -55,6 +57,7 @@ impl Compiled {
             json: json::Parser::new(&plan),
             quick: Quick::new(&plan, Checker::new(&plan)?),
             keys: KeyEncoder::new(&plan)?,
+            unique: ValueEncoder::each(&plan)?,
             partitioner: Partitioner::new(&plan)?,
             columns: schema::columns(&plan),
             rows_a_mib: AtomicUsize::new(5000),
@@ -123,6 +126,8 @@ pub struct Parsed {
     pub numbering: Numbering,
     /// Their keys; `None` without a key.
     pub keys: Option<Keys>,
+    /// Their values of each unique column.
+    pub unique: Vec<Keys>,
     /// Their partitions.
     pub partitions: RowPartitions,
     /// The records that broke a rule.
@@ -526,10 +531,14 @@ impl<'c, 'a> Sink<'c, 'a> {
     /// What the chunk came to when these are its rows.
     fn finish_with(self, rows: RecordBatch) -> Result<Parsed> {
         let keys = self.compiled.keys.as_ref().map(|encoder| encoder.encode(&rows)).transpose()?;
+        let unique = self.compiled.unique.iter();
+        let unique =
+            unique.map(|encoder| encoder.encode(rows.column(encoder.column))).collect::<Result<_>>()?;
         Ok(Parsed {
             records: self.records,
             partitions: self.compiled.partitioner.assign(&rows)?,
             keys,
+            unique,
             rows,
             spans: self.spans,
             numbering: self.numbering,

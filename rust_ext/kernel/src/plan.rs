@@ -26,6 +26,9 @@ pub struct Plan {
     /// Names of the primary key's columns; empty when records have no key.
     #[serde(default)]
     pub key: Vec<String>,
+    /// Names of the columns whose values no two rows share, each by itself.
+    #[serde(default)]
+    pub unique: Vec<String>,
     /// How accepted rows are spread over files.
     #[serde(default)]
     pub partition: Vec<PartitionField>,
@@ -468,9 +471,11 @@ impl Plan {
             column.validate(1)?;
         }
         let partitions = self.partition.iter().map(|field| &field.column);
-        for name in self.key.iter().chain(partitions) {
+        for name in self.key.iter().chain(&self.unique).chain(partitions) {
             if self.columns[self.column(name)?].kind.is_nested() {
-                return Err(Error::Plan(format!("`{name}` is nested, and no key or partition is")));
+                return Err(Error::Plan(format!(
+                    "`{name}` is nested, and no key, unique column or partition is"
+                )));
             }
         }
         if let Some(name) = &self.version

@@ -17,7 +17,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::{
     chunk::Chunk,
-    dedupe::KeyIndex,
+    claims::Claims,
     error::{Error, Result},
     feed::{Feed, SourceFacts},
     outcome::{FileKind, Outcome},
@@ -71,7 +71,7 @@ pub struct Options {
     pub chunk_bytes: usize,
     /// Bytes of rows held for the partitions' files, about; past them the files are completed and others begun.
     pub held_bytes: usize,
-    /// Bytes of keys held in memory, about; past them they are moved to a file.
+    /// Bytes of keys and of unique columns' values held in memory, about; past them they are moved to files.
     pub key_bytes: usize,
     /// Whether the accepted values are profiled.
     pub profile: bool,
@@ -110,6 +110,17 @@ pub trait Host {
         rows: &mut dyn FnMut(&RecordBatch) -> Result<()>,
     ) -> Result<()>;
 
+    /// Hand over the values that these columns have in all rows of the table, whatever their partition, then batch id and
+    /// record number. Called once, and only when the plan has unique columns, which these are.
+    ///
+    /// # Errors
+    /// `Error::Existing` when they can't be read.
+    fn existing_values(
+        &mut self,
+        columns: &[String],
+        rows: &mut dyn FnMut(&RecordBatch) -> Result<()>,
+    ) -> Result<()>;
+
     /// Take note of the records and bytes done so far.
     ///
     /// # Errors
@@ -125,6 +136,14 @@ impl Host for Alone {
     fn existing(
         &mut self,
         _partition: &BTreeMap<String, PartitionValue>,
+        _rows: &mut dyn FnMut(&RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn existing_values(
+        &mut self,
+        _columns: &[String],
         _rows: &mut dyn FnMut(&RecordBatch) -> Result<()>,
     ) -> Result<()> {
         Ok(())
@@ -213,8 +232,9 @@ fn pass(
     let plan = &compiled.plan;
     let scatter = Scatter::new(plan, options.destination.clone(), options.held_bytes, options.profile)?;
     let quarantine = QuarantineWriter::new(plan, &options.destination);
-    let index = KeyIndex::new(options.key_bytes, options.destination.spill_folder());
-    let mut sequencer = Sequencer::new(compiled.clone(), sources, losers, index, scatter, quarantine)?;
+    let folder = options.destination.spill_folder();
+    let claims = Claims::new(compiled, sources.len(), losers, options.key_bytes, folder);
+    let mut sequencer = Sequencer::new(compiled.clone(), sources, claims, scatter, quarantine);
     let mut feed = Feed::new(sources, plan, options.chunk_bytes, options.batch_size);
 
     // Twice as many chunks as threads are under way, so that no thread waits for the one chunk whose turn it is.

@@ -1,56 +1,43 @@
 //! Parsed chunks, taken up in their order: duplicates found, records counted, rows and rejects sent on their way.
 
-use std::{
-    borrow::Cow,
-    cmp::Ordering,
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use arrow::{
-    array::{Array, Int64Array, StringArray},
-    compute::{CastOptions, cast_with_options},
-    datatypes::{Schema, SchemaRef},
-    record_batch::{RecordBatch, RecordBatchOptions},
-    util::display::FormatOptions,
-};
+use arrow::record_batch::RecordBatch;
 
 use crate::{
+    batch::Batch,
+    cell::Violation,
     chunk::Chunk,
-    dedupe::{KeyIndex, Places, RecordPlace, Winner},
-    error::{Error, Result},
+    claims::Claims,
+    dedupe::{RecordPlace, Winner},
+    error::Result,
+    existing::ExistingRows,
     feed::SourceFacts,
     numbering::Numbering,
     outcome::{BatchOutcome, ViolationCount},
     parse::{Compiled, Parsed, Place, Reject, count_name},
-    plan::{Plan, WriteMode},
     quarantine::{BytePlace, Entry, QuarantineWriter, Reason},
     read::{Source, columns},
     run::Host,
     scatter::{BatchId, Scatter, named},
-    schema,
     split::split,
-    upsert::{Contest, Losers},
+    unique::Held,
+    upsert::{Losers, Refusal},
 };
 
 /// Takes up chunks in the order of the sources.
 pub struct Sequencer {
     compiled: Arc<Compiled>,
-    /// The plan's columns as the table may hold them: rules and what is required may have been others.
-    columns: SchemaRef,
     batches: Vec<Batch>,
     /// The run's batches, then those of existing rows.
     batch_ids: Vec<BatchId>,
-    existing_ids: BTreeMap<String, u32>,
-    index: KeyIndex,
+    existing: ExistingRows,
+    claims: Claims,
+    /// Whether the values of unique columns are still to be asked for.
+    lacks_values: bool,
     scatter: Scatter,
     quarantine: QuarantineWriter,
     partition_names: Vec<String>,
-    /// Records of which it is known that others have their key.
-    losers: Arc<Losers>,
-    contest: Contest,
-    /// The first source with a record that takes the place of another source's.
-    ends_before: Option<usize>,
 }
 
 /// What a run comes to.
@@ -65,76 +52,42 @@ pub struct Finished {
     pub partition_names: Vec<String>,
 }
 
-#[derive(Default)]
-struct Batch {
-    outcome: BatchOutcome,
-    violations: BTreeMap<(Option<usize>, &'static str), u64>,
-    facts: Option<SourceFacts>,
-    /// The records' numbers, when they aren't counted from 1.
-    record_nos: Option<Arc<[u64]>>,
-    /// Batches whose rows its records don't supersede.
-    newer_batches: HashSet<String>,
-    /// Rows of the table that its records take the place of.
-    superseded: Vec<RecordPlace>,
-}
-
-impl Batch {
-    /// The number of the record that is the source's `ordinal`th, counted from 1.
-    fn record_no(&self, ordinal: u64) -> Result<u64> {
-        let Some(record_nos) = &self.record_nos else { return Ok(ordinal) };
-        let number = usize::try_from(ordinal - 1).ok().and_then(|at| record_nos.get(at));
-        number.copied().ok_or(Error::Numbers(record_nos.len()))
-    }
-}
-
 /// A record of a chunk that isn't accepted.
 enum Refused<'a> {
     Rejected(&'a Reject),
     Duplicate(Place, Winner),
+    NotUnique(Place, &'a [Held]),
 }
 
 impl Refused<'_> {
     fn place(&self) -> &Place {
         match self {
             Self::Rejected(reject) => &reject.place,
-            Self::Duplicate(place, _) => place,
+            Self::Duplicate(place, _) | Self::NotUnique(place, _) => place,
         }
     }
 }
 
 impl Sequencer {
-    /// A sequencer for the sources' batches, whose keys `index` takes but for those of `losers`.
-    ///
-    /// # Errors
-    /// `Error::Plan` when the plan can't be compiled.
+    /// A sequencer for the sources' batches, whose records claim their keys and values in `claims`.
     pub fn new(
         compiled: Arc<Compiled>,
         sources: &[Source],
-        losers: Arc<Losers>,
-        index: KeyIndex,
+        claims: Claims,
         scatter: Scatter,
         quarantine: QuarantineWriter,
-    ) -> Result<Self> {
-        let batch = |source: &Source| Batch {
-            outcome: BatchOutcome { batch_id: source.batch_id.clone(), ..BatchOutcome::default() },
-            record_nos: source.record_nos.as_deref().map(Arc::from),
-            newer_batches: source.newer_batches.clone(),
-            ..Batch::default()
-        };
-        Ok(Self {
-            columns: nullable(&compiled.plan),
-            batches: sources.iter().map(batch).collect(),
+    ) -> Self {
+        Self {
+            batches: sources.iter().map(Batch::of).collect(),
             batch_ids: sources.iter().map(|source| source.batch_id.as_str().into()).collect(),
-            existing_ids: BTreeMap::new(),
-            index,
+            existing: ExistingRows::new(&compiled.plan),
+            lacks_values: claims.asks_for_values(),
+            claims,
             scatter,
             quarantine,
             partition_names: compiled.plan.partition.iter().map(|field| field.name.clone()).collect(),
-            losers,
-            contest: Contest::default(),
-            ends_before: None,
             compiled,
-        })
+        }
     }
 
     /// Note what is known of a source.
@@ -159,7 +112,7 @@ impl Sequencer {
 
     /// The source that the run has to end before, as far as that is known.
     pub fn ends_before(&self) -> Option<usize> {
-        self.ends_before
+        self.claims.contest().ends_before()
     }
 
     /// Take up the next chunk.
@@ -175,18 +128,31 @@ impl Sequencer {
         host: &mut dyn Host,
     ) -> Result<()> {
         let before = self.batches[source].outcome.records_in;
+        if self.lacks_values && parsed.rows.num_rows() > 0 {
+            self.lacks_values = false;
+            let names = self.compiled.plan.unique.clone();
+            host.existing_values(&names, &mut |rows| self.load_values(rows))?;
+        }
         let partitions = self.partitions(&parsed, host)?;
         if before == 0 {
             self.expect_keys(source, chunk, &parsed);
         }
-        let duplicates = self.duplicates(source, before, &mut parsed)?;
+        let refused_rows = self.claims.refused(
+            u32_index(source),
+            &mut self.batches[source],
+            before,
+            &mut parsed,
+            &self.batch_ids,
+        )?;
         let rejected = parsed.rejects.iter().map(Refused::Rejected);
-        let duplicate =
-            duplicates.iter().map(|(row, winner)| Refused::Duplicate(parsed.place(*row), *winner));
-        let mut refused: Vec<Refused> = rejected.chain(duplicate).collect();
+        let others = refused_rows.iter().map(|(row, refusal)| match refusal {
+            Refusal::Duplicate(winner) => Refused::Duplicate(parsed.place(*row), *winner),
+            Refusal::NotUnique(held) => Refused::NotUnique(parsed.place(*row), held),
+        });
+        let mut refused: Vec<Refused> = rejected.chain(others).collect();
         refused.sort_unstable_by_key(|refused| refused.place().record);
-        self.count(source, chunk, &parsed, duplicates.len());
-        if self.contest.is_again() || self.ends_before.is_some() {
+        self.count(source, chunk, &parsed, &refused_rows);
+        if self.claims.contest().is_again() || self.ends_before().is_some() {
             return Ok(()); // what is written now is thrown away
         }
         self.quarantine(source, chunk, before, &parsed, &refused)?;
@@ -196,10 +162,10 @@ impl Sequencer {
                 *number = self.batches[source].record_no(number.cast_unsigned())?.cast_signed();
             }
         }
-        let duplicate_rows = duplicates.iter().map(|(row, _)| *row);
+        let left_out = refused_rows.iter().map(|(row, _)| *row);
         let batch_id = &self.batch_ids[source];
         for (partition, part) in
-            split(&parsed.rows, &parsed.partitions.of_row, duplicate_rows, &record_nos, batch_id)
+            split(&parsed.rows, &parsed.partitions.of_row, left_out, &record_nos, batch_id)
         {
             self.scatter.push(partitions[partition], part, pool)?;
         }
@@ -213,80 +179,8 @@ impl Sequencer {
         let text_bytes = self.batches[source].facts.as_ref().and_then(|facts| facts.text_bytes);
         if let (Some(keys), Chunk::Text { data, .. }, Some(all)) = (&parsed.keys, chunk, text_bytes) {
             let expected = all.div_ceil(data.len().max(1) as u64) * keys.hashes.len() as u64;
-            self.index.reserve(usize::try_from(expected.min(MOST)).unwrap_or_default());
+            self.claims.reserve(usize::try_from(expected.min(MOST)).unwrap_or_default());
         }
-    }
-
-    /// The rows whose keys other records have, in their order.
-    fn duplicates(
-        &mut self,
-        source: usize,
-        before: u64,
-        parsed: &mut Parsed,
-    ) -> Result<Vec<(usize, Winner)>> {
-        let Some(keys) = parsed.keys.take() else { return Ok(Vec::new()) };
-        let batch = u32_index(source);
-        let places = Places::Chunk { batch, before, numbering: parsed.numbering.clone() };
-        let mut duplicates = Vec::new();
-        if self.compiled.plan.write_mode == WriteMode::Append {
-            self.index.claim(
-                keys,
-                places,
-                |_| false,
-                |row, winner, _| {
-                    duplicates.push((row, winner));
-                    false
-                },
-            )?;
-            return Ok(duplicates);
-        }
-        let place =
-            |row: usize| RecordPlace { batch, record: before + parsed.numbering.record(row) as u64 + 1 };
-        let Self { index, losers, contest, batches, batch_ids, .. } = self;
-        let mut superseded = Vec::new();
-        let mut replaces_another_source = false;
-        let own = &batches[source];
-        if !losers.is_empty() {
-            let known = (0..keys.hashes.len()).filter_map(|row| Some((row, *losers.get(&place(row))?)));
-            duplicates.extend(known);
-        }
-        let left_out = |row: usize| !losers.is_empty() && losers.contains_key(&place(row));
-        index.claim(keys, places, left_out, |row, winner, version| {
-            let is_of_run = (winner.place.batch as usize) < batches.len();
-            if winner.identical || version == Ordering::Greater {
-                duplicates.push((row, winner));
-                if is_of_run {
-                    // A winner that took a place itself may be a duplicate in the second pass.
-                    replaces_another_source |= winner.place.batch != batch && contest.is_again();
-                    contest.kept_out(place(row), winner);
-                }
-                return false;
-            }
-            if is_of_run {
-                replaces_another_source |= winner.place.batch != batch;
-                contest.replaced(winner.place, place(row));
-                return true;
-            }
-            if version == Ordering::Equal {
-                let held_by = &*batch_ids[winner.place.batch as usize];
-                // Of its own batch a replay brings records that came before others, and some that came after.
-                let number = || own.record_no(place(row).record).unwrap_or_default();
-                let is_newer = own.newer_batches.contains(held_by)
-                    || (held_by == own.outcome.batch_id && winner.place.record > number());
-                if is_newer {
-                    duplicates.push((row, winner));
-                    return false;
-                }
-            }
-            superseded.push(winner.place);
-            true
-        })?;
-        self.batches[source].superseded.append(&mut superseded);
-        if replaces_another_source {
-            self.ends_before = Some(source);
-        }
-        duplicates.sort_unstable_by_key(|(row, _)| *row);
-        Ok(duplicates)
     }
 
     /// The scatter's indices of the chunk's partitions; the keys of those that are new are loaded.
@@ -296,7 +190,7 @@ impl Sequencer {
             let (index, is_new) = self.scatter.partition(key);
             if is_new && self.compiled.keys.is_some() {
                 let values = named(&self.partition_names, key);
-                host.existing(&values, &mut |rows| self.load(rows))?;
+                host.existing(&values, &mut |rows| self.load_keys(rows))?;
             }
             indices.push(index);
         }
@@ -304,44 +198,22 @@ impl Sequencer {
     }
 
     /// Claim the keys of rows that the table already holds.
-    fn load(&mut self, rows: &RecordBatch) -> Result<()> {
+    fn load_keys(&mut self, rows: &RecordBatch) -> Result<()> {
         let encoder = self.compiled.keys.as_ref().expect("rows are loaded for their keys");
         let width = self.compiled.plan.columns.len();
-        let wrong = |what: &str| Error::Existing(format!("column {what} is missing or of another type"));
-        let batch_ids = rows.columns().get(width).ok_or_else(|| wrong("of batch ids"))?;
-        let batch_ids = arrow::compute::cast(batch_ids, &arrow::datatypes::DataType::Utf8)?;
-        let batch_ids =
-            batch_ids.as_any().downcast_ref::<StringArray>().ok_or_else(|| wrong("of batch ids"))?;
-        let record_nos = rows.columns().get(width + 1).ok_or_else(|| wrong("of record numbers"))?;
-        let record_nos =
-            record_nos.as_any().downcast_ref::<Int64Array>().ok_or_else(|| wrong("of record numbers"))?;
-        let fields = self.columns.fields().iter();
-        let arrays = rows.columns().iter().zip(fields);
-        let arrays = arrays.map(|(array, field)| cast_with_options(array, field.data_type(), &STRICT));
-        let schema = self.columns.clone();
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        let keyed = RecordBatch::try_new_with_options(
-            schema,
-            arrays.collect::<std::result::Result<_, _>>()?,
-            &options,
-        );
-        let keys = encoder.encode(&keyed.map_err(|error| Error::Existing(error.to_string()))?)?;
-        let mut places = Vec::with_capacity(rows.num_rows());
-        for at in 0..rows.num_rows() {
-            let batch_id = batch_ids.value(at);
-            let batch = match self.existing_ids.get(batch_id) {
-                Some(&known) => known,
-                None => {
-                    let new = u32_index(self.batch_ids.len());
-                    self.batch_ids.push(batch_id.into());
-                    self.existing_ids.insert(batch_id.to_owned(), new);
-                    new
-                }
-            };
-            places.push(RecordPlace { batch, record: record_nos.value(at).cast_unsigned() });
-        }
-        // Two rows of the table with one key: an older state of affairs that isn't this run's to judge.
-        self.index.claim(keys.unshared()?, Places::Listed(places), |_| false, |_, _, _| false)
+        let places = self.existing.places(rows, width, &mut self.batch_ids)?;
+        self.claims.load_keys(encoder.encode(&self.existing.columns(rows)?)?, places)
+    }
+
+    /// Claim the values of unique columns that rows of the table have, wherever they are.
+    fn load_values(&mut self, rows: &RecordBatch) -> Result<()> {
+        let encoders = &self.compiled.unique;
+        let places = self.existing.places(rows, encoders.len(), &mut self.batch_ids)?;
+        let encoded = encoders
+            .iter()
+            .zip(rows.columns())
+            .map(|(encoder, values)| encoder.encode(&self.existing.values(encoder.column, values)?));
+        self.claims.load_values(encoded.collect::<Result<_>>()?, places)
     }
 
     fn quarantine(
@@ -365,8 +237,13 @@ impl Sequencer {
                 // Where it was in the batch is known since it was taken from there.
                 byte_place = BytePlace::default();
             }
+            let violations: Vec<Violation>;
             let reason = match record {
                 Refused::Rejected(reject) => Reason::Rejected(&reject.violations),
+                Refused::NotUnique(_, held) => {
+                    violations = held.iter().map(|held| self.not_unique(held)).collect::<Result<_>>()?;
+                    Reason::Rejected(&violations)
+                }
                 Refused::Duplicate(_, winner) => Reason::Duplicate {
                     identical: winner.identical,
                     winner_batch_id: &self.batch_ids[winner.place.batch as usize],
@@ -387,18 +264,34 @@ impl Sequencer {
         Ok(())
     }
 
-    /// The number of a record that has a key; existing rows have theirs already.
+    fn not_unique(&self, held: &Held) -> Result<Violation> {
+        let (number, batch_id) = (self.winner_no(held.by)?, &self.batch_ids[held.by.batch as usize]);
+        let message = format!("the value is that of record {number} of batch `{batch_id}`");
+        Ok(Violation::of_column(held.column, "unique", message))
+    }
+
+    /// The number of a record that has a key or a value; existing rows have theirs already.
     fn winner_no(&self, place: RecordPlace) -> Result<u64> {
         self.batches.get(place.batch as usize).map_or(Ok(place.record), |batch| batch.record_no(place.record))
     }
 
-    fn count(&mut self, source: usize, chunk: &Chunk, parsed: &Parsed, duplicates: usize) {
+    fn count(&mut self, source: usize, chunk: &Chunk, parsed: &Parsed, refused: &[(usize, Refusal)]) {
         let batch = &mut self.batches[source];
-        let duplicates = duplicates as u64;
+        let mut duplicates = 0;
+        for (_, refusal) in refused {
+            match refusal {
+                Refusal::Duplicate(_) => duplicates += 1,
+                Refusal::NotUnique(held) => {
+                    for held in held {
+                        *batch.violations.entry((Some(held.column), "unique")).or_default() += 1;
+                    }
+                }
+            }
+        }
         batch.outcome.records_in += parsed.records as u64;
-        batch.outcome.rejected += parsed.rejects.len() as u64;
+        batch.outcome.rejected += (parsed.rejects.len() + refused.len()) as u64 - duplicates;
         batch.outcome.duplicate += duplicates;
-        batch.outcome.accepted += parsed.spans.len() as u64 - duplicates;
+        batch.outcome.accepted += (parsed.spans.len() - refused.len()) as u64;
         match chunk {
             Chunk::Text { data, .. } => batch.outcome.bytes_in += data.len() as u64,
             Chunk::Columns { bytes, .. } => batch.outcome.bytes_in += bytes,
@@ -422,8 +315,8 @@ impl Sequencer {
 
     /// The counts, and the writers to be completed; or the losers, when the run is to be carried out again with them known.
     pub fn finish(self) -> std::result::Result<Finished, Losers> {
-        if self.contest.is_again() {
-            return Err(self.contest.losers());
+        if self.claims.contest().is_again() {
+            return Err(self.claims.losers());
         }
         let paths = self.compiled.plan.paths();
         let outcome = |batch: Batch| {
@@ -447,15 +340,6 @@ impl Sequencer {
             partition_names: self.partition_names,
         })
     }
-}
-
-/// A value that can't be cast is an error, not a null.
-const STRICT: CastOptions = CastOptions { safe: false, format_options: FormatOptions::new() };
-
-fn nullable(plan: &Plan) -> SchemaRef {
-    let columns = schema::columns(plan);
-    let fields = columns.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// Finds the bytes and places of a chunk's records, asked for in their order.

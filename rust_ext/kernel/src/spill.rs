@@ -41,16 +41,19 @@ impl Spill {
         Self { folder, file: None, bytes: 0, has_versions: false }
     }
 
-    /// Add a block with these key columns; where it is. All blocks have `versions`, or none has.
+    /// Add a block with these key columns; where it is. All blocks have `versions`, or none has; so it is with `fingerprints`,
+    /// which are 0 in the file where there are none.
     ///
     /// # Errors
     /// `Error::Io` when it can't be written.
     pub fn write(&mut self, columns: &[ArrayRef], fingerprints: &[u64], versions: &[i64]) -> Result<u64> {
         self.has_versions |= !versions.is_empty(); // a block without rows has none
+        let rows = columns.first().map_or(0, |column| column.len());
         let columns = columns.iter().map(|column| Scalars::of(column)).collect::<Result<Vec<_>>>()?;
         let (mut block, mut keys) = (Vec::new(), Vec::new());
-        block.extend_from_slice(&(fingerprints.len() as u64).to_le_bytes());
-        for (row, fingerprint) in fingerprints.iter().enumerate() {
+        block.extend_from_slice(&(rows as u64).to_le_bytes());
+        for row in 0..rows {
+            let fingerprint = fingerprints.get(row).copied().unwrap_or_default();
             push_key(&mut keys, &columns, row);
             block.extend_from_slice(&(keys.len() as u64).to_le_bytes());
             block.extend_from_slice(&fingerprint.to_le_bytes());

@@ -5,28 +5,72 @@
 
 use std::collections::HashMap;
 
-use crate::dedupe::{RecordPlace, Winner};
+use crate::{
+    dedupe::{RecordPlace, Winner},
+    unique::Held,
+};
 
-/// Which record has the key of each one that isn't kept.
-pub type Losers = HashMap<RecordPlace, Winner>;
+/// Why a record that broke no rule of its own isn't kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Another record has its key.
+    Duplicate(Winner),
+    /// Other rows had values of its unique columns when it came.
+    NotUnique(Vec<Held>),
+}
+
+/// What became of each record that isn't kept, but for those that rows of the table keep out.
+pub type Losers = HashMap<RecordPlace, Refusal>;
 
 /// What is found out about losers in the course of a run.
 #[derive(Debug, Default)]
 pub struct Contest {
-    lost_to: Losers,
+    /// How many of the batches are the run's.
+    sources: usize,
+    lost_to: HashMap<RecordPlace, Winner>,
+    not_unique: HashMap<RecordPlace, Vec<Held>>,
     is_again: bool,
+    ends_before: Option<usize>,
 }
 
 impl Contest {
+    /// A contest among the records of so many batches.
+    pub fn new(sources: usize) -> Self {
+        Self { sources, ..Self::default() }
+    }
+
     /// A newcomer doesn't get the key.
     pub fn kept_out(&mut self, newcomer: RecordPlace, winner: Winner) {
-        self.lost_to.insert(newcomer, winner);
+        if (winner.place.batch as usize) < self.sources {
+            // A winner that took a place itself may be a duplicate in the second pass.
+            if winner.place.batch != newcomer.batch && self.is_again {
+                self.end_before(newcomer);
+            }
+            self.lost_to.insert(newcomer, winner);
+        }
     }
 
     /// A row that was kept loses its key to a newcomer.
     pub fn replaced(&mut self, row: RecordPlace, newcomer: RecordPlace) {
+        if row.batch != newcomer.batch {
+            self.end_before(newcomer);
+        }
         self.lost_to.insert(row, Winner { place: newcomer, identical: false });
         self.is_again = true;
+    }
+
+    /// A newcomer doesn't get its values.
+    pub fn not_unique(&mut self, newcomer: RecordPlace, held: Vec<Held>) {
+        self.not_unique.insert(newcomer, held);
+    }
+
+    fn end_before(&mut self, newcomer: RecordPlace) {
+        self.ends_before = Some(newcomer.batch as usize);
+    }
+
+    /// The first source with a record that takes the place of another source's: the run has to end before it.
+    pub fn ends_before(&self) -> Option<usize> {
+        self.ends_before
     }
 
     /// Whether the run is to be carried out again.
@@ -54,7 +98,9 @@ impl Contest {
                 self.lost_to.insert(loser, end);
             }
         }
-        self.lost_to
+        let duplicates = self.lost_to.into_iter().map(|(place, winner)| (place, Refusal::Duplicate(winner)));
+        let others = self.not_unique.into_iter().map(|(place, held)| (place, Refusal::NotUnique(held)));
+        duplicates.chain(others).collect()
     }
 }
 
@@ -72,7 +118,7 @@ mod tests {
         #[test]
         fn every_loser_is_told_of_the_last_winner(payloads in prop::collection::vec(0..3_u64, 1..30)) {
             // Records of one key: one that is identical to the holder is kept out, any other replaces it.
-            let mut contest = Contest::default();
+            let mut contest = Contest::new(1);
             let mut holder = (1, payloads[0]);
             for (record, payload) in (1..).zip(&payloads).skip(1) {
                 if *payload == holder.1 {
@@ -87,7 +133,7 @@ mod tests {
             let losers = contest.losers();
             prop_assert_eq!(losers.len(), payloads.len() - 1);
             for (record, _) in (1..).zip(&payloads).filter(|(record, _)| *record != holder.0) {
-                let winner = losers[&place(record)];
+                let Refusal::Duplicate(winner) = &losers[&place(record)] else { panic!("it has a key") };
                 prop_assert_eq!(winner.place, place(holder.0));
                 prop_assert_eq!(winner.identical, record > holder.0);
             }

@@ -187,8 +187,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20))]
 
     #[test]
-    fn on_a_whole_run(start: (u8, u8), records in prop::collection::vec(json_record(), 0..20)) {
-        fuzz::run_twice(&[b"\0", &input(start, b"", &records, b"\n", b"\n")[..]].concat());
+    fn on_a_whole_run(
+        start: (u8, u8),
+        records in prop::collection::vec(json_record(), 0..20),
+        is_unique: bool,
+    ) {
+        let format = [3 * u8::from(is_unique)];
+        fuzz::run_twice(&[&format, &input(start, b"", &records, b"\n", b"\n")[..]].concat());
     }
 }
 

@@ -61,11 +61,11 @@ fn record() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Counts, accepted rows by partition and the quarantine, as text.
-fn result(folder: &Path, sources: &[Source], change: impl FnOnce(&mut Options)) -> String {
+fn result(folder: &Path, plan: &Plan, sources: &[Source], change: impl FnOnce(&mut Options)) -> String {
     let out = tempfile::tempdir_in(folder).unwrap();
     let mut options = Options::new(out.path().join("a"), out.path().join("q"));
     change(&mut options);
-    let outcome = run(&plan(), sources, &options, &mut Alone).unwrap();
+    let outcome = run(plan, sources, &options, &mut Alone).unwrap();
     for batch in &outcome.batches {
         assert_eq!(batch.records_in, batch.accepted + batch.rejected + batch.duplicate);
     }
@@ -119,6 +119,19 @@ impl Host for Holding {
         rows: &mut dyn FnMut(&RecordBatch) -> error::Result<()>,
     ) -> error::Result<()> {
         self.0.iter().try_for_each(rows)
+    }
+
+    fn existing_values(
+        &mut self,
+        columns: &[String],
+        rows: &mut dyn FnMut(&RecordBatch) -> error::Result<()>,
+    ) -> error::Result<()> {
+        let names = columns.iter().map(String::as_str).chain([schema::BATCH_ID, schema::RECORD_NO]);
+        let names: Vec<&str> = names.collect();
+        self.0.iter().try_for_each(|held| {
+            let places: Vec<usize> = names.iter().map(|name| held.schema().index_of(name).unwrap()).collect();
+            rows(&held.project(&places).unwrap())
+        })
     }
 
     fn progress(&mut self, _records: u64, _bytes: u64) -> error::Result<()> {
@@ -246,17 +259,24 @@ proptest! {
         threads in 1usize..4,
         chunk_bytes in 1usize..400,
         held_bytes in prop_oneof![Just(1usize), Just(3000), Just(1 << 30)],
+        is_unique: bool,
+        key_bytes in prop_oneof![Just(0usize), Just(1 << 30)],
     ) {
         let folder = tempfile::tempdir().unwrap();
+        let mut plan = plan();
+        if is_unique {
+            plan.unique.push("note".to_owned());
+        }
         let sources: Vec<Source> = batches.iter().enumerate().map(|(index, records)| {
             let path = folder.path().join(format!("{index}.ndjson"));
             fs::write(&path, records.join(&b'\n')).unwrap();
             Source { format: Some(Format::Ndjson), ..Source::of(format!("batch-{index}"), path) }
         }).collect();
-        let expected = result(folder.path(), &sources, |options| options.threads = 1);
-        let found = result(folder.path(), &sources, |options| {
+        let expected = result(folder.path(), &plan, &sources, |options| options.threads = 1);
+        let found = result(folder.path(), &plan, &sources, |options| {
             (options.batch_size, options.threads) = (batch_size, threads);
             (options.chunk_bytes, options.held_bytes) = (chunk_bytes, held_bytes);
+            options.key_bytes = key_bytes;
         });
         prop_assert_eq!(found, expected);
     }
@@ -392,8 +412,64 @@ proptest! {
     }
 
     #[test]
+    fn no_two_rows_of_an_upsert_share_a_unique_value_and_records_take_effect_one_after_the_other(
+        records in proptest::collection::vec((0..8i64, 0..4i64, 0..10i64), 0..60),
+        ends in proptest::collection::vec(0..60usize, 3),
+        has_versions: bool,
+        most in 1usize..4,
+        batch_size in 1usize..50,
+        threads in 1usize..4,
+        chunk_bytes in 1usize..400,
+        key_bytes in prop_oneof![Just(0usize), Just(1 << 20)],
+    ) {
+        let mut plan = versioned();
+        plan.unique.push("note".to_owned());
+        if !has_versions {
+            plan.version = None;
+        }
+        let mut ends: Vec<usize> = ends.into_iter().map(|end| end.min(records.len())).collect();
+        ends.sort_unstable();
+        let parts = [0, ends[0], ends[1], ends[2], records.len()];
+        let records: Vec<_> = records.into_iter().map(|(id, version, note)| (id, version, note.to_string())).collect();
+        let sources: Vec<Source> =
+            (0..4).map(|index| source_of(index, &records[parts[index]..parts[index + 1]])).collect();
+        let mut options = Options::to(Destination::Memory);
+        (options.batch_size, options.threads, options.chunk_bytes) = (batch_size, threads, chunk_bytes);
+        options.key_bytes = key_bytes;
+        let found = upserted(&plan, Vec::new(), &sources, most, &options);
+
+        // Said again: rows by id, and one record after the other.
+        let mut rows: BTreeMap<i64, (i64, String)> = BTreeMap::new();
+        let mut not_unique = 0;
+        for (id, version, note) in &records {
+            let is_older = |(held, text): &(i64, String)| (has_versions && held > version) || (held == version && text == note);
+            if rows.get(id).is_some_and(is_older) {
+                continue;
+            }
+            if rows.iter().any(|(other, (_, text))| other != id && text == note) {
+                not_unique += 1;
+                continue;
+            }
+            rows.insert(*id, (*version, note.clone()));
+        }
+        let mut now: BTreeMap<i64, (i64, String)> = BTreeMap::new();
+        for batch in &found.table {
+            let [ids, versions] = [0, 1].map(|at| batch.column(at).as_primitive::<Int64Type>());
+            let notes = batch.column(2).as_string::<i32>();
+            for row in 0..batch.num_rows() {
+                let before = now.insert(ids.value(row), (versions.value(row), notes.value(row).to_owned()));
+                prop_assert!(before.is_none(), "two rows have one key");
+            }
+        }
+        prop_assert_eq!(now, rows);
+        let rejected: u64 = found.batches.iter().map(|batch| batch["rejected"].as_u64().unwrap()).sum();
+        prop_assert_eq!(rejected, not_unique);
+    }
+
+    #[test]
     fn sources_are_upserted_together_as_one_by_one(
-        parts in proptest::collection::vec(proptest::collection::vec((0..20i64, 0..3i64, 0..3i64), 0..10), 2..7),
+        parts in proptest::collection::vec(proptest::collection::vec((0..20i64, 0..3i64, 0..25i64), 0..10), 2..7),
+        is_unique: bool,
         has_versions: bool,
         newer_ones in proptest::collection::vec(any::<bool>(), 7),
         threads in 1usize..4,
@@ -403,8 +479,12 @@ proptest! {
         if !has_versions {
             plan.version = None;
         }
+        if is_unique {
+            plan.unique.push("note".to_owned());
+        }
+        let notes = if is_unique { 25 } else { 3 };
         let sources: Vec<Source> = parts.iter().enumerate().map(|(index, part)| {
-            let records = part.iter().map(|(id, version, note)| (*id, *version, note.to_string()));
+            let records = part.iter().map(|(id, version, note)| (*id, *version, (note % notes).to_string()));
             let mut source = source_of(index, &records.collect::<Vec<_>>());
             source.newer_batches.extend(newer_ones[index].then(|| "batch-0".to_owned()));
             source

@@ -31,7 +31,7 @@ create_exception!(_kernel, KernelStreamError, KernelError, "An Arrow stream coul
 
 /// Run the plan over the sources; see `dpipe/_kernel.pyi`.
 #[pyfunction]
-#[pyo3(signature = (plan, sources, *, data_dir, quarantine_dir, batch_size = 100_000, threads = 0, key_bytes = 1 << 30, profile = true, existing = None, progress = None))]
+#[pyo3(signature = (plan, sources, *, data_dir, quarantine_dir, batch_size = 100_000, threads = 0, key_bytes = 1 << 30, profile = true, existing = None, existing_values = None, progress = None))]
 #[allow(clippy::too_many_arguments)] // they are the keywords of the Python function
 fn process<'py>(
     py: Python<'py>,
@@ -44,6 +44,7 @@ fn process<'py>(
     key_bytes: usize,
     profile: bool,
     existing: Option<Py<PyAny>>,
+    existing_values: Option<Py<PyAny>>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let sources: Vec<Source> = sources.iter().map(source::landed).collect::<PyResult<_>>()?;
@@ -53,7 +54,8 @@ fn process<'py>(
     options.key_bytes = key_bytes;
     options.profile = profile;
     let plan = Plan::from_json(plan).map_err(to_raise)?;
-    let outcome = carry_out(py, &plan, &sources, &options, Caller { existing, progress, raised: None })?;
+    let caller = Caller { existing, existing_values, progress, raised: None };
+    let outcome = carry_out(py, &plan, &sources, &options, caller)?;
     to_python(py, &outcome)
 }
 
@@ -138,6 +140,7 @@ fn merge_profiles<'py>(py: Python<'py>, profiles: &Bound<'py, PyAny>) -> PyResul
 #[derive(Default)]
 struct Caller {
     existing: Option<Py<PyAny>>,
+    existing_values: Option<Py<PyAny>>,
     progress: Option<Py<PyAny>>,
     raised: Option<PyErr>,
 }
@@ -173,6 +176,28 @@ impl Host for Caller {
             rows(&batch?)?;
         }
         Ok(())
+    }
+
+    fn existing_values(
+        &mut self,
+        columns: &[String],
+        rows: &mut dyn FnMut(&RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let parts = Python::attach(|py| {
+            let Some(existing_values) = &self.existing_values else { return Ok(None) };
+            existing_values.bind(py).call1((columns.to_vec(),))?.try_iter().map(|parts| Some(parts.unbind()))
+        });
+        let Some(parts) = self.keep(parts)? else { return Ok(()) };
+        loop {
+            let next = Python::attach(|py| {
+                let part = parts.bind(py).clone().next().transpose()?;
+                part.map(|part| RecordBatchStreamReader::from_pyarrow_bound(&part)).transpose()
+            });
+            let Some(reader) = self.keep(next)? else { return Ok(()) };
+            for batch in reader {
+                rows(&batch?)?;
+            }
+        }
     }
 
     fn progress(&mut self, records: u64, bytes: u64) -> Result<()> {
