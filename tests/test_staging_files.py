@@ -173,7 +173,7 @@ def test_a_key_of_several_columns_is_tested_too(project: Project) -> None:
     assert len(mart(project, "order_id,amount,order,state\n1,2,a,new\n1,2,b,new\n")) == 2
     # A view of one's own that says rows twice is caught by it.
     select = project.transform / "models/staging/stg_shop__orders.sql"
-    select.write_text(select.read_text() + 'union all select * from renamed where amount = 3\n')
+    select.write_text(select.read_text() + "union all select * from renamed where amount = 3\n")
     with pytest.raises(DataError, match="unique_together_stg_shop__orders"):
         mart(project, "order_id,amount,order,state\n2,3,a,new\n")
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from dpipe.iceberg.attempt import BatchEntry
     from dpipe.stages.audit.findings import DatasetAudit
 
-# Record numbers are 1, 2, 3 …, so they are marked in words of 64 bits: counting them as distinct values takes memory for
-# each record, this for each word.
+# Record numbers are 1, 2, 3 …, so they are marked in words of 64 bits, and memory is taken for each word; to count
+# distinct values it would be for each record.
 COUNT = f"""
 with words as (
     select {BATCH_ID} as batch_id, {RECORD_NO} // 64 as word,
