@@ -10,6 +10,7 @@ import yaml
 from dpipe.errors import UsageError
 from dpipe.settings import load_project
 from dpipe.stages.init import PARTS, init
+from support import run_dpipe
 
 ROOT = Path(__file__).parent.parent
 
@@ -107,10 +108,7 @@ def test_an_empty_project_knows_nothing_of_flights(tmp_path: Path) -> None:
     assert (dbt["name"], list(dbt["models"])) == ("my_shop", ["my_shop"])
     assert {"dags/my_shop_daily.py", "ui/app.py", "ui/views/overview.py", "README.md"} <= set(made.files)
     texts = {name: (made.folder / name).read_text() for name in made.files if name != "dags/uv.lock"}
-    # Its charts are drawn by pages of flights, and wait for others.
-    assert {name for name, text in texts.items() if "flights" in text or "nycflights" in text} <= {
-        "ui/charts.py"
-    }
+    assert [name for name, text in texts.items() if "flight" in text.lower()] == []
     assert not [name for name in made.files if name.endswith(".odcs.yaml") or "flights" in name]
 
 
@@ -124,3 +122,13 @@ def test_an_empty_project_of_digits_has_a_name_that_dbt_takes(tmp_path: Path) ->
 
     assert project.settings.name == "2026"
     assert yaml.safe_load((project.transform / "dbt_project.yml").read_text())["name"] == "project_2026"
+
+
+@pytest.mark.parametrize("command", ["process", "contract lint", "contract apply", "ingest x y.csv", "run"])
+def test_an_empty_project_says_how_to_begin(tmp_path: Path, command: str) -> None:
+    project = load_project(init(tmp_path / "shop", empty=True).folder)
+
+    said = run_dpipe(project, *command.split())
+
+    assert said.returncode == 2
+    assert "`dpipe contract infer FILE… --write`" in said.stderr

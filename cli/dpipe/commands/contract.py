@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from dpipe.contract import Contract
     from dpipe.contract.diff import Difference
-    from dpipe.settings import Project
     from dpipe.stages.compare import Verdicts
     from dpipe.stages.evolve import Evolution
     from dpipe.warehouse.staging import StagingFile
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Check and read the data contracts.", no_args_is_help=True)
 
 FAULTY = 2
-FIRST_CONTRACT = "draft one a dataset: `dpipe contract infer FILE… --write`"
 YAML_SUFFIXES = (".yaml", ".yml")
 
 
@@ -278,14 +276,14 @@ def plan(
     """
     from dataclasses import asdict
 
-    from dpipe.contract import contract_for
+    from dpipe.contract import contract_for, known_datasets
     from dpipe.stages.consequences import consequences
     from dpipe.stages.evolve import planned
     from dpipe.warehouse import staging
 
     project = open_project(ctx)
     answers = []
-    for name in _named(project, dataset):
+    for name in [dataset] if dataset else known_datasets(project):
         evolution = planned(project, name)
         found = consequences(project, evolution)
         files = staging.planned(project, contract_for(project, name))
@@ -324,7 +322,7 @@ def apply(
     """
     from dataclasses import asdict
 
-    from dpipe.contract import contract_for
+    from dpipe.contract import contract_for, known_datasets
     from dpipe.errors import UsageError
     from dpipe.stages.evolve import evolve
     from dpipe.state import runs
@@ -335,7 +333,7 @@ def apply(
         raise UsageError("--allow-drop is about one dataset", hint="name it: `dpipe contract apply DATASET`")
     answers = []
     with runs.recorded(project, "contract apply") as run:
-        for name in _named(project, dataset):
+        for name in [dataset] if dataset else known_datasets(project):
             done = evolve(project, name, run=run, may_drop=allow_drop or ())
             files = staging.write(project, contract_for(project, name))
             answers.append(asdict(done) | {"files": files})
@@ -343,16 +341,6 @@ def apply(
                 _print_changes(done, files)
     if as_json:
         output.emit_json(answers[0] if dataset else answers)
-
-
-def _named(project: Project, dataset: str | None) -> list[str]:
-    """The dataset, or every one that has a contract. Raises `UsageError` when there is none."""
-    from dpipe.errors import UsageError
-
-    names = [dataset] if dataset else project.datasets()
-    if not names:
-        raise UsageError(f"no contracts in `{project.contracts}`", hint=FIRST_CONTRACT)
-    return names
 
 
 def _print_changes(evolution: Evolution, files: Sequence[StagingFile]) -> None:
@@ -370,7 +358,7 @@ def _print_changes(evolution: Evolution, files: Sequence[StagingFile]) -> None:
 
 def _paths(ctx: typer.Context, targets: Sequence[str]) -> list[Path]:
     """Files to look at: a target is a path when it looks like one, else a dataset of the project."""
-    from dpipe.contract import contract_path
+    from dpipe.contract import FIRST_CONTRACT, contract_path
     from dpipe.errors import UsageError
 
     if not targets:

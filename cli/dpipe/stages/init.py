@@ -33,7 +33,7 @@ SHARED = (
     "ui",
     "dags",
 )
-OF_FLIGHTS = ("ui/views/flights.py", "ui/queries/flights.py")
+OF_FLIGHTS = ("ui/views/flights.py", "ui/queries/flights.py", "ui/flights_charts.py")
 # Folders that wait for files, which git keeps for the one that they have.
 WAITING = ("configs/contracts", "transform/models/marts", "checks/marts", "data")
 
@@ -113,6 +113,7 @@ def _build_empty(target: Path, name: str) -> None:
     dbt_name = _dbt_name(name)
     _rename(target / "transform" / "dbt_project.yml", r"(?m)^(name: |  )project\b", rf"\g<1>{dbt_name}")
     _rename(target / "ui" / "app.py", r"(?m)^.*views/flights\.py.*\n", "")
+    _rename(target / "ui" / "app.py", "🛫", "🧾")
     (target / "dags" / "flights_daily.py").rename(target / "dags" / f"{name}_daily.py")
     for path in (target / "dags").iterdir():
         _rename(path, r"flights(?=_daily| p)", name)
