@@ -19,6 +19,7 @@ from dpipe.errors import ConfigError, UsageError
 from dpipe.library.infer import infer
 from dpipe.settings import load_project
 from dpipe.stages import drafts
+from dpipe.stages.ingest import source_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import make_project, run_dpipe
@@ -214,6 +215,27 @@ def test_a_contract_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     assert (said.returncode, "add --write" in said.stderr) == (2, True)
     said = run_dpipe(project, "contract", "infer", files[1], str(tmp_path / "orders.2.csv"), "--write")
     assert (said.returncode, "several files are of `orders`" in said.stderr) == (2, True)
+
+
+def test_a_file_that_can_not_be_drafted_from_leaves_nothing_half_done(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "a project", {})
+    settings = (project.root / "configs/dpipe.yaml").read_text()
+    for name, content in (("good.csv", "id\n1\n"), ("bad.csv", "A B\n1\n"), ("bad-name.csv", "id\n1\n")):
+        (tmp_path / name).write_text(content)
+    for bad, hint in (("bad.csv", "names are"), ("bad-name.csv", "with --dataset")):
+        files = [str(tmp_path / name) for name in ("good.csv", bad)]
+        said = run_dpipe(project, "contract", "infer", *files, "--write")
+        assert (said.returncode, hint in said.stderr) == (2, True)
+        assert (project.root / "configs/dpipe.yaml").read_text() == settings
+        assert project.datasets() == []
+
+
+def test_a_file_whose_name_looks_like_a_wildcard_is_the_source(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "a project", {})
+    path = project.root / "things.[1].csv"
+    path.write_text("id\n1\n")
+    assert run_dpipe(project, "contract", "infer", str(path), "--write").returncode == 0
+    assert source_files(load_project(project.root), "things") == [path]
 
 
 @pytest.mark.parametrize(

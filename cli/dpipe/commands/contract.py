@@ -152,9 +152,11 @@ def infer(
     if project:
         for name in names:
             drafts.place(project, name)
+    # All are drafted before the first is written: a file that can't be read leaves nothing half done.
     found = []
-    for file, name in zip(files, names, strict=True):
-        draft = drafted(file, name)
+    for file, name, draft in [
+        (file, name, drafted(file, name)) for file, name in zip(files, names, strict=True)
+    ]:
         path = drafts.write(project, name, draft.text, file) if project else None
         found.append({"dataset": name, "file": file, "contract": path, **vars(draft)})
         if not as_json:
@@ -164,6 +166,8 @@ def infer(
             output.warn(f"left out, since no contract can name them: {', '.join(draft.left_out)}")
     if as_json:
         output.emit_json(found if write else found[0])
+    elif write:
+        output.note("next: add keys, limits and descriptions, then dpipe contract lint && dpipe contract apply")
 
 
 @app.command()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from glob import escape
 from typing import TYPE_CHECKING
 
 import yaml
 
+from dpipe.contract.columns import NAME
 from dpipe.errors import ConfigError, UsageError
 from dpipe.settings import CONFIG_FILE
 
@@ -17,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def place(project: Project, dataset: str) -> Path:
-    """Where the dataset's contract goes. Raises `UsageError` when there is one already."""
+    """Where the dataset's contract goes. Raises `UsageError` when there is one already, or there can be none."""
+    if not NAME.fullmatch(dataset):
+        raise UsageError(
+            f"`{dataset}` can't name a dataset",
+            hint="use a-z, 0-9 and `_`, and begin with a letter: take the file by itself, with --dataset",
+        )
     path = project.contracts / f"{dataset}.odcs.yaml"
     if path.exists():
         raise UsageError(
@@ -38,9 +45,9 @@ def write(project: Project, dataset: str, text: str, file: Path) -> Path:
 
 
 def _shown(project: Project, file: Path) -> str:
-    """A file as settings name it: from the project's folder on when it lies there."""
+    """A file as settings name it: from the project's folder on when it lies there, and nothing of it a wildcard."""
     file, root = file.resolve(), project.root.resolve()
-    return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
+    return escape(file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file))
 
 
 def _add_source(path: Path, dataset: str, file: str) -> None:
