@@ -167,7 +167,9 @@ def infer(
     if as_json:
         output.emit_json(found if write else found[0])
     elif write:
-        output.note("next: add keys, limits and descriptions, then dpipe contract lint && dpipe contract apply")
+        output.note(
+            "next: add keys, limits and descriptions, then dpipe contract lint && dpipe contract apply"
+        )
 
 
 @app.command()

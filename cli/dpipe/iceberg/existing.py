@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 from dpipe.contract.arrow import arrow_type
 from dpipe.errors import DpipeError
 from dpipe.iceberg import filters
-from dpipe.iceberg.reading import ColumnCache, read_columns
+from dpipe.iceberg.reading import ColumnCache, read_columns, stream_columns
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 from dpipe.outages import unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable
+    from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 
     from pyiceberg.partitioning import PartitionField
     from pyiceberg.table import FileScanTask, Table
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from dpipe.iceberg.dismissed import RecordId
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Those of streams: each commit asks for the same ones, and some new ones.
-_small_files = ColumnCache(most_bytes_a_file=1 << 20)
+# Those of streams: each commit asks for the same ones, and some new ones. Larger ones are never in memory whole.
+SMALL_FILE = 1 << 20
+_small_files = ColumnCache(most_bytes_a_file=SMALL_FILE)
 Partition = frozenset[tuple[int, str, "Hashable"]]
 
 
@@ -38,8 +39,9 @@ class ExistingRows:
 
     It takes partition values by field name and returns the plan's columns, `_dpipe_batch_id` and
     `_dpipe_record_no`, or None when the table is empty. The snapshot's files are planned once, at the first
-    call, and found by the partition values that their manifests name. Rows are read before they are handed
-    on, so that what can't be read raises `DpipeError` in the callback, as a delete file does.
+    call, and found by the partition values that their manifests name. Small files are read before their rows are
+    handed on, so that what can't be read raises `DpipeError` in the callback, as a delete file does. Large ones are
+    read while the kernel takes their rows; what went wrong then is in `failure`, since Arrow keeps only its text.
     """
 
     def __init__(self, table: Table, plan: Plan) -> None:
@@ -50,6 +52,7 @@ class ExistingRows:
             [pa.field(name, kind) for name, kind in zip(self._names, types, strict=True)]
         )
         self._touched: dict[str, FileScanTask] = {}
+        self.failure: BaseException | None = None
 
     @property
     def touched(self) -> list[FileScanTask]:
@@ -63,14 +66,35 @@ class ExistingRows:
         values = ((field, partition[field.name]) for field in self._table.spec().fields)
         tasks = self._files.get(_partition(values), [])
         self._touched.update((task.file.file_path, task) for task in tasks)
+        small = [task for task in tasks if task.file.file_size_in_bytes <= SMALL_FILE]
+        large = [task for task in tasks if task.file.file_size_in_bytes > SMALL_FILE]
         try:
-            rows = _small_files.read(self._table, tasks, self._names)
+            rows = _small_files.read(self._table, small, self._names)
         except (OSError, pa.ArrowException) as error:
-            raise unavailable(error) or DpipeError(
-                f"rows of `{'.'.join(self._table.name())}` can't be read: {error}",
-                hint="restore the table's files, then run `dpipe process` again",
-            ) from error
-        return rows.select(self._names).cast(self._schema).to_reader()
+            raise self._unreadable(error) from error
+        return pa.RecordBatchReader.from_batches(self._schema, self._batches(rows, large))
+
+    def _batches(self, first: pa.Table, large: Sequence[FileScanTask]) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._asked(first)
+            for task in large:
+                for rows in stream_columns(self._table, task, self._names):
+                    yield from self._asked(rows)
+        except (OSError, pa.ArrowException) as error:
+            self.failure = self._unreadable(error)
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            self.failure = error
+            raise
+
+    def _asked(self, rows: pa.Table) -> list[pa.RecordBatch]:
+        return list(rows.select(self._names).cast(self._schema).to_batches())
+
+    def _unreadable(self, error: Exception) -> DpipeError:
+        return unavailable(error) or DpipeError(
+            f"rows of `{'.'.join(self._table.name())}` can't be read: {error}",
+            hint="restore the table's files, then run `dpipe process` again",
+        )
 
     @cached_property
     def _files(self) -> dict[Partition, list[FileScanTask]]:
