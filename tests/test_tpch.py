@@ -46,7 +46,7 @@ def tpchgen() -> str:
 
 
 def query(project: Project, sql: str) -> list[tuple[Any, ...]]:
-    with duckdb.connect(str(project.marts), read_only=True) as connection:
+    with duckdb.connect(str(project.candidate), read_only=True) as connection:
         return connection.execute(sql).fetchall()
 
 
@@ -83,9 +83,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def report(project: Project) -> dict[str, Any]:
-    done = run_dpipe(project, "run", "--json")
+    """What `process` says, once a candidate is built."""
+    assert run_dpipe(project, "ingest").returncode == 0
+    done = run_dpipe(project, "process", "--json")
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
+    built = run_dpipe(project, "transform")
+    assert built.returncode == 0, built.stderr
     return found
 
 
@@ -151,7 +155,6 @@ def test_what_is_broken_is_in_quarantine_with_its_rule(project: Project, report:
 @pytest.mark.long
 def test_a_line_that_came_before_its_order_finds_it(project: Project, report: dict[str, Any]) -> None:
     fact = "select customer_id, order_date_id, part_id from marts.fct_line_items where order_id = 9"
-    counted = query(project, "select count(*) from marts.fct_line_items")[0][0]
     for dataset, line, expected in (
         ("lineitem", LATE.replace("8,", "9,", 1), (-1, -1, 1552)),
         ("orders", ORDER.replace("8,", "9,", 1), (1, 19960102, 1552)),
@@ -161,4 +164,5 @@ def test_a_line_that_came_before_its_order_finds_it(project: Project, report: di
             done = run_dpipe(project, command)
             assert done.returncode == 0, done.stderr
         assert query(project, fact) == [expected]
-    assert query(project, "select count(*) from marts.fct_line_items")[0][0] > counted
+    with duckdb.connect(str(project.marts), read_only=True) as published:
+        assert published.execute(fact).fetchall() == [(1, 19960102, 1552)]
