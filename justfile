@@ -49,6 +49,7 @@ lint: build
     {{ bin }}/lint-imports
     {{ bin }}/typos
     cd transform && ../{{ bin }}/sqlfluff lint .
+    cd examples/tpch/transform && ../../../{{ bin }}/sqlfluff lint .
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --quiet -- -D warnings
     cargo fmt --check --manifest-path rust_ext/fuzz/Cargo.toml
@@ -68,6 +69,10 @@ bench *args: build
     {{ bin }}/dpipe bench kernel --threads 1 "$@"
     {{ bin }}/dpipe bench kernel --threads 2 --format csv "$@"
     {{ bin }}/dpipe bench kernel --threads 2 --format parquet "$@"
+
+# Take TPC-H at a scale (1 is 8.7 million records) the whole way in var/tpch, measure it and compare with DuckDB
+tpch scale="1": build
+    {{ bin }}/python examples/tpch/measure.py "$PWD/{{ bin }}/dpipe" "$PWD/{{ bin }}/tpchgen-cli" {{ scale }} var/tpch
 
 # Start an S3 server with an Iceberg catalog on this machine, to try the production shape: eval "$(just up)"
 up: build

@@ -42,6 +42,7 @@ SLOWEST = (
     "test_worker_streams.py",
     "test_transform_new_york.py",
     "test_validate_flights.py",
+    "test_tpch.py",
     "test_faults.py",
     "test_packaging.py",
     "test_process.py",

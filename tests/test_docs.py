@@ -15,6 +15,8 @@ DOCUMENTS = [
     *(ROOT / "docs").rglob("*.md"),
     ROOT / "dags/README.md",
     ROOT / "cli/dpipe/sample/README.md",
+    ROOT / "cli/dpipe/empty/README.md",
+    *(ROOT / "examples").glob("*/README.md"),
 ]
 
 

@@ -10,6 +10,7 @@ import yaml
 from dpipe.errors import UsageError
 from dpipe.settings import load_project
 from dpipe.stages.init import PARTS, init
+from support import run_dpipe
 
 ROOT = Path(__file__).parent.parent
 
@@ -96,3 +97,38 @@ def test_the_sample_has_the_gaps_of_the_real_data() -> None:
 def test_the_sample_is_small() -> None:
     size = sum(path.stat().st_size for path in (ROOT / "cli/dpipe/sample").rglob("*") if path.is_file())
     assert size < 400_000
+
+
+def test_an_empty_project_knows_nothing_of_flights(tmp_path: Path) -> None:
+    made = init(tmp_path / "My Shop", empty=True)
+
+    project = load_project(made.folder)
+    assert (project.settings.name, project.settings.sources, project.datasets()) == ("my_shop", {}, [])
+    dbt = yaml.safe_load((project.transform / "dbt_project.yml").read_text())
+    assert (dbt["name"], list(dbt["models"])) == ("my_shop", ["my_shop"])
+    assert {"dags/my_shop_daily.py", "ui/app.py", "ui/views/overview.py", "README.md"} <= set(made.files)
+    texts = {name: (made.folder / name).read_text() for name in made.files if name != "dags/uv.lock"}
+    assert [name for name, text in texts.items() if "flight" in text.lower()] == []
+    assert not [name for name in made.files if name.endswith(".odcs.yaml") or "flights" in name]
+
+
+@pytest.mark.parametrize("name", ["2026", "on", "null"])
+def test_a_folder_may_be_called_what_yaml_takes_for_no_text(tmp_path: Path, name: str) -> None:
+    assert load_project(init(tmp_path / name).folder).settings.name == name
+
+
+def test_an_empty_project_of_digits_has_a_name_that_dbt_takes(tmp_path: Path) -> None:
+    project = load_project(init(tmp_path / "2026", empty=True).folder)
+
+    assert project.settings.name == "2026"
+    assert yaml.safe_load((project.transform / "dbt_project.yml").read_text())["name"] == "project_2026"
+
+
+@pytest.mark.parametrize("command", ["process", "contract lint", "contract apply", "ingest x y.csv", "run"])
+def test_an_empty_project_says_how_to_begin(tmp_path: Path, command: str) -> None:
+    project = load_project(init(tmp_path / "shop", empty=True).folder)
+
+    said = run_dpipe(project, *command.split())
+
+    assert said.returncode == 2
+    assert "`dpipe contract infer FILE… --write`" in said.stderr

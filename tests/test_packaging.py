@@ -55,6 +55,13 @@ def test_the_wheel_has_the_project_and_the_sample_as_real_files(wheel: Path, pro
     assert carried == project_files
     assert sizes["dpipe/project/configs/dpipe.yaml"] == (ROOT / "configs/dpipe.yaml").stat().st_size
     assert sizes["dpipe/sample/data/flights.csv"] > 100_000
+    own = {
+        str(path.relative_to(ROOT / "cli"))
+        for path in (ROOT / "cli/dpipe/empty").rglob("*")
+        if path.is_file()
+    }
+    assert own
+    assert own <= set(sizes)
 
 
 def test_the_wheel_holds_nothing_outside_the_package(wheel: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from dpipe import failpoints, landing, outcomes
 from dpipe.app import app, main
 from dpipe.errors import DpipeError, UnavailableError
-from dpipe.iceberg import ledger, open_catalog
+from dpipe.iceberg import existing, ledger, open_catalog, reading
 from dpipe.stages import gate, group
 from dpipe.stages import process as stage
 from dpipe.stages.audit.story import story
@@ -468,6 +468,45 @@ def test_what_is_not_a_batchs_fault_refuses_none(
     assert {batch.state for batch in batches(project)} == {"landed"}
 
 
+@pytest.fixture(params=["read whole", "streamed"])
+def files_read(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How rows of the table are read: small files whole, others while the kernel takes them, here two at a time."""
+    if request.param == "streamed":
+        monkeypatch.setattr(existing, "SMALL_FILE", 0)
+        monkeypatch.setattr(reading, "STREAMED_ROWS", 2)
+
+
+@pytest.mark.usefixtures("files_read")
+def test_keys_of_the_table_are_found_in_files_of_every_size(project: Project) -> None:
+    lines = [f"{number},2013-01-01,{number}.5\n" for number in range(7)]
+    land(project, "a.csv", HEADER + "".join(lines))
+    processed(project)
+    land(project, "b.csv", HEADER + lines[6] + "3,2013-01-01,9\n" + "7,2013-01-01,1\n")
+    result = processed(project)
+    assert (result.accepted, result.duplicate) == (1, 2)
+    kinds = {
+        row["_dpipe_record_no"]: row["duplicate_kind"] for row in rows_of(project, "quarantine", "orders")
+    }
+    assert kinds == {1: "identical", 2: "conflicting"}
+
+
+def test_ctrl_c_while_rows_of_the_table_are_read_is_no_fault_of_theirs(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    land(project, "a.csv", GOOD)
+    processed(project)
+    monkeypatch.setattr(existing, "SMALL_FILE", 0)
+    monkeypatch.setattr(existing, "stream_columns", interrupted)
+    batch = land(project, "b.csv", HEADER + "9,2013-01-01,1\n")
+    with pytest.raises(KeyboardInterrupt):
+        processed(project)
+    assert find_batch(project, batch).state == "landed"
+
+
+@pytest.mark.usefixtures("files_read")
 def test_a_table_whose_rows_can_not_be_read_refuses_no_batch(project: Project) -> None:
     land(project, "a.csv", GOOD)
     processed(project)

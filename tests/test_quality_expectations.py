@@ -280,6 +280,26 @@ def test_a_check_that_cannot_run_is_an_error_and_spoils_no_other(
     assert "Conversion Error" in str(results[1].message)
 
 
+def test_a_compound_key_is_judged_as_great_expectations_judges_it(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    """By a query of ours, but for `mostly`; a null in a key makes it nobody's."""
+    connection.execute("""
+        create table marts.keyed as select * from (
+            values (1, 1, 'a'), (2, 1, 'a'), (3, 1, 'b'), (4, 1, null), (5, 1, null), (6, null, null), (7, null, null)
+        ) as rows (id, a, b)
+    """)
+    kind = "expect_compound_columns_to_be_unique"
+    arguments: dict[str, dict[str, Any]] = {"ours": {}, "theirs": {"mostly": 1.0}}
+    checks = (
+        replace(_check(kind, {"column_list": ["a", "b"], **more}), rule=name)
+        for name, more in arguments.items()
+    )
+    ours, theirs = run_suites(connection, [_suite(*checks, table="marts.keyed")])
+    assert ours.failing == theirs.failing == ({"id": 1, "a": 1, "b": "a"}, {"id": 2, "a": 1, "b": "a"})
+    assert (ours.status, ours.unexpected_count) == (theirs.status, theirs.unexpected_count) == ("failed", 2)
+
+
 def test_a_relation_that_is_not_there_is_one_error(connection: duckdb.DuckDBPyConnection) -> None:
     suite = _suite(_check("expect_column_to_exist", {"column": "id"}), table="marts.gone")
     (result,) = run_suites(connection, [suite])

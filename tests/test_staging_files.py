@@ -10,6 +10,7 @@ import pytest
 import yaml
 from dpipe import landing
 from dpipe.contract import contract_for
+from dpipe.errors import DataError
 from dpipe.settings import load_project
 from dpipe.stages.init import init
 from dpipe.stages.process import process
@@ -40,6 +41,10 @@ CHANGED = (
     .replace("name: state,", "name: status, customProperties: [{property: dpipe.renamedFrom, value: state}],")
     .replace("physicalType: int,", "physicalType: long,")
     + "      - {name: colour, logicalType: string, description: Its colour}\n"
+)
+KEYED = CONTRACT.replace("primaryKey: true,", "primaryKey: true, primaryKeyPosition: 1,").replace(
+    "name: order, logicalType: string",
+    "name: order, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 2",
 )
 DBT_PROJECT = """\
 name: shop
@@ -155,6 +160,47 @@ def test_without_a_dbt_project_and_in_one_of_ones_own_nothing_is_written(tmp_pat
     assert not bare.transform.exists()
     flights = load_project(init(tmp_path / "flights").folder)
     assert [planned(flights, contract_for(flights, name)) for name in flights.datasets()] == [()] * 5
+
+
+def test_a_key_of_several_columns_is_tested_too(project: Project) -> None:
+    """By a test of the project's own, which is written once and is the user's then."""
+    (project.contracts / "orders.odcs.yaml").write_text(KEYED)
+    assert applied(project)[2:] == ["write unique_together.sql"]
+    assert applied(project) == []
+    (model,) = yaml.safe_load(files(project)["_shop__orders.yml"])["models"]
+    assert model["data_tests"] == [{"unique_together": {"arguments": {"columns": ["order_id", '"order"']}}}]
+    assert model["columns"][0]["data_tests"] == ["not_null"]
+    assert len(mart(project, "order_id,amount,order,state\n1,2,a,new\n1,2,b,new\n")) == 2
+    # A view of one's own that says rows twice is caught by it.
+    select = project.transform / "models/staging/stg_shop__orders.sql"
+    select.write_text(select.read_text() + "union all select * from renamed where amount = 3\n")
+    with pytest.raises(DataError, match="unique_together_stg_shop__orders"):
+        mart(project, "order_id,amount,order,state\n2,3,a,new\n")
+
+
+def test_a_test_of_that_name_in_the_project_is_used(project: Project) -> None:
+    (project.contracts / "orders.odcs.yaml").write_text(KEYED)
+    generic = project.transform / "tests/generic"
+    generic.mkdir(parents=True)
+    (generic / "mine.sql").write_text(
+        "{%- test unique_together(model, columns) %}select 1 where false{% endtest %}"
+    )
+    assert applied(project) == ["write _shop__orders.yml", "write stg_shop__orders.sql"]
+
+
+def test_without_a_dataset_apply_and_plan_are_of_all(tmp_path: Path) -> None:
+    two = make_project(tmp_path / "two", {"orders": ORDERS, "more": ORDERS.replace("orders", "more")})
+    (two.transform / "models").mkdir(parents=True)
+    (two.transform / "dbt_project.yml").write_text(DBT_PROJECT)
+    for command in ("plan", "apply"):
+        said = json.loads(run_dpipe(two, "contract", command, "--json").stdout)
+        assert [one["dataset"] for one in said] == ["more", "orders"]
+        assert [len(one["files"]) for one in said] == ([3, 3] if command == "plan" else [3, 2])
+    refused = run_dpipe(two, "contract", "apply", "--allow-drop", "amount")
+    assert (refused.returncode, "--allow-drop is about one dataset" in refused.stderr) == (2, True)
+    none = make_project(tmp_path / "none", {})
+    said = run_dpipe(none, "contract", "apply")
+    assert (said.returncode, "dpipe contract infer FILE" in said.stderr) == (2, True)
 
 
 def test_tests_and_descriptions_are_the_contracts(project: Project) -> None:

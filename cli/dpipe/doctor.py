@@ -108,16 +108,12 @@ def _installed(package: str) -> bool:
 
 
 def _contracts(project: Project) -> str:
-    from dpipe.contract import load_contract
-    from dpipe.errors import ConfigError
+    from dpipe.contract import known_datasets, load_contract
 
-    for dataset in project.datasets():
+    names = known_datasets(project)
+    for dataset in names:
         load_contract(project.contracts / f"{dataset}.odcs.yaml")
-    if not project.datasets():
-        raise ConfigError(
-            f"there is no contract in `{project.contracts}`", hint="add `<dataset>.odcs.yaml` there"
-        )
-    return ", ".join(project.datasets())
+    return ", ".join(names)
 
 
 def _data_folder(folder: Path) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import streamlit as st
-from charts import MEASURES, ROW_HEIGHT, Measure, lying_bars, standing_bars
+from charts import ROW_HEIGHT
+from flights_charts import MEASURES, Measure, lying_bars, standing_bars
 from notices import nothing_yet, problems_told
 from queries import flights, published
 

@@ -110,26 +110,66 @@ def schema(
 
 @app.command()
 def infer(
-    file: Annotated[Path, typer.Argument(help="CSV, JSON, NDJSON or Parquet, plain, .gz or .zst.")],
-    dataset: Annotated[str | None, typer.Option(help="The dataset; the file's name when left out.")] = None,
+    ctx: typer.Context,
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="CSV, JSON, NDJSON or Parquet, plain, .gz or .zst."),
+    ],
+    dataset: Annotated[
+        str | None, typer.Option(help="The dataset; the file's name up to its first dot when left out.")
+    ] = None,
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write", help="Write each into the project, and its file into `sources`, instead of printing."
+        ),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Draft a contract for a file and print it: types, what is never missing, how CSV reads.
 
     It takes every record that the file has. Keys, limits and what is meant by the columns are yours to add.
+    With --write there may be several files, each of a dataset of its own.
 
-    Example: `dpipe contract infer orders.csv > configs/contracts/orders.odcs.yaml`
+    Example: `dpipe contract infer orders.csv`, or `dpipe contract infer data/*.csv --write`
     """
+    from dpipe.errors import UsageError
     from dpipe.library.infer import infer as drafted
+    from dpipe.stages import drafts
 
-    draft = drafted(file, dataset or file.name.partition(".")[0])
+    names = [dataset or file.name.partition(".")[0] for file in files]
+    if len(files) > 1 and not write:
+        raise UsageError(
+            f"{len(files)} files give as many contracts",
+            hint="add --write, or name one file to have it printed",
+        )
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(
+                f"several files are of `{name}`", hint="name one of them: a dataset has one contract"
+            )
+    project = open_project(ctx) if write else None
+    if project:
+        for name in names:
+            drafts.place(project, name)
+    # All are drafted before the first is written: a file that can't be read leaves nothing half done.
+    found = []
+    for file, name, draft in [
+        (file, name, drafted(file, name)) for file, name in zip(files, names, strict=True)
+    ]:
+        path = drafts.write(project, name, draft.text, file) if project else None
+        found.append({"dataset": name, "file": file, "contract": path, **vars(draft)})
+        if not as_json:
+            output.emit(f"{name}: {_short(path)}" if path else draft.text.rstrip())
+        output.note(f"{draft.accepted:,} of {draft.records:,} record(s) of `{file}` meet it")
+        if draft.left_out:
+            output.warn(f"left out, since no contract can name them: {', '.join(draft.left_out)}")
     if as_json:
-        output.emit_json(draft)
-        return
-    output.emit(draft.text.rstrip())
-    output.note(f"{draft.accepted:,} of {draft.records:,} record(s) of `{file}` meet it")
-    if draft.left_out:
-        output.warn(f"left out, since no contract can name them: {', '.join(draft.left_out)}")
+        output.emit_json(found if write else found[0])
+    elif write:
+        output.note(
+            "next: add keys, limits and descriptions, then dpipe contract lint && dpipe contract apply"
+        )
 
 
 @app.command()
@@ -227,42 +267,52 @@ def _print_verdicts(data: str, verdicts: Verdicts) -> None:
 @app.command()
 def plan(
     ctx: typer.Context,
-    dataset: Annotated[str, typer.Argument(help="The dataset.", autocompletion=dataset_names)],
+    dataset: Annotated[
+        str | None,
+        typer.Argument(help="The dataset; every one when left out.", autocompletion=dataset_names),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show what a contract asks of the table that is there already: columns to be added, renamed, widened, dropped.
 
     And what else follows: checks that come or go, files of the dbt project that `apply` writes, and lines of models,
-    checks and pages that name a column that goes.
+    checks and pages that name a column that goes. With --json it is an object, or a list of them without a dataset.
 
     Example: `dpipe contract plan flights`
     """
     from dataclasses import asdict
 
-    from dpipe.contract import contract_for
+    from dpipe.contract import contract_for, known_datasets
     from dpipe.stages.consequences import consequences
     from dpipe.stages.evolve import planned
     from dpipe.warehouse import staging
 
     project = open_project(ctx)
-    evolution = planned(project, dataset)
-    found = consequences(project, evolution)
-    files = staging.planned(project, contract_for(project, dataset))
+    answers = []
+    for name in [dataset] if dataset else known_datasets(project):
+        evolution = planned(project, name)
+        found = consequences(project, evolution)
+        files = staging.planned(project, contract_for(project, name))
+        answers.append(asdict(evolution) | {"consequences": asdict(found), "files": files})
+        if as_json:
+            continue
+        _print_changes(evolution, files)
+        for verb, checks in (("new check", found.checks_added), ("check goes", found.checks_removed)):
+            for check in checks:
+                output.emit(f"{verb}: {check}")
+        for mention in found.mentions:
+            output.emit(f"to be mended: {mention.path}:{mention.line} names `{mention.column}`")
     if as_json:
-        output.emit_json(asdict(evolution) | {"consequences": asdict(found), "files": files})
-        return
-    _print_changes(evolution, files)
-    for verb, names in (("new check", found.checks_added), ("check goes", found.checks_removed)):
-        for name in names:
-            output.emit(f"{verb}: {name}")
-    for mention in found.mentions:
-        output.emit(f"to be mended: {mention.path}:{mention.line} names `{mention.column}`")
+        output.emit_json(answers[0] if dataset else answers)
 
 
 @app.command()
 def apply(
     ctx: typer.Context,
-    dataset: Annotated[str, typer.Argument(help="The dataset.", autocompletion=dataset_names)],
+    dataset: Annotated[
+        str | None,
+        typer.Argument(help="The dataset; every one when left out.", autocompletion=dataset_names),
+    ] = None,
     allow_drop: Annotated[
         list[str] | None, typer.Option(help="A column that may be dropped, more by repeating it.")
     ] = None,
@@ -271,32 +321,39 @@ def apply(
     """Bring a table up to its contract, in one commit. Files and old snapshots stay as they are.
 
     The dbt project gets the dataset's source and staging view, with descriptions and tests; what you wrote stays.
-    Nothing is dropped that --allow-drop doesn't name. Doing it again changes nothing.
+    Nothing is dropped that --allow-drop doesn't name. Doing it again changes nothing. With --json it is an object, or
+    a list of them without a dataset.
 
     Example: `dpipe contract apply flights --allow-drop tailnum`
     """
     from dataclasses import asdict
 
-    from dpipe.contract import contract_for
+    from dpipe.contract import contract_for, known_datasets
+    from dpipe.errors import UsageError
     from dpipe.stages.evolve import evolve
     from dpipe.state import runs
     from dpipe.warehouse import staging
 
     project = open_project(ctx)
+    if allow_drop and dataset is None:
+        raise UsageError("--allow-drop is about one dataset", hint="name it: `dpipe contract apply DATASET`")
+    answers = []
     with runs.recorded(project, "contract apply") as run:
-        done = evolve(project, dataset, run=run, may_drop=allow_drop or ())
-        files = staging.write(project, contract_for(project, dataset))
+        for name in [dataset] if dataset else known_datasets(project):
+            done = evolve(project, name, run=run, may_drop=allow_drop or ())
+            files = staging.write(project, contract_for(project, name))
+            answers.append(asdict(done) | {"files": files})
+            if not as_json:
+                _print_changes(done, files)
     if as_json:
-        output.emit_json(asdict(done) | {"files": files})
-    else:
-        _print_changes(done, files)
+        output.emit_json(answers[0] if dataset else answers)
 
 
 def _print_changes(evolution: Evolution, files: Sequence[StagingFile]) -> None:
     for change in evolution.changes:
         output.emit(f"{change.kind}: {change.text}")
     for file in files:
-        output.emit(f"{file.action}: {file.path}")
+        output.emit(f"{file.action}: {_short(Path(file.path))}")
     if not evolution.changes:
         output.emit(
             f"`raw.{evolution.dataset}` fits its contract"
@@ -307,16 +364,14 @@ def _print_changes(evolution: Evolution, files: Sequence[StagingFile]) -> None:
 
 def _paths(ctx: typer.Context, targets: Sequence[str]) -> list[Path]:
     """Files to look at: a target is a path when it looks like one, else a dataset of the project."""
-    from dpipe.contract import contract_path
+    from dpipe.contract import FIRST_CONTRACT, contract_path
     from dpipe.errors import UsageError
 
     if not targets:
         project = open_project(ctx)
         paths = sorted(path for path in project.contracts.glob("*") if path.suffix in YAML_SUFFIXES)
         if not paths:
-            raise UsageError(
-                f"no contracts in `{project.contracts}`", hint="write one a dataset: `<dataset>.odcs.yaml`"
-            )
+            raise UsageError(f"no contracts in `{project.contracts}`", hint=FIRST_CONTRACT)
         return paths
     return [
         Path(target) if _is_path(target) else contract_path(open_project(ctx), target) for target in targets

@@ -124,7 +124,7 @@ def _print(report: RunReport) -> None:
     output.emit("seconds: " + ", ".join(f"{stage} {took:.1f}" for stage, took in report.seconds.items()))
     if report.published:
         rows = ", ".join(f"{mart} {count:,}" for mart, count in report.published.rows.items())
-        output.emit(f"marts: {rows}")
+        output.emit(f"marts: {rows or 'none; models of them go to transform/models/marts'}")
         output.emit(f"published: {report.published.path}")
         output.emit("look:      dpipe dash · dpipe batches list · dpipe quarantine list")
     else:

@@ -28,6 +28,8 @@ _loaded: dict[Path, tuple[FileVersion, Contract]] = {}
 _MEND = "mend the contract at these places"
 _MEND_FILE = "mend the contract, then check it with `dpipe contract lint`"
 
+FIRST_CONTRACT = "draft one a dataset: `dpipe contract infer FILE… --write`"
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -140,12 +142,18 @@ def contract_for(project: Project, dataset: str) -> Contract:
     return load_contract(contract_path(project, dataset))
 
 
+def known_datasets(project: Project) -> list[str]:
+    """The datasets that have a contract, sorted. Raises `UsageError` when none has one."""
+    names = project.datasets()
+    if not names:
+        raise UsageError(f"no contracts in `{project.contracts}`", hint=FIRST_CONTRACT)
+    return names
+
+
 def contract_path(project: Project, dataset: str) -> Path:
     """The file of a dataset's contract; `UsageError` when there is no such dataset."""
     known = project.datasets()
     if dataset not in known:
-        hint = (
-            did_you_mean(dataset, known) if known else f"write `{project.contracts / f'{dataset}{SUFFIX}'}`"
-        )
+        hint = did_you_mean(dataset, known) if known else FIRST_CONTRACT
         raise UsageError(f"no dataset `{dataset}`", hint=hint)
     return project.contracts / f"{dataset}{SUFFIX}"

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from dpipe.contract.arrow import arrow_type
 from dpipe.errors import DpipeError
 from dpipe.iceberg import filters
-from dpipe.iceberg.reading import ColumnCache, read_columns
+from dpipe.iceberg.reading import ColumnCache, read_columns, stream_columns
 from dpipe.iceberg.schema import BATCH_ID, RECORD_NO
 from dpipe.outages import unavailable
 
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 ROWS_AT_A_TIME = 1 << 20
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Those of streams: each commit asks for the same ones, and some new ones.
-_small_files = ColumnCache(most_bytes_a_file=1 << 20)
+# Those of streams: each commit asks for the same ones, and some new ones. Larger ones are never in memory whole.
+SMALL_FILE = 1 << 20
+_small_files = ColumnCache(most_bytes_a_file=SMALL_FILE)
 Partition = frozenset[tuple[int, str, "Hashable"]]
 
 
@@ -40,9 +41,10 @@ class ExistingRows:
 
     It takes partition values by field name and returns the plan's columns, `_dpipe_batch_id` and
     `_dpipe_record_no`, or None when the table is empty. `values` has some columns of all rows. The snapshot's
-    files are planned once, at the first call, and found by the partition values that their manifests name. Rows are
-    read before they are handed on, so that what can't be read raises `DpipeError` in the callback, as a delete
-    file does.
+    files are planned once, at the first call, and found by the partition values that their manifests name. Small files
+    are read before their rows are handed on, so that what can't be read raises `DpipeError` in the callback, as a
+    delete file does. Large ones are read while the kernel takes their rows; what went wrong then is in `failure`, since
+    Arrow keeps only its text.
     """
 
     def __init__(self, table: Table, plan: Plan) -> None:
@@ -50,6 +52,7 @@ class ExistingRows:
         types = {column.name: arrow_type(column) for column in plan.columns}
         self._types = types | {BATCH_ID: pa.string(), RECORD_NO: pa.int64()}
         self._touched: dict[str, FileScanTask] = {}
+        self.failure: BaseException | None = None
 
     @property
     def touched(self) -> list[FileScanTask]:
@@ -63,7 +66,11 @@ class ExistingRows:
         values = ((field, partition[field.name]) for field in self._table.spec().fields)
         tasks = self._files.get(_partition(values), [])
         self._touched.update((task.file.file_path, task) for task in tasks)
-        return self._read(tasks, list(self._types))
+        small = [task for task in tasks if task.file.file_size_in_bytes <= SMALL_FILE]
+        large = [task for task in tasks if task.file.file_size_in_bytes > SMALL_FILE]
+        names = list(self._types)
+        first = self._read(small, names)
+        return pa.RecordBatchReader.from_batches(self._schema(names), self._batches(first, large, names))
 
     def values(self, columns: Collection[str]) -> Iterator[pa.RecordBatchReader]:
         """These columns, batch ids and record numbers of every row of the table, a million rows or so at a time."""
@@ -76,20 +83,42 @@ class ExistingRows:
             tasks.append(task)
             rows += task.file.record_count
             if rows >= ROWS_AT_A_TIME:
-                yield self._read(tasks, names)
+                yield self._asked(self._read(tasks, names), names).to_reader()
                 tasks, rows = [], 0
-        yield self._read(tasks, names)
+        yield self._asked(self._read(tasks, names), names).to_reader()
 
-    def _read(self, tasks: Sequence[FileScanTask], names: Sequence[str]) -> pa.RecordBatchReader:
+    def _batches(
+        self, first: pa.Table, large: Sequence[FileScanTask], names: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
         try:
-            rows = _small_files.read(self._table, tasks, names)
+            yield from self._asked(first, names).to_batches()
+            for task in large:
+                for rows in stream_columns(self._table, task, names):
+                    yield from self._asked(rows, names).to_batches()
         except (OSError, pa.ArrowException) as error:
-            raise unavailable(error) or DpipeError(
-                f"rows of `{'.'.join(self._table.name())}` can't be read: {error}",
-                hint="restore the table's files, then run `dpipe process` again",
-            ) from error
-        schema = pa.schema([(name, self._types[name]) for name in names])
-        return rows.select(names).cast(schema).to_reader()
+            self.failure = self._unreadable(error)
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            self.failure = error
+            raise
+
+    def _read(self, tasks: Sequence[FileScanTask], names: Sequence[str]) -> pa.Table:
+        try:
+            return _small_files.read(self._table, tasks, names)
+        except (OSError, pa.ArrowException) as error:
+            raise self._unreadable(error) from error
+
+    def _asked(self, rows: pa.Table, names: Sequence[str]) -> pa.Table:
+        return rows.select(names).cast(self._schema(names))
+
+    def _schema(self, names: Sequence[str]) -> pa.Schema:
+        return pa.schema([(name, self._types[name]) for name in names])
+
+    def _unreadable(self, error: Exception) -> DpipeError:
+        return unavailable(error) or DpipeError(
+            f"rows of `{'.'.join(self._table.name())}` can't be read: {error}",
+            hint="restore the table's files, then run `dpipe process` again",
+        )
 
     @cached_property
     def _files(self) -> dict[Partition, list[FileScanTask]]:

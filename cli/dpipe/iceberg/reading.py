@@ -13,12 +13,13 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.utils.concurrent import ExecutorFactory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pyiceberg.table import FileScanTask, Table
 
 FIELD_ID = b"PARQUET:field_id"
 MOST_CACHED_BYTES = 64 << 20
+STREAMED_ROWS = 1 << 16
 Key = tuple[str, tuple[tuple[str, int], ...]]
 
 
@@ -80,13 +81,37 @@ def _read_files(table: Table, names: Sequence[str], tasks: Sequence[FileScanTask
     return ExecutorFactory.get_or_create().map(partial(_read_file, table, names), tasks)
 
 
-def _read_file(table: Table, names: Sequence[str], task: FileScanTask) -> pa.Table:
-    fields = [table.schema().find_field(name) for name in names]
+def stream_columns(table: Table, task: FileScanTask, names: Sequence[str]) -> Iterator[pa.Table]:
+    """What `read_columns` reads of a file, so many rows at a time; the file is open as long as it is gone through."""
     with table.io.new_input(task.file.file_path).open() as stream:
         file = pq.ParquetFile(stream)
-        in_file = {int(field.metadata[FIELD_ID]): field.name for field in file.schema_arrow}
-        wanted = [in_file[field.field_id] for field in fields if field.field_id in in_file]
-        found = file.read(wanted, use_threads=False)
+        in_file = _in_file(file)
+        wanted = _wanted(table, names, in_file)
+        for rows in file.iter_batches(STREAMED_ROWS, columns=wanted):
+            yield _as_named(table, names, in_file, pa.Table.from_batches([rows]))
+
+
+def _read_file(table: Table, names: Sequence[str], task: FileScanTask) -> pa.Table:
+    with table.io.new_input(task.file.file_path).open() as stream:
+        file = pq.ParquetFile(stream)
+        in_file = _in_file(file)
+        found = file.read(_wanted(table, names, in_file), use_threads=False)
+    return _as_named(table, names, in_file, found)
+
+
+def _in_file(file: pq.ParquetFile) -> dict[int, str]:
+    """What the file calls each column, by field id."""
+    return {int(field.metadata[FIELD_ID]): field.name for field in file.schema_arrow}
+
+
+def _wanted(table: Table, names: Sequence[str], in_file: Mapping[int, str]) -> list[str]:
+    ids = (table.schema().find_field(name).field_id for name in names)
+    return [in_file[field_id] for field_id in ids if field_id in in_file]
+
+
+def _as_named(table: Table, names: Sequence[str], in_file: Mapping[int, str], found: pa.Table) -> pa.Table:
+    """The rows under the names that the table has now, with nulls for what the file doesn't have."""
+    fields = [table.schema().find_field(name) for name in names]
     columns = [
         found[in_file[field.field_id]]
         if field.field_id in in_file

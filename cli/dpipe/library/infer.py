@@ -33,6 +33,12 @@ SUFFIXES: dict[str, Form] = {
     ".parquet": "parquet",
 }
 COMPRESSED = (".gz", ".zst")
+# Digits of a decimal: as many as 64 bits hold, or as many as there may be.
+DIGITS = (18, 38)
+# Records that numbers are judged by; whether all are like them is for the kernel to say.
+SAMPLE = 100_000
+# Digits after the point that say that a number is written with a fixed one, at least: `1.0` is a float's spelling.
+FIXED_POINT = 2
 # Spellings of null that are looked for in CSV.
 TOKENS = ("NA", "N/A", "NULL", "null", "NaN", "\\N")
 # What a column is taken for when some value isn't of its type.
@@ -40,7 +46,7 @@ WIDER: dict[Kind, Kind] = {
     "int32": "int64",
     "int64": "float64",
     "float64": "string",
-    "decimal": "string",
+    "decimal": "float64",
     "boolean": "string",
     "date": "string",
     "time": "string",
@@ -95,15 +101,17 @@ def _guess(path: Path) -> tuple[tuple[Column, ...], dict[str, Any], tuple[str, .
     """Columns, what ODCS has no word for, and names that can't be a column's."""
     with duckdb.connect() as connection:
         try:
-            rows, custom = _read(connection, path)
+            rows, texts, custom = _read(connection, path)
             schema = rows.limit(0).to_arrow_table().schema
+            found = {field.name: column_of(field) for field in schema}
+            decimals = _decimals(texts, found) if texts else {}
         except duckdb.Error as error:
             said = str(error).splitlines()[0]
             raise UsageError(
                 f"`{path}` can't be read: {said}",
                 hint="name a CSV, JSON, NDJSON or Parquet file, plain, .gz or .zst",
             ) from error
-    found = {field.name: column_of(field) for field in schema}
+    found |= decimals
     usable = {name: column for name, column in found.items() if column is not None and NAME.fullmatch(name)}
     if not usable:
         raise UsageError(
@@ -114,7 +122,10 @@ def _guess(path: Path) -> tuple[tuple[Column, ...], dict[str, Any], tuple[str, .
     return columns, custom, tuple(name for name in found if name not in usable)
 
 
-def _read(connection: DuckDBPyConnection, path: Path) -> tuple[DuckDBPyRelation, dict[str, Any]]:
+def _read(
+    connection: DuckDBPyConnection, path: Path
+) -> tuple[DuckDBPyRelation, DuckDBPyRelation | None, dict[str, Any]]:
+    """The rows as DuckDB types them, those of CSV also as texts, and what ODCS has no word for."""
     name = path.name.lower()
     for suffix in COMPRESSED:
         name = name.removesuffix(suffix)
@@ -129,13 +140,15 @@ def _read(connection: DuckDBPyConnection, path: Path) -> tuple[DuckDBPyRelation,
             hint=f"its name ends with {', '.join(SUFFIXES)}, or then .gz or .zst",
         )
     if form == "parquet":
-        return connection.read_parquet(str(path)), {}
+        return connection.read_parquet(str(path)), None, {}
     if form == "json":
-        return connection.read_json(str(path)), {}
+        return connection.read_json(str(path)), None, {}
     return _read_csv(connection, path)
 
 
-def _read_csv(connection: DuckDBPyConnection, path: Path) -> tuple[DuckDBPyRelation, dict[str, Any]]:
+def _read_csv(
+    connection: DuckDBPyConnection, path: Path
+) -> tuple[DuckDBPyRelation, DuckDBPyRelation, dict[str, Any]]:
     sniffed = connection.execute(
         "select Delimiter, Quote, HasHeader from sniff_csv(?)", [str(path)]
     ).fetchone()
@@ -159,7 +172,33 @@ def _read_csv(connection: DuckDBPyConnection, path: Path) -> tuple[DuckDBPyRelat
         **({} if usual_quote else {"dpipe.csv.quote": quote}),
         **({} if header else {"dpipe.csv.header": False}),
     }
-    return connection.read_csv(str(path), na_values=tokens, **dialect), custom
+    rows = connection.read_csv(str(path), na_values=tokens, **dialect)
+    return rows, connection.read_csv(str(path), na_values=tokens, all_varchar=True, **dialect), custom
+
+
+def _decimals(texts: DuckDBPyRelation, columns: dict[str, Column | None]) -> dict[str, Column]:
+    """Numbers that are exact by the way they are written: all with so many digits after the point, zeros too.
+
+    The shortest spelling of a floating-point number has no zero at its end, but for `1.0`.
+    """
+    numbers = [name for name, column in columns.items() if column is not None and column.kind == "float64"]
+    if not numbers:
+        return {}
+    asked = ", ".join(
+        f"[min(length({text}) - {point}), max(length({text}) - {point}), max({point} - 1), "
+        f"min({point}), count(*) filter ({text} like '%0')]"
+        for text, point in ((quoted(name), f"instr({quoted(name)}, '.')") for name in numbers)
+    )
+    figures: Any = texts.limit(SAMPLE).aggregate(asked).fetchone()
+    found = {}
+    for name, (least, most, whole, point, ending_in_zero) in zip(numbers, figures, strict=True):
+        column = columns[name]
+        if column is None or not point or least != most or most < FIXED_POINT or not ending_in_zero:
+            continue
+        digits = next((digits for digits in DIGITS if whole + most <= digits), None)
+        if digits:
+            found[name] = replace(column, kind="decimal", precision=digits, scale=most)
+    return found
 
 
 def _relaxed(columns: tuple[Column, ...], violations: list[dict[str, Any]]) -> tuple[Column, ...]:

@@ -55,8 +55,8 @@ def rows_sql(suite: Suite, check: Check) -> str | None:
         return str(check.arguments["sql"])
     if check.type == COMPOUND_UNIQUE:
         key = [quoted(name) for name in check.arguments["column_list"]]
-        present = " and ".join(f"{name} is not null" for name in key)
-        condition = f"{present} qualify count(*) over (partition by {', '.join(key)}) > 1"
+        repeated = f"select {', '.join(key)} from {suite.table} group by all having count(*) > 1"  # noqa: S608
+        condition = f"({', '.join(key)}) in ({repeated})"
     elif check.type == LENGTHS:
         key = [quoted(check.arguments["column"])]
         condition = _wrong_length(key[0], check.arguments)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpipe import failpoints, output
-from dpipe.errors import UnavailableError
+from dpipe.errors import DpipeError, UnavailableError
 from dpipe.iceberg import ledger, quarantine, storage, tables
 from dpipe.iceberg.commit import Committed, commit
 from dpipe.iceberg.datafiles import data_location
@@ -154,16 +154,21 @@ def _run_kernel(
     folder = folder or work.outbox
     data_dir = folder / "accepted" if folder else Path(local_path(data_location(table)))
     quarantine_dir = folder / "quarantine" if folder else Path(local_path(data_location(kept)))
-    return run_kernel(
-        work.project,
-        work.plan(table).to_json(tables.field_ids(table), tables.quarantine_ids(kept)),
-        group,
-        data_dir=data_dir,
-        quarantine_dir=quarantine_dir,
-        existing=existing,
-        newer=work.newer(table, group) if work.contract.plan.write_mode == "upsert" else {},
-        label=f"process {work.dataset}",
-    )
+    try:
+        return run_kernel(
+            work.project,
+            work.plan(table).to_json(tables.field_ids(table), tables.quarantine_ids(kept)),
+            group,
+            data_dir=data_dir,
+            quarantine_dir=quarantine_dir,
+            existing=existing,
+            newer=work.newer(table, group) if work.contract.plan.write_mode == "upsert" else {},
+            label=f"process {work.dataset}",
+        )
+    except DpipeError as error:
+        if existing is not None and existing.failure is not None:
+            raise existing.failure from error
+        raise
 
 
 def _existing(work: Work, table: Table, group: Sequence[Manifest]) -> ExistingRows | None:

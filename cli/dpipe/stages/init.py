@@ -1,4 +1,4 @@
-"""Write a new project: the flights project that comes with dpipe, on a small sample of its data."""
+"""Write a new project: the flights project that comes with dpipe, on a small sample of its data, or an empty one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 import dpipe
 from dpipe.errors import UsageError
@@ -20,6 +22,21 @@ LEFTOVERS = shutil.ignore_patterns(
     ".venv", "target", "logs", "*.duckdb", "*.duckdb.wal", ".user.yml", "__pycache__", ".*_cache"
 )
 
+# Of the flights project, what knows nothing of flights: an empty project has it too.
+SHARED = (
+    "transform/.sqlfluff",
+    "transform/.sqlfluffignore",
+    "transform/lint",
+    "transform/macros/counting.sql",
+    "transform/macros/generate_schema_name.sql",
+    "transform/macros/keys.sql",
+    "ui",
+    "dags",
+)
+OF_FLIGHTS = ("ui/views/flights.py", "ui/queries/flights.py", "ui/flights_charts.py")
+# Folders that wait for files, which git keeps for the one that they have.
+WAITING = ("configs/contracts", "transform/models/marts", "checks/marts", "data")
+
 
 @dataclass(frozen=True)
 class NewProject:
@@ -30,8 +47,8 @@ class NewProject:
     files: tuple[str, ...]
 
 
-def init(folder: Path) -> NewProject:
-    """Write a project into `folder`, which must be missing or empty.
+def init(folder: Path, *, empty: bool = False) -> NewProject:
+    """Write a project into `folder`, which must be missing or empty: that of the flights, or one without a dataset.
 
     It appears whole or not at all: it is built beside its place and renamed into it. Raises `UsageError`, and
     touches nothing, when the folder holds anything or can't be made.
@@ -43,7 +60,7 @@ def init(folder: Path) -> NewProject:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".dpipe-init-") as scratch:
             built = Path(scratch) / "project"
             name = _project_name(folder)
-            _build(built, name)
+            (_build_empty if empty else _build)(built, name)
             files = tuple(sorted(str(path.relative_to(built)) for path in built.rglob("*") if path.is_file()))
             os.rename(built, folder)  # noqa: PTH104 - replaces an empty folder, which Path.rename needn't
     except OSError as error:
@@ -73,6 +90,46 @@ def _build(target: Path, name: str) -> None:
     shutil.copytree(sample / "data", target / "data")
     shutil.copyfile(sample / "README.md", target / "README.md")
     shutil.copyfile(sample / "gitignore", target / ".gitignore")
-    config = target / CONFIG_FILE
-    text = config.read_text(encoding="utf-8")
-    config.write_text(re.sub(r"(?m)^name: .*$", f"name: {name}", text, count=1), encoding="utf-8")
+    _rename(target / CONFIG_FILE, r"(?m)^name: .*$", f"name: {_text(name)}")
+
+
+def _build_empty(target: Path, name: str) -> None:
+    package = Path(dpipe.__file__).parent
+    shutil.copytree(package / "empty", target)
+    shutil.copyfile(package / "sample" / "gitignore", target / ".gitignore")
+    for part in SHARED:
+        source, place = package / "project" / part, target / part
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, place, ignore=LEFTOVERS, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(source, place)
+    for part in OF_FLIGHTS:
+        (target / part).unlink()
+    for part in WAITING:
+        (target / part).mkdir(parents=True, exist_ok=True)
+        (target / part / ".gitkeep").touch()
+    _rename(target / CONFIG_FILE, r"(?m)^name: .*$", f"name: {_text(name)}")
+    dbt_name = _dbt_name(name)
+    _rename(target / "transform" / "dbt_project.yml", r"(?m)^(name: |  )project\b", rf"\g<1>{dbt_name}")
+    _rename(target / "ui" / "app.py", r"(?m)^.*views/flights\.py.*\n", "")
+    _rename(target / "ui" / "app.py", "🛫", "🧾")
+    (target / "dags" / "flights_daily.py").rename(target / "dags" / f"{name}_daily.py")
+    for path in (target / "dags").iterdir():
+        _rename(path, r"flights(?=_daily| p)", name)
+
+
+def _text(name: str) -> str:
+    """The name in YAML, where `2026` and `on` are no texts."""
+    return name if isinstance(yaml.safe_load(name), str) else f'"{name}"'
+
+
+def _dbt_name(name: str) -> str:
+    """The name as dbt takes it, which begins with a letter."""
+    return name if name[0].isalpha() else f"project_{name}"
+
+
+def _rename(path: Path, pattern: str, text: str) -> None:
+    """Put `text` for every match of the pattern."""
+    before = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(pattern, text, before), encoding="utf-8")

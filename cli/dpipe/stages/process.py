@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from dpipe.contract import archive, contract_for
+from dpipe.contract import archive, contract_for, known_datasets
 from dpipe.errors import DataError
 from dpipe.folders import temporary_folder
 from dpipe.iceberg import dismissed, ledger, open_catalog
@@ -96,7 +96,7 @@ def process(
     already. `stop` is asked before each commit's batches are begun; once it says so, the rest stays pending. Raises
     `UsageError` for an unknown dataset, `ConfigError` for a contract that can't be carried out.
     """
-    contracts = [contract_for(project, name) for name in datasets or project.datasets()]
+    contracts = [contract_for(project, name) for name in datasets or known_datasets(project)]
     alerts.check(project)
     catalog = open_catalog(project)
     works = [

@@ -95,7 +95,8 @@ def source_names(project: Project) -> list[str]:
     names = list(project.settings.sources)
     if not names:
         raise UsageError(
-            "the settings name no sources", hint=f"add them to `{project.root / 'configs' / 'dpipe.yaml'}`"
+            "the settings name no sources",
+            hint=f"add them to `{project.root / 'configs' / 'dpipe.yaml'}`; `dpipe contract infer FILE… --write` does",
         )
     return names
 

@@ -6,6 +6,7 @@ without that line.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,6 +42,20 @@ renamed as (
     from source
 )
 
+"""
+# dbt has no test of its own for a key of several columns.
+KEY_TEST = "unique_together"
+KEY_MACRO = """\
+{% test unique_together(model, columns) %}
+
+select
+    {{ columns | join(', ') }},
+    count(*) as record_count
+from {{ model }}
+group by {{ columns | join(', ') }}
+having count(*) > 1
+
+{% endtest %}
 """
 INTEGERS = frozenset({"int32", "int64"})
 
@@ -86,6 +101,8 @@ def _changed(project: Project, contract: Contract) -> dict[Path, str]:
         folder / f"_{name}__{contract.dataset}.yml": _joined(_properties(contract, name, view), "# ", ""),
         folder / f"{view}.sql": _joined(_select(contract, name), "-- ", "\nselect * from renamed\n"),
     }
+    if _key_test(contract) and not _has_key_test(project, macros := _macros(project)):
+        files[macros / f"{KEY_TEST}.sql"] = KEY_MACRO
     found = {}
     for path, new in files.items():
         before = path.read_text(encoding="utf-8") if path.exists() else None
@@ -112,11 +129,28 @@ def _dbt_name(project: Project) -> str | None:
         raise ConfigError(f"`{path}` names no project: {error}", hint="give it a `name`") from error
 
 
+def _macros(project: Project) -> Path:
+    """The folder of the dbt project's macros, which it has read to have a name."""
+    document = yaml.safe_load((project.transform / "dbt_project.yml").read_text(encoding="utf-8"))
+    return project.transform / str((document.get("macro-paths") or ["macros"])[0])
+
+
+def _has_key_test(project: Project, macros: Path) -> bool:
+    """Whether the test for a key of several columns is there, wherever in the project a test may be defined."""
+    defined = re.compile(rf"{{%-?\s*test\s+{KEY_TEST}\b")
+    folders = (macros, project.transform / "tests")
+    return any(
+        defined.search(path.read_text(encoding="utf-8"))
+        for folder in folders
+        for path in folder.rglob("*.sql")
+    )
+
+
 def _has_own_source(project: Project, dataset: str) -> bool:
     """Whether a file of the dbt project that isn't written here has a source table of the dataset's name."""
     for path in sorted((project.transform / "models").rglob("*.y*ml")):
         text = path.read_text(encoding="utf-8")
-        if MARK in text:
+        if MARK in text or "sources" not in text:
             continue
         try:
             sources = (yaml.safe_load(text) or {}).get("sources") or ()
@@ -148,9 +182,19 @@ def _properties(contract: Contract, name: str, view: str) -> str:
                 "tables": [{"name": contract.dataset, "description": described}],
             }
         ],
-        "models": [{"name": view, "description": described, "columns": columns}],
+        "models": [{"name": view, "description": described, **_key_test(contract), "columns": columns}],
     }
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _key_test(contract: Contract) -> dict[str, Any]:
+    """A key of one column has dbt's own test, at the column."""
+    key = contract.plan.key
+    if len(key) < 2:  # noqa: PLR2004
+        return {}
+    # Arguments of tests are no templates.
+    columns = [f'"{name}"' if name in _reserved() else name for name in key]
+    return {"data_tests": [{KEY_TEST: {"arguments": {"columns": columns}}}]}
 
 
 def _column(contract: Contract, column: Column) -> dict[str, Any]:
@@ -165,7 +209,8 @@ def _column(contract: Contract, column: Column) -> dict[str, Any]:
             quote = {"quote": False} if column.kind in INTEGERS else {}
             tests.append({"accepted_values": {"arguments": {"values": values, **quote}}})
     described = {"description": _text(column.description)} if column.description else {}
-    return {"name": column.name, **described, **({"data_tests": tests} if tests else {})}
+    quoted = {"quote": True} if column.name in _reserved() else {}
+    return {"name": column.name, **quoted, **described, **({"data_tests": tests} if tests else {})}
 
 
 def _select(contract: Contract, name: str) -> str:

@@ -18,12 +18,22 @@ if TYPE_CHECKING:
     from dpipe.iceberg.attempt import BatchEntry
     from dpipe.stages.audit.findings import DatasetAudit
 
+# Record numbers are 1, 2, 3 …, so they are marked in words of 64 bits, and memory is taken for each word; to count
+# distinct values it would be for each record.
 COUNT = f"""
-select {BATCH_ID},
-    count_if(disposition = 'accepted'), count_if(disposition = 'rejected'), count_if(disposition = 'duplicate'),
-    count(*), count(distinct {RECORD_NO}), min({RECORD_NO}), max({RECORD_NO}),
-    count(distinct {RECORD_NO}) filter (disposition = 'accepted')
-from records group by all order by all
+with words as (
+    select {BATCH_ID} as batch_id, {RECORD_NO} // 64 as word,
+        count_if(disposition = 'accepted') as accepted, count_if(disposition = 'rejected') as rejected,
+        count_if(disposition = 'duplicate') as duplicate, count(*) as rows,
+        min({RECORD_NO}) as least, max({RECORD_NO}) as most,
+        bit_or(1::ubigint << (abs({RECORD_NO}) % 64)::ubigint) as numbers,
+        bit_or(1::ubigint << (abs({RECORD_NO}) % 64)::ubigint) filter (disposition = 'accepted') as accepted_numbers
+    from records group by all
+)
+select batch_id, sum(accepted)::bigint, sum(rejected)::bigint, sum(duplicate)::bigint, sum(rows)::bigint,
+    coalesce(sum(bit_count(numbers)), 0)::bigint, min(least), max(most),
+    coalesce(sum(bit_count(accepted_numbers)), 0)::bigint
+from words group by batch_id order by batch_id
 """  # noqa: S608 - names of columns
 
 
