@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -11,9 +12,11 @@ import pytest
 from dpipe.errors import ConfigError, DpipeError, UnavailableError, UsageError
 from dpipe.iceberg import open_catalog
 from dpipe.iceberg.compaction import Target
+from dpipe.settings import load_project
 from dpipe.stages.evolve import evolve
 from dpipe.stages.maintain import maintain
 from dpipe.state import runs
+from dpipe.warehouse.snowflake import session as session_module
 from dpipe.warehouse.snowflake.lake import load_lake
 from dpipe.warehouse.snowflake.session import Session, connected, names_of
 from servers import fakesnow
@@ -21,7 +24,7 @@ from snowflake_account import copy_of, loaded, private_key, with_account
 from support import ORDERS, UPSERT, ingest, make_project, processed, rows_of, run_dpipe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from dpipe.settings import Project
@@ -99,39 +102,43 @@ def test_an_upsert_loads_only_the_partition_anew_whose_rows_it_replaced(tmp_path
     assert copy_of(project, "raw.orders", COLUMNS) == of_lake(project)
 
 
-@pytest.mark.parametrize("takes_effect", [False, True])
+@pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.long), 7])
 def test_a_load_that_breaks_off_at_any_statement_leaves_each_row_once_when_it_is_run_again(
-    takes_effect: bool, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+    stride: int, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The connection is lost before or after a statement takes effect, and with it what was not committed."""
+    """The connection is lost before a statement takes effect or after it, and with it what was not committed."""
     project = new_project(tmp_path, port)
     ingest(project, f"{HEADER}1,2013-01-01,0\n2,2013-01-02,0\n")
-    real = Session._timed
-    step = done = 0
-    while True:
+    broke_off = 0
+    for step in itertools.count(step=stride):
         ingest(project, f"{HEADER}1,2013-01-01,{step + 1}\n{step + 10},2013-01-02,1\n")
-        statements = 0
-
-        def cut(self: Session, sql: str, run: Any) -> Any:
-            nonlocal statements
-            statements += 1
-            if statements > step + 1 or (statements > step and not takes_effect):  # noqa: B023
-                raise UnavailableError("the connection is lost")
-            return real(self, sql, run)
-
-        monkeypatch.setattr(Session, "_timed", cut)
-        try:
-            loaded(project)
-        except UnavailableError:
-            done += 1
-        else:
-            break
-        finally:
-            monkeypatch.setattr(Session, "_timed", real)
+        with monkeypatch.context() as patch:
+            patch.setattr(Session, "_timed", cut_off(step // 2, answer_is_lost=step % 2 == 1))
+            try:
+                loaded(project)
+            except UnavailableError:
+                broke_off += 1
+            else:
+                break
         loaded(project)
         assert copy_of(project, "raw.orders", COLUMNS) == of_lake(project)
-        step += 3 if done > 12 else 1
-    assert done > 15
+    assert broke_off * stride > 60
+
+
+def cut_off(statements: int, *, answer_is_lost: bool) -> Callable[..., Any]:
+    """What stands for `Session._timed`: so many statements are answered, and one more may take effect."""
+    real, run = Session._timed, 0
+
+    def timed(self: Session, sql: str, step: Callable[[], Any]) -> Any:
+        nonlocal run
+        run += 1
+        if run <= statements:
+            return real(self, sql, step)
+        if run == statements + 1 and answer_is_lost:
+            real(self, sql, step)
+        raise UnavailableError("the connection is lost")
+
+    return timed
 
 
 def test_a_copy_that_somebody_else_changed_is_refused_and_made_anew_when_asked(
@@ -277,13 +284,15 @@ def test_a_login_with_another_key_is_refused_with_advice(tmp_path: Path, port: i
     assert "dpipe warehouse init" in failed.stderr
 
 
-def test_a_server_that_is_not_there_ends_with_exit_code_3(tmp_path: Path, port: int) -> None:
+def test_a_server_that_is_not_there_is_unavailable(
+    tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project = new_project(tmp_path, port)
     config = project.root / "configs" / "dpipe.yaml"
     config.write_text(config.read_text().replace(f"port: {port}", "port: 9"))
-    failed = run_dpipe(project, "warehouse", "load")
-    assert failed.returncode == 3, failed.stderr
-    assert "Snowflake did not answer" in failed.stderr
+    monkeypatch.setattr(session_module, "LOGIN_SECONDS", 1)
+    with pytest.raises(UnavailableError, match="Snowflake did not answer"):
+        loaded(load_project(project.root))
 
 
 def test_a_table_that_the_lake_has_not_is_named(tmp_path: Path, port: int) -> None:

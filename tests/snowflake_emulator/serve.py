@@ -49,10 +49,13 @@ REMOVE = re.compile(r"remove\s+@(\w+)\.(\w+)\.(\w+)/(\S*)", re.IGNORECASE)
 RETENTION = re.compile(r"\s(data_retention_time_in_days\s*=\s*\d+|comment\s*=\s*'[^']*')", re.IGNORECASE)
 # Of columns, as dbt persists docs; DuckDB has no place for them there.
 COMMENT = re.compile(r"\s+comment\s*=?\s*\$\$.*?\$\$", re.IGNORECASE | re.DOTALL)
-COMMENTS_ONLY = re.compile(r"\s*alter\s+(table|view)\s+\S+\s+alter\s.*\bcomment\b", re.IGNORECASE | re.DOTALL)
+COMMENTS_ONLY = re.compile(
+    r"\s*(comment\s+(if\s+exists\s+)?on\b|alter\s+(table|view)\s+\S+\s+alter\s.*\bcomment\b)",
+    re.IGNORECASE | re.DOTALL,
+)
 # A temporary object with a full name, which DuckDB has in a catalog of its own; here it is an ordinary one.
 TEMPORARY = re.compile(
-    r"(create\s+(?:or\s+replace\s+)?)temporary\s+(?=(?:table|view)\s+\w+\.\w+\.)", re.IGNORECASE
+    r"(create\s+(?:or\s+replace\s+)?)temporary\s+(?=(?:table|view)\s+\S+\.\S+\.)", re.IGNORECASE
 )
 OWN_SCHEMAS = ("information_schema", "_fs_information_schema", "main", "pg_catalog")
 
@@ -157,7 +160,10 @@ async def login_request(request: Request) -> JSONResponse:
         refusal = _refusal(data["TOKEN"], data["LOGIN_NAME"].upper())
         if refusal:
             return JSONResponse({"success": False, "code": "390144", "message": refusal, "data": {}})
-    return await _login(request)
+    answer = json.loads((await _login(request)).body)
+    # Without one, the connector takes the session for closed and doesn't end it.
+    answer["data"]["masterToken"] = answer["data"]["token"]
+    return JSONResponse(answer)
 
 
 async def session(request: Request) -> JSONResponse:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dpipe.settings import Project, SnowflakeSettings
 
-LOGIN_SECONDS = 60
+LOGIN_SECONDS = 20
 NETWORK_SECONDS = 600
 # Snowflake's own numbers of what is wrong with a login begin so; those of a server that isn't reached don't.
 REFUSED_LOGIN = "39"
