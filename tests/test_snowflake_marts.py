@@ -19,6 +19,8 @@ from servers import fakesnow
 from snowflake_account import with_account
 from support import run_dpipe
 from test_transform import (
+    CHANGED_AT,
+    CHANGED_PLANES,
     LATER_AIRLINES,
     LATER_AIRPORTS,
     LATER_FLIGHTS,
@@ -128,10 +130,17 @@ def test_marts_are_those_of_duckdb_after_an_increment_and_all_anew(project: Proj
         ("flights", LATER_FLIGHTS),
     ):
         commit(project, dataset, rows)
+    commit(project, "planes", CHANGED_PLANES, supersedes="tailnum == 'N1'", received_at=CHANGED_AT)
     for target in (project, snowflake):
         increment = built(target)
         assert increment.full_refresh is None
-        assert increment.new_batches == {"airlines": 1, "airports": 1, "flights": 1, "weather": 1}
+        assert increment.new_batches == {
+            "airlines": 1,
+            "airports": 1,
+            "flights": 1,
+            "planes": 1,
+            "weather": 1,
+        }
         assert published(target).changed
     assert_equal(project)
     incremented = of_snowflake(snowflake, of_duckdb(project))
