@@ -125,6 +125,10 @@ dags-env:
 snowflake-test *args: build snowflake-emulator
     {{ bin }}/pytest tests/test_snowflake_load.py tests/test_snowflake_marts.py "$@"
 
+# The same in a real account, with what only that can show; the file has `account`, `user` and `private_key_file` of an ACCOUNTADMIN
+snowflake-account settings: build
+    DPIPE_TEST_SNOWFLAKE="{{ absolute_path(settings) }}" {{ bin }}/pytest tests/test_snowflake_load.py tests/test_snowflake_marts.py tests/test_snowflake_account.py
+
 # Install fakesnow, the emulator of Snowflake that tests run against
 snowflake-emulator:
     uv sync --frozen --project tests/snowflake_emulator

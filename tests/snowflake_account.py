@@ -1,9 +1,16 @@
-"""Projects whose Snowflake is an emulator: fakesnow, which says nothing of Snowflake's own transactions and roles."""
+"""Projects with a Snowflake account: an emulator's, or a real one's where `DPIPE_TEST_SNOWFLAKE` names its settings.
+
+The emulator, fakesnow, says nothing of Snowflake's own transactions, roles and clones; `just snowflake-account` does.
+"""
 
 from __future__ import annotations
 
 import functools
 import itertools
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -14,35 +21,53 @@ from dpipe.stages.load import LoadResult, load
 from dpipe.state import runs
 from dpipe.warehouse.snowflake import setup
 from dpipe.warehouse.snowflake.session import connected, names_of, settings_of
+from servers import fakesnow
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from dpipe.warehouse.snowflake.session import Session
 
-_prefixes = (f"TEST{number}" for number in itertools.count(1))
+# A YAML file with `account`, `user` and `private_key_file` of somebody who has the role ACCOUNTADMIN.
+REAL = os.environ.get("DPIPE_TEST_SNOWFLAKE")
+_run = secrets.token_hex(3).upper()
+_prefixes = (f"DPIPE_TEST_{_run}_{number}" for number in itertools.count(1))
+_made: list[Project] = []
+
+
+@contextmanager
+def account(folder: Path) -> Iterator[int]:
+    """The emulator for a block, its port; or, with a real account, 0, and what was made there is dropped at the end."""
+    if REAL is None:
+        with fakesnow(folder) as port:
+            yield port
+        return
+    try:
+        yield 0
+    finally:
+        for project in _made:
+            drop_objects(project)
+        _made.clear()
 
 
 def with_account(project: Project, port: int, **settings: Any) -> Project:
-    """The project with an account of its own in the emulator, and the account's objects made."""
+    """The project with an account, and objects of its own in it."""
     path = project.root / "configs" / "dpipe.yaml"
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     key = project.root / "key.p8"
-    key.write_bytes(private_key())
     prefix = next(_prefixes)
-    document["snowflake"] = {
-        "account": "emulator",
-        "user": f"{prefix}_user",
-        "private_key_file": key.name,
-        "prefix": prefix,
-        "host": "127.0.0.1",
-        "port": port,
-        "protocol": "http",
-        **settings,
-    }
+    if REAL is None:
+        key.write_bytes(private_key())
+        named: dict[str, Any] = {"account": "emulator", "user": f"{prefix}_user"}
+        named |= {"host": "127.0.0.1", "port": port, "protocol": "http"}
+    else:
+        named = yaml.safe_load(Path(REAL).read_text(encoding="utf-8"))
+        key = Path(named.pop("private_key_file"))
+    document["snowflake"] = {**named, "private_key_file": str(key), "prefix": prefix, **settings}
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     found = load_project(project.root)
     make_objects(found, key)
+    _made.append(found)
     return found
 
 
@@ -52,6 +77,18 @@ def make_objects(project: Project, key: Path) -> None:
     with connected(project, role="ACCOUNTADMIN") as session:
         for statement in statements:
             session.execute(statement)
+
+
+def drop_objects(project: Project) -> None:
+    """Leave nothing of a test in an account."""
+    names = names_of(project)
+    with connected(project, role="ACCOUNTADMIN") as session:
+        for database in (names.lake, names.marts, names.candidate):
+            session.execute(f"drop database if exists {database}")
+        session.execute(f"drop warehouse if exists {names.warehouse}")
+        session.execute(f"drop resource monitor if exists {names.monitor}")
+        for role in (names.role, names.reader):
+            session.execute(f"drop role if exists {role}")
 
 
 @functools.cache

@@ -15,8 +15,7 @@ from dpipe.stages.transform import transform
 from dpipe.state import runs
 from dpipe.warehouse import candidate
 from dpipe.warehouse.snowflake.session import connected, names_of
-from servers import fakesnow
-from snowflake_account import with_account
+from snowflake_account import account, with_account
 from support import run_dpipe
 from test_transform import (
     CHANGED_AT,
@@ -42,7 +41,7 @@ Rows = dict[str, list[tuple[Any, ...]]]
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with fakesnow(tmp_path_factory.mktemp("fakesnow")) as running:
+    with account(tmp_path_factory.mktemp("account")) as running:
         yield running
 
 

@@ -11,13 +11,14 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
 from dpipe.errors import ConfigError, DataError, UsageError
 from dpipe.stages.publish import publish
-from dpipe.stages.transform import TransformPreview, TransformResult, preview, transform
+from dpipe.stages.transform import TransformPreview, TransformResult, preview, transform, try_models
 from dpipe.state import runs
 from dpipe.warehouse import batches, candidate, lake
 from dpipe.warehouse.build_folder import BuildFolder
@@ -28,7 +29,6 @@ from warehouse_lake import CHECKOUT, batch_of, commit, forget, new_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from dpipe.settings import Project
 
@@ -84,9 +84,9 @@ def small_lake(folder: Path) -> Project:
     return project
 
 
-def transform_now(project: Project, *, full_refresh: bool = False) -> TransformResult:
+def transform_now(project: Project, **options: bool) -> TransformResult:
     with runs.recorded(project, "transform") as run:
-        return transform(project, full_refresh=full_refresh, run=run)
+        return transform(project, run=run, **options)
 
 
 def publish_now(project: Project) -> None:
@@ -453,6 +453,34 @@ def test_a_model_that_cannot_be_built_is_named_with_its_file_and_the_old_candida
     assert candidate.status(DuckDbTarget(project)).candidate_id == before
 
 
+def test_a_build_that_failed_is_gone_on_with_and_gives_what_a_whole_one_does(failing: Project) -> None:
+    project = failing
+    marts_of = project.transform / "models" / "marts"
+    airline, airport = marts_of / "dim_airline.sql", marts_of / "dim_airport.sql"
+    right = airline.read_text()
+    airline.write_text(right.replace("false as is_inferred", "no_such_column as is_inferred"))
+    with pytest.raises(ConfigError):
+        transform_now(project)
+    airline.write_text(right)
+    airport.write_text(f"{airport.read_text()}-- changed, too\n")
+    gone_on = transform_now(project, retry=True)
+    assert sorted(built(project, gone_on)) == ["dim_airline", "dim_airport"]
+    after = marts(project.candidate)
+    with pytest.raises(UsageError, match="no failed build"):
+        transform_now(project, retry=True)
+    transform_now(project, full_refresh=True)
+    assert marts(project.candidate) == after
+
+
+def test_models_are_tried_without_a_candidate(failing: Project) -> None:
+    trial = try_models(failing, ["dim_airline"])
+    assert "marts.dim_airline" in trial.built
+    assert "marts.fct_flights" not in trial.built
+    assert trial.tests_passed > 0
+    assert query(Path(trial.database), "select count(*) from marts.dim_airline where is_unknown") == [(1,)]
+    assert not failing.candidate.exists()
+
+
 def test_a_project_that_dbt_cannot_parse_is_a_config_error_with_dbts_words(failing: Project) -> None:
     project = failing
     (project.transform / "models" / "marts" / "broken.sql").write_text("select * from {{ ref('nowhere') }}")
@@ -481,8 +509,8 @@ def test_a_dataset_without_a_table_is_named(tmp_path: Path, monkeypatch: pytest.
     project = new_project(tmp_path)
     (project.contracts / "shipments.odcs.yaml").touch()
     commit(project, "airlines", AIRLINES)
-    broken = NodeResult("stg", "model", "error", "no such table", "stg.sql", "compiled.sql", 0.1)
-    monkeypatch.setattr("dpipe.stages.transform.run_dbt", lambda *_, **__: DbtReport((broken,)))
+    broken = NodeResult("stg", "unit_test", "fail", "no such table", "stg.sql", "compiled.sql", 0.1)
+    monkeypatch.setattr("dpipe.warehouse.duckdb_target.run_dbt", lambda *_, **__: DbtReport((broken,)))
     with pytest.raises(ConfigError) as caught:
         transform_now(project)
     assert "`shipments`" in (caught.value.hint or "")

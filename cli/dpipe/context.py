@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -43,6 +43,13 @@ AsOfOption = Annotated[
     datetime | None,
     typer.Option(
         parser=moment, metavar="TIME", help="As it was then: `2026-01-31T12:00:00Z`; UTC without a zone."
+    ),
+]
+
+TargetOption = Annotated[
+    Literal["duckdb", "snowflake"] | None,
+    typer.Option(
+        help="Where the marts are built and published; by default the setting `target`.",
     ),
 ]
 

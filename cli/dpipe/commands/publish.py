@@ -5,10 +5,10 @@ from __future__ import annotations
 import typer  # noqa: TC002 - typer reads the annotations when it runs
 
 from dpipe import output
-from dpipe.context import JsonFlag, open_project
+from dpipe.context import JsonFlag, TargetOption, open_project
 
 
-def publish(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+def publish(ctx: typer.Context, target: TargetOption = None, as_json: JsonFlag = False) -> None:
     """Put the validated candidate in the place of the published marts, while readers read on.
 
     Example: `dpipe publish --json`
@@ -16,7 +16,7 @@ def publish(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     from dpipe.lineage import recorded
     from dpipe.stages.publish import publish as stage
 
-    project = open_project(ctx)
+    project = open_project(ctx, target=target)
     with recorded(project, "publish") as run:
         result = stage(project, run=run)
     if as_json:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from dpipe import output
 from dpipe.contract import contract_for
-from dpipe.errors import UsageError
+from dpipe.errors import DpipeError, UsageError
 from dpipe.iceberg.catalog import metadata_locations
+from dpipe.stages import unfinished
 from dpipe.stages.locks import held
 from dpipe.stages.targets import opened
 from dpipe.state import runs
@@ -25,7 +26,7 @@ from dpipe.warehouse import batches, selection
 from dpipe.warehouse.dbt_results import DbtReport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from dpipe.settings import Project
@@ -85,11 +86,12 @@ class _Lake:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is built: upon what is published, or everything anew, and why."""
+    """What is built: upon what is published, `base` by its id, or everything anew, and why."""
 
     locations: Mapping[str, str]
     to_transform: frozenset[Batch]
     full_refresh: str | None
+    base: str | None
     detail: dict[str, Any] = field(default_factory=dict)
 
     def describe(self) -> str:
@@ -99,25 +101,48 @@ class _Plan:
         return "adding to the published marts"
 
 
+@dataclass(frozen=True)
+class TransformTrial:
+    """Models that were built and tested in `database` for somebody to look at; no candidate."""
+
+    database: str
+    full_refresh: str | None
+    built: tuple[str, ...]
+    tests_passed: int
+    warnings: tuple[str, ...]
+    seconds: float
+
+
 def transform(
-    project: Project, *, full_refresh: bool = False, unit_tests: bool = False, run: Run
+    project: Project,
+    *,
+    full_refresh: bool = False,
+    unit_tests: bool = False,
+    retry: bool = False,
+    run: Run,
 ) -> TransformResult:
     """Build the candidate from the batches committed since the published one, or all with `full_refresh`.
 
     `unit_tests` runs dbt's unit tests too. Everything is also built anew when the dbt project changed or the
     published marts hold batches that the ledger does not. Does nothing when the candidate has every batch
-    already. Raises `UsageError` without a processed batch, `ConfigError` when a model can't be built, `DataError`
-    when one of its tests fails; the candidate that was there before then stays.
+    already. With `retry` the build that failed last is gone on with, of the same batches, where it failed.
+
+    Raises `UsageError` without a processed batch or with nothing to go on with, `ConfigError` when a model can't be
+    built, `DataError` when one of its tests fails; the candidate that was there before then stays.
     """
     started_at, started = datetime.now(UTC), time.perf_counter()
     with held(project, WAREHOUSE_LOCK) as lock, opened(project) as target:
         lake = _look(project)
         project_hash = _project_hash(project.transform)
         plan = report = None
-        if full_refresh or unit_tests or not _is_current(target.contents(), lake.ledger, project_hash):
+        if retry:
+            plan, report = _go_on(project, target, project_hash, lock=lock)
+        elif full_refresh or unit_tests or not _is_current(target.contents(), lake.ledger, project_hash):
             plan = _plan(project, target, lake, project_hash, full_refresh=full_refresh)
             report = _build(project, target, plan, project_hash, unit_tests=unit_tests, lock=lock)
+        if plan is not None:
             target.finish(project_hash, run.run_id)
+            unfinished.forget(target.folder)
         result = _result(target, plan, report, started)
         usage, size = target.usage(), target.candidate_bytes() if result.changed else 0
     detail = {key: value for key, value in asdict(result).items() if key != "seconds"}
@@ -148,6 +173,35 @@ def preview(project: Project, *, full_refresh: bool = False) -> TransformPreview
     )
 
 
+def try_models(project: Project, select: Sequence[str], *, full_refresh: bool = False) -> TransformTrial:
+    """Build and test the models that dbt's selectors name as `transform` would, and leave the candidate as it is.
+
+    They are built upon what is published, with the views and seeds that they need. Raises as `transform` does.
+    """
+    started = time.perf_counter()
+    with held(project, WAREHOUSE_LOCK) as lock, opened(project) as target:
+        plan = _plan(
+            project, target, _look(project), _project_hash(project.transform), full_refresh=full_refresh
+        )
+        unfinished.forget(target.folder)
+        target.begin(plan.locations, plan.to_transform, upon_published=plan.full_refresh is None)
+        # What is published has neither.
+        needed = [
+            f"+{one},{kind}" for one in select for kind in ("config.materialized:view", "resource_type:seed")
+        ]
+        # Of tests those that look at nothing else.
+        command = [*BUILD, "--select", *select, *needed, "--indirect-selection", "cautious"]
+        report = _run(project, target, plan, command, lock=lock)
+        return TransformTrial(
+            database=target.build,
+            full_refresh=plan.full_refresh,
+            built=tuple(one.relation or one.name for one in report.of("success") if not one.is_test),
+            tests_passed=len(report.of("pass")),
+            warnings=_warnings(report),
+            seconds=round(time.perf_counter() - started, 3),
+        )
+
+
 def _look(project: Project) -> _Lake:
     """The ledger's metadata file is taken first, so what the ledger names is in the tables seen with it."""
     locations = metadata_locations(project)
@@ -174,8 +228,8 @@ def _plan(project: Project, target: Target, lake: _Lake, project_hash: str, *, f
     elif overwritten := _overwritten(project, lake.ledger - published.batches):
         reason = f"partitions of `{overwritten}` were overwritten"
     else:
-        return _Plan(lake.locations, lake.ledger - published.batches, None)
-    return _Plan(lake.locations, lake.ledger, reason)
+        return _Plan(lake.locations, lake.ledger - published.batches, None, published.candidate_id)
+    return _Plan(lake.locations, lake.ledger, reason, None)
 
 
 def _overwritten(project: Project, new: frozenset[Batch]) -> str | None:
@@ -188,6 +242,7 @@ def _overwritten(project: Project, new: frozenset[Batch]) -> str | None:
 def _build(
     project: Project, target: Target, plan: _Plan, project_hash: str, *, unit_tests: bool, lock: int
 ) -> DbtReport:
+    unfinished.forget(target.folder)
     upon_published = plan.full_refresh is None
     plan.detail.update(target.begin(plan.locations, plan.to_transform, upon_published=upon_published))
     names = _needed(target, plan, project_hash)
@@ -199,10 +254,47 @@ def _build(
     results: list[NodeResult] = []
     for command in [build, *([UNIT_TESTS] if unit_tests else [])]:
         with target.folder.parsing(project_hash):
-            report = target.run_dbt(command, lock=lock)
-        target.raise_for_failures(report, hint=_missing_tables(project, plan.locations))
-        results += report.results
+            results += _run(project, target, plan, command, lock=lock, project_hash=project_hash).results
     return DbtReport(tuple(results))
+
+
+def _go_on(project: Project, target: Target, project_hash: str, *, lock: int) -> tuple[_Plan, DbtReport]:
+    """Build what is left of the build that failed, from the lake as it was then."""
+    published = target.published_contents()
+    left = unfinished.read(target.folder, published.candidate_id if published else None)
+    plan = _Plan(left.locations, left.to_transform, left.reason, left.base)
+    arguments = left.selection(project_hash, target.folder)
+    output.note(f"transform: going on with the build that failed; left: {', '.join(left.left)}")
+    command = [*BUILD, *(["--full-refresh"] if plan.full_refresh else []), *arguments]
+    with target.folder.parsing(project_hash):
+        return plan, _run(project, target, plan, command, lock=lock, project_hash=project_hash)
+
+
+def _run(
+    project: Project,
+    target: Target,
+    plan: _Plan,
+    command: Sequence[str],
+    *,
+    lock: int,
+    project_hash: str | None = None,
+) -> DbtReport:
+    """Run dbt; what failed is raised, and kept to be gone on with when it is a build of the project's."""
+    report = target.run_dbt(command, lock=lock)
+    try:
+        target.raise_for_failures(report, hint=_missing_tables(project, plan.locations))
+    except DpipeError:
+        left = unfinished.left_of(report)
+        if project_hash is not None and left:
+            unfinished.keep(
+                target.folder,
+                unfinished.Unfinished(
+                    project_hash, plan.base, plan.full_refresh, plan.locations, plan.to_transform, left
+                ),
+            )
+            output.note("transform: `dpipe transform --retry` goes on from there")
+        raise
+    return report
 
 
 def _needed(target: Target, plan: _Plan, project_hash: str) -> list[str]:
@@ -239,10 +331,14 @@ def _result(target: Target, plan: _Plan | None, report: DbtReport | None, starte
         new_batches=_by_dataset(plan.to_transform) if plan else {},
         built=sum(not result.is_test for result in done.of("success")),
         tests_passed=len(done.of("pass")),
-        warnings=tuple(f"{result.name}: {result.message}" for result in done.of("warn")),
+        warnings=_warnings(done),
         rows=target.mart_rows(),
         seconds=round(time.perf_counter() - started, 3),
     )
+
+
+def _warnings(report: DbtReport) -> tuple[str, ...]:
+    return tuple(f"{result.name}: {result.message}" for result in report.of("warn"))
 
 
 def _built(node: NodeResult) -> dict[str, str | None]:

@@ -27,6 +27,7 @@ class DuckDbTarget:
         self._project = project
         self.folder = BuildFolder.of(project)
         self.candidate = str(project.candidate)
+        self.build = str(self.folder.database)
         self.published = str(project.marts)
 
     def contents(self) -> Contents | None:

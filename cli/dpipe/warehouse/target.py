@@ -24,6 +24,10 @@ class Target(Protocol):
         """Where the candidate is, for people."""
 
     @property
+    def build(self) -> str:
+        """Where it is built before it is the candidate, for people."""
+
+    @property
     def published(self) -> str:
         """Where the published marts are, for people."""
 

@@ -39,7 +39,7 @@ class SnowflakeTarget:
         self._session = session
         self._names = names_of(project)
         self.folder = BuildFolder.of(project, "snowflake")
-        self.candidate = self._names.candidate
+        self.candidate = self.build = self._names.candidate
         self.published = self._names.marts
         self._dbt_seconds = 0.0
 
