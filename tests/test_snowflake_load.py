@@ -173,7 +173,7 @@ def test_a_load_that_comes_second_is_refused(
 
     def overtaken(*arguments: Any) -> Any:
         found = real(*arguments)
-        if not inner and arguments[2] == "raw.orders":
+        if not inner and arguments[0].name == "raw.orders":
             inner.append(True)
             with connected(project) as session:
                 load_lake(project, session, ["raw.orders"])

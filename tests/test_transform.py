@@ -458,8 +458,8 @@ def test_a_build_that_failed_is_gone_on_with_and_gives_what_a_whole_one_does(fai
     marts_of = project.transform / "models" / "marts"
     airline, airport = marts_of / "dim_airline.sql", marts_of / "dim_airport.sql"
     right = airline.read_text()
-    airline.write_text(right.replace("false as is_inferred", "no_such_column as is_inferred"))
-    with pytest.raises(ConfigError):
+    airline.write_text(right.replace("false as is_inferred", "cast(null as boolean) as is_inferred"))
+    with pytest.raises(DataError, match=r"dim_airline.*NOT NULL constraint failed.*is_inferred"):
         transform_now(project)
     airline.write_text(right)
     airport.write_text(f"{airport.read_text()}-- changed, too\n")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_SHOWN = 5
+# What DuckDB and Snowflake say of a null in a column that a mart's contract says has none.
+NOT_NULL_BROKEN = ("NOT NULL constraint failed", "NULL result in a non-nullable column")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class DbtReport:
         """
         broken = self.of("error", "runtime error", "partial success")
         broken += [result for result in self.of("fail") if result.kind == "unit_test"]
+        if broken and all(_breaks_a_contract(result) for result in broken):
+            raise DataError(
+                _told(broken),
+                hint=f"the rows are what the SQL in `{broken[0].compiled}` gives; its contract is beside the model",
+            )
         if broken:
             raise ConfigError(
                 _told(broken), hint=hint or f"mend `{broken[0].path}`; its SQL is `{broken[0].compiled}`"
@@ -133,6 +140,11 @@ def _result(result: dict[str, Any], node: dict[str, Any], project_dir: Path, tar
         started_at=ran.get("started_at"),
         finished_at=ran.get("completed_at"),
     )
+
+
+def _breaks_a_contract(result: NodeResult) -> bool:
+    """Whether rows of a model were refused by its table, and nothing is wrong with its SQL."""
+    return any(words in result.message for words in NOT_NULL_BROKEN)
 
 
 def _plain(message: str) -> str:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from dpipe.folders import make_private
 from dpipe.iceberg.catalog import LEDGER, open_catalog
-from dpipe.warehouse.snowflake.load import TableLoad, forget, load
+from dpipe.warehouse.snowflake.load import TableLoad, load
 from dpipe.warehouse.snowflake.session import names_of
+from dpipe.warehouse.snowflake.table_copy import TableCopy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -36,8 +37,9 @@ def load_lake(
     spool = make_private(project.spool)
     loads = []
     for name in ordered:
+        copy = TableCopy(session, names, name)
         if name in afresh:
-            forget(session, names, name)
-        loads.append(load(session, names, name, found[name], spool))
+            copy.drop()
+        loads.append(load(session, copy, found[name], spool))
         on_table(loads[-1])
     return loads

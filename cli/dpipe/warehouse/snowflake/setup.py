@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dpipe.errors import ConfigError
-from dpipe.warehouse.snowflake.load import COLUMNS, FILES, TABLES
 from dpipe.warehouse.snowflake.names import LOAD_SCHEMA, Names, quoted, text
+from dpipe.warehouse.snowflake.table_copy import COLUMNS, FILES, TABLES
 
 if TYPE_CHECKING:
     from pathlib import Path
