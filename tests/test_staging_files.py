@@ -217,6 +217,6 @@ def test_tests_and_descriptions_are_the_contracts(project: Project) -> None:
     contract.write_text(contract.read_text().replace("name: order,", "name: order, unique: true,"))
     applied(project)
     (model,) = yaml.safe_load(files(project)["_shop__orders.yml"])["models"]
-    assert {"name": "order", "data_tests": ["unique"]} in model["columns"]
+    assert {"name": "order", "quote": True, "data_tests": ["unique"]} in model["columns"]
     assert columns["state"]["data_tests"] == [{"accepted_values": {"arguments": {"values": ["new", "paid"]}}}]
     assert columns["amount"] == {"name": "amount", "description": "Amount in euros"}
