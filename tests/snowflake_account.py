@@ -83,7 +83,7 @@ def drop_objects(project: Project) -> None:
     """Leave nothing of a test in an account."""
     names = names_of(project)
     with connected(project, role="ACCOUNTADMIN") as session:
-        for database in (names.lake, names.marts, names.candidate):
+        for database in (names.lake, names.marts, names.candidate, names.build):
             session.execute(f"drop database if exists {database}")
         session.execute(f"drop warehouse if exists {names.warehouse}")
         session.execute(f"drop resource monitor if exists {names.monitor}")

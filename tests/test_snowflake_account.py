@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from dpipe.errors import DpipeError
+from dpipe.iceberg import metadata_locations
 from dpipe.warehouse.snowflake.lake import load_lake
 from dpipe.warehouse.snowflake.session import connected, names_of
-from snowflake_account import REAL, account, copy_of, loaded, with_account
+from snowflake_account import REAL, account, copy_of, with_account
 from support import UPSERT, ingest, make_project
 from test_snowflake_load import COLUMNS, HEADER, of_lake
 from test_snowflake_marts import built, in_snowflake, published
@@ -33,15 +34,13 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 def test_of_loads_at_once_one_comes_first_and_the_others_are_refused(tmp_path: Path, port: int) -> None:
     project = with_account(make_project(tmp_path / "project", {"orders": UPSERT}), port)
-    ingest(project, f"{HEADER}1,2013-01-01,1\n")
-    loaded(project)
     for number in range(2, 6):
         ingest(project, f"{HEADER}1,2013-01-01,{number}\n{number},2013-01-02,1\n")
 
         def load(_: int) -> bool:
             with connected(project) as session:
                 try:
-                    load_lake(project, session, ["raw.orders"])
+                    load_lake(project, session, {"raw.orders": metadata_locations(project)["raw.orders"]})
                 except DpipeError:
                     return False
                 return True
@@ -61,7 +60,7 @@ def test_a_reader_sees_published_marts_and_neither_the_candidate_nor_the_lake(
         built(project)
         published(project)
         assert rows_seen(project) > 1
-        for hidden in (names_of(project).candidate, names_of(project).lake):
+        for hidden in (names_of(project).candidate, names_of(project).build, names_of(project).lake):
             with (
                 connected(project, role=names_of(project).reader) as session,
                 pytest.raises(DpipeError, match="does not exist or not authorized"),

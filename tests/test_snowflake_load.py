@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from dpipe.errors import ConfigError, DpipeError, UnavailableError, UsageError
-from dpipe.iceberg import open_catalog
+from dpipe.iceberg import metadata_locations, open_catalog
 from dpipe.iceberg.compaction import Target
 from dpipe.settings import load_project
 from dpipe.stages.evolve import evolve
@@ -176,7 +176,7 @@ def test_a_load_that_comes_second_is_refused(
         if not inner and arguments[0].name == "raw.orders":
             inner.append(True)
             with connected(project) as session:
-                load_lake(project, session, ["raw.orders"])
+                load_lake(project, session, {"raw.orders": metadata_locations(project)["raw.orders"]})
         return found
 
     monkeypatch.setattr(module, "_upload", overtaken)

@@ -472,6 +472,29 @@ def test_a_build_that_failed_is_gone_on_with_and_gives_what_a_whole_one_does(fai
     assert marts(project.candidate) == after
 
 
+def test_what_asks_for_everything_anew_is_not_gone_on_with(failing: Project) -> None:
+    """A snapshot keeps what it was given first, and dbt doesn't say what a variable changes."""
+    project = failing
+    airline = project.transform / "models" / "marts" / "dim_airline.sql"
+    airline.write_text("select no_such_column")
+    with pytest.raises(ConfigError):
+        transform_now(project)
+    settings, planes = (
+        project.transform / "dbt_project.yml",
+        project.transform / "models" / "staging" / "stg_nycflights__planes.sql",
+    )
+    for path, reason in ((settings, "asks for everything anew"), (planes, "`snap_nycflights__planes`")):
+        before = path.read_text()
+        path.write_text(f"{before}\n")
+        with pytest.raises(UsageError, match=reason) as caught:
+            transform_now(project, retry=True)
+        assert "without `--retry`" in (caught.value.hint or "")
+        path.write_text(before)
+    commit(project, "airlines", LATER_AIRLINES)  # of later: the build goes on with what it was begun with
+    airline.write_bytes((CHECKOUT / "transform" / "models" / "marts" / "dim_airline.sql").read_bytes())
+    assert transform_now(project, retry=True).new_batches["airlines"] == 1
+
+
 def test_models_are_tried_without_a_candidate(failing: Project) -> None:
     trial = try_models(failing, ["dim_airline"])
     assert "marts.dim_airline" in trial.built

@@ -46,7 +46,9 @@ KEY_OF_USER = re.compile(r"alter\s+user\s+\"?(\w+)\"?\s+set\s+rsa_public_key\s*=
 SWAP = re.compile(r"alter\s+database\s+(\w+)\s+swap\s+with\s+(\w+)", re.IGNORECASE)
 CLONE = re.compile(r"create\s+or\s+replace\s+schema\s+(\w+)\.(\S+)\s+clone\s+(\w+)\.(\S+)", re.IGNORECASE)
 REMOVE = re.compile(r"remove\s+@(\w+)\.(\w+)\.(\w+)/(\S*)", re.IGNORECASE)
-RETENTION = re.compile(r"\s(data_retention_time_in_days\s*=\s*\d+|comment\s*=\s*'[^']*')", re.IGNORECASE)
+RETENTION = re.compile(
+    r"\s(data_retention_time_in_days\s*=\s*\d+|comment\s*=\s*'(?:[^']|'')*')", re.IGNORECASE
+)
 # Of columns, as dbt persists docs; DuckDB has no place for them there.
 COMMENT = re.compile(r"\s+comment\s*=?\s*\$\$.*?\$\$", re.IGNORECASE | re.DOTALL)
 COMMENTS_ONLY = re.compile(

@@ -50,11 +50,15 @@ def transform(
     from dpipe.stages.transform import preview, try_models
     from dpipe.stages.transform import transform as stage
 
-    if sum((retry, bool(select), dry_run)) > 1 or (retry and (full_refresh or unit_tests)):
+    if sum((retry, bool(select), dry_run)) > 1 or (retry and full_refresh):
         raise UsageError(
-            "`--retry`, `--select` and `--dry-run` don't go together, nor `--retry` with `--full-refresh` or "
-            "`--unit-tests`",
+            "`--retry`, `--select` and `--dry-run` don't go together, nor `--retry` and `--full-refresh`",
             hint="leave one out",
+        )
+    if unit_tests and (retry or select or dry_run):
+        raise UsageError(
+            "`--unit-tests` is for a whole build; one that is gone on with runs those that it was begun with",
+            hint="leave it out",
         )
     project = open_project(ctx, target=target)
     if select:
@@ -76,7 +80,7 @@ def transform(
     if as_json:
         output.emit_json(result)
     else:
-        _print(result)
+        _print(result, validates=project.settings.target == "duckdb")
 
 
 def _print_preview(found: TransformPreview) -> None:
@@ -102,7 +106,7 @@ def _print_trial(trial: TransformTrial) -> None:
     )
 
 
-def _print(result: TransformResult) -> None:
+def _print(result: TransformResult, *, validates: bool) -> None:
     for warning in result.warnings:
         output.warn(warning)
     if not result.changed:
@@ -112,4 +116,4 @@ def _print(result: TransformResult) -> None:
     output.emit(
         f"built {result.built} models and seeds, {result.tests_passed} tests passed, in {result.seconds:.1f} s"
     )
-    output.note("next: dpipe validate && dpipe publish")
+    output.note(f"next: {'dpipe validate && ' if validates else ''}dpipe publish")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from pyiceberg.io import load_file_io
+from pyiceberg.table import StaticTable
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
@@ -13,8 +15,11 @@ from dpipe.errors import UnavailableError
 from dpipe.folders import make_private
 from dpipe.iceberg.lookup import looking_up
 from dpipe.iceberg.sql_catalog import LakeCatalog
+from dpipe.iceberg.storage import size
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyiceberg.catalog import Catalog
 
     from dpipe.settings import Project
@@ -132,6 +137,17 @@ def metadata_locations(project: Project) -> dict[str, str]:
     catalog = open_catalog(project)
     names = [name for namespace in NAMESPACES for name in catalog.list_tables(namespace)]
     return {".".join(name): catalog.load_table(name).metadata_location for name in sorted(names)}
+
+
+def are_there(project: Project, locations: Mapping[str, str]) -> bool:
+    """Whether these metadata files can still be read; old ones leave with later commits."""
+    io = load_file_io(_storage(project))
+    return all(size(io, location) is not None for location in locations.values())
+
+
+def table_at(project: Project, location: str) -> StaticTable:
+    """A table as its metadata file has it, whatever is committed meanwhile."""
+    return StaticTable.from_metadata(location, _storage(project))
 
 
 def _patient(uri: str) -> str:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from dpipe.errors import UsageError
 from dpipe.iceberg.catalog import metadata_locations
+from dpipe.stages import unfinished
 from dpipe.stages.locks import held
 from dpipe.stages.transform import WAREHOUSE_LOCK
 from dpipe.state import runs
+from dpipe.warehouse.build_folder import BuildFolder
 from dpipe.warehouse.snowflake.lake import load_lake
 from dpipe.warehouse.snowflake.session import connected, settings_of
 
@@ -44,14 +46,17 @@ def load(
     """
     started_at, started = datetime.now(UTC), time.perf_counter()
     settings = settings_of(project)
-    names = list(metadata_locations(project))
-    unknown = next((name for name in afresh if name not in names), None)
+    locations = metadata_locations(project)
+    unknown = next((name for name in afresh if name not in locations), None)
     if unknown is not None:
         raise UsageError(
-            f"the lake has no table `{unknown}`", hint=f"it has {', '.join(f'`{name}`' for name in names)}"
+            f"the lake has no table `{unknown}`",
+            hint=f"it has {', '.join(f'`{name}`' for name in locations)}",
         )
     with held(project, WAREHOUSE_LOCK), connected(project) as session:
-        tables = load_lake(project, session, names, afresh=afresh, on_table=on_table)
+        # A build that failed saw the copies as they were.
+        unfinished.forget(BuildFolder.of(project, "snowflake"))
+        tables = load_lake(project, session, locations, afresh=afresh, on_table=on_table)
         warehouse_seconds = session.seconds
     result = LoadResult(tables, round(time.perf_counter() - started, 3))
     detail = {

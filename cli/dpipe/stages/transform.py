@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dpipe import output
 from dpipe.contract import contract_for
 from dpipe.errors import DpipeError, UsageError
-from dpipe.iceberg.catalog import metadata_locations
+from dpipe.iceberg.catalog import are_there, metadata_locations
 from dpipe.stages import unfinished
 from dpipe.stages.locks import held
 from dpipe.stages.targets import opened
@@ -133,13 +133,14 @@ def transform(
     started_at, started = datetime.now(UTC), time.perf_counter()
     with held(project, WAREHOUSE_LOCK) as lock, opened(project) as target:
         lake = _look(project)
-        project_hash = _project_hash(project.transform)
+        files = _project_files(project.transform)
+        project_hash = _hash(files)
         plan = report = None
         if retry:
-            plan, report = _go_on(project, target, project_hash, lock=lock)
+            plan, report = _go_on(project, target, files, lock=lock)
         elif full_refresh or unit_tests or not _is_current(target.contents(), lake.ledger, project_hash):
             plan = _plan(project, target, lake, project_hash, full_refresh=full_refresh)
-            report = _build(project, target, plan, project_hash, unit_tests=unit_tests, lock=lock)
+            report = _build(project, target, plan, files, unit_tests=unit_tests, lock=lock)
         if plan is not None:
             target.finish(project_hash, run.run_id)
             unfinished.forget(target.folder)
@@ -159,7 +160,7 @@ def transform(
 def preview(project: Project, *, full_refresh: bool = False) -> TransformPreview:
     """What `transform` would do now. Raises `UsageError` without a processed batch."""
     lake = _look(project)
-    project_hash = _project_hash(project.transform)
+    project_hash = _hash(_project_files(project.transform))
     with opened(project) as target:
         if not full_refresh and _is_current(target.contents(), lake.ledger, project_hash):
             return TransformPreview(changed=False, full_refresh=None, new_batches={}, selected=())
@@ -181,7 +182,11 @@ def try_models(project: Project, select: Sequence[str], *, full_refresh: bool = 
     started = time.perf_counter()
     with held(project, WAREHOUSE_LOCK) as lock, opened(project) as target:
         plan = _plan(
-            project, target, _look(project), _project_hash(project.transform), full_refresh=full_refresh
+            project,
+            target,
+            _look(project),
+            _hash(_project_files(project.transform)),
+            full_refresh=full_refresh,
         )
         unfinished.forget(target.folder)
         target.begin(plan.locations, plan.to_transform, upon_published=plan.full_refresh is None)
@@ -191,7 +196,8 @@ def try_models(project: Project, select: Sequence[str], *, full_refresh: bool = 
         ]
         # Of tests those that look at nothing else.
         command = [*BUILD, "--select", *select, *needed, "--indirect-selection", "cautious"]
-        report = _run(project, target, plan, command, lock=lock)
+        report = target.run_dbt(command, lock=lock)
+        target.raise_for_failures(report, hint=_missing_tables(project, plan.locations))
         return TransformTrial(
             database=target.build,
             full_refresh=plan.full_refresh,
@@ -240,34 +246,49 @@ def _overwritten(project: Project, new: frozenset[Batch]) -> str | None:
 
 
 def _build(
-    project: Project, target: Target, plan: _Plan, project_hash: str, *, unit_tests: bool, lock: int
+    project: Project, target: Target, plan: _Plan, files: Mapping[str, str], *, unit_tests: bool, lock: int
 ) -> DbtReport:
     unfinished.forget(target.folder)
     upon_published = plan.full_refresh is None
     plan.detail.update(target.begin(plan.locations, plan.to_transform, upon_published=upon_published))
-    names = _needed(target, plan, project_hash)
+    names = _needed(target, plan, _hash(files))
     named = ", ".join(f"{name} {count}" for name, count in _by_dataset(plan.to_transform).items()) or "none"
     output.note(f"transform: {plan.describe()}; batches to take in: {named}")
     build = [*BUILD, *(["--full-refresh"] if plan.full_refresh else [])]
     if names:
         build += ["--select", *names, "--indirect-selection", "empty"]
-    results: list[NodeResult] = []
-    for command in [build, *([UNIT_TESTS] if unit_tests else [])]:
-        with target.folder.parsing(project_hash):
-            results += _run(project, target, plan, command, lock=lock, project_hash=project_hash).results
-    return DbtReport(tuple(results))
+    report = _run(project, target, plan, build, files=files, unit_tests=unit_tests, lock=lock)
+    return _with_unit_tests(report, project, target, plan, files, lock=lock) if unit_tests else report
 
 
-def _go_on(project: Project, target: Target, project_hash: str, *, lock: int) -> tuple[_Plan, DbtReport]:
+def _go_on(
+    project: Project, target: Target, files: Mapping[str, str], *, lock: int
+) -> tuple[_Plan, DbtReport]:
     """Build what is left of the build that failed, from the lake as it was then."""
     published = target.published_contents()
-    left = unfinished.read(target.folder, published.candidate_id if published else None)
+    left = unfinished.read(target.folder, published.candidate_id if published else None).mended(files)
+    if not are_there(project, left.locations):
+        raise UsageError("the lake as it was when the build failed is gone", hint=unfinished.AFRESH)
     plan = _Plan(left.locations, left.to_transform, left.reason, left.base)
-    arguments = left.selection(project_hash, target.folder)
     output.note(f"transform: going on with the build that failed; left: {', '.join(left.left)}")
-    command = [*BUILD, *(["--full-refresh"] if plan.full_refresh else []), *arguments]
-    with target.folder.parsing(project_hash):
-        return plan, _run(project, target, plan, command, lock=lock, project_hash=project_hash)
+    # Before dbt builds anything of the project as it is now.
+    unfinished.keep(target.folder, left)
+    refresh = ["--full-refresh"] if plan.full_refresh else []
+    command = [*BUILD, *refresh, "--select", *left.left, "--indirect-selection", "empty"]
+    report = _run(project, target, plan, command, files=files, unit_tests=left.unit_tests, lock=lock)
+    manifest = target.folder.manifest(_hash(files)) or {"nodes": {}, "child_map": {}}
+    if unfinished.relations(unfinished.nodes_of(manifest)) != unfinished.relations(left.nodes):
+        raise UsageError("a model builds another table than before", hint=unfinished.AFRESH)
+    if left.unit_tests:
+        report = _with_unit_tests(report, project, target, plan, files, lock=lock)
+    return plan, report
+
+
+def _with_unit_tests(
+    report: DbtReport, project: Project, target: Target, plan: _Plan, files: Mapping[str, str], *, lock: int
+) -> DbtReport:
+    tested = _run(project, target, plan, UNIT_TESTS, files=files, unit_tests=True, lock=lock)
+    return DbtReport((*report.results, *tested.results))
 
 
 def _run(
@@ -276,23 +297,24 @@ def _run(
     plan: _Plan,
     command: Sequence[str],
     *,
+    files: Mapping[str, str],
+    unit_tests: bool,
     lock: int,
-    project_hash: str | None = None,
 ) -> DbtReport:
-    """Run dbt; what failed is raised, and kept to be gone on with when it is a build of the project's."""
-    report = target.run_dbt(command, lock=lock)
+    """Run dbt on the whole build; what failed is raised, and what is left then kept to be gone on with."""
+    with target.folder.parsing(_hash(files)):
+        report = target.run_dbt(command, lock=lock)
     try:
         target.raise_for_failures(report, hint=_missing_tables(project, plan.locations))
     except DpipeError:
         left = unfinished.left_of(report)
-        if project_hash is not None and left:
-            unfinished.keep(
-                target.folder,
-                unfinished.Unfinished(
-                    project_hash, plan.base, plan.full_refresh, plan.locations, plan.to_transform, left
-                ),
-            )
-            output.note("transform: `dpipe transform --retry` goes on from there")
+        manifest = target.folder.manifest(_hash(files))
+        if left and manifest is not None:
+            nodes = unfinished.nodes_of(manifest)
+            made_of = (plan.base, plan.full_refresh, unit_tests, plan.locations, plan.to_transform)
+            unfinished.keep(target.folder, unfinished.Unfinished(files, nodes, *made_of, left))
+            if plan.base is None:
+                output.note("transform: when it is mended, `dpipe transform --retry` goes on from there")
         raise
     return report
 
@@ -350,14 +372,20 @@ def _by_dataset(of: frozenset[Batch]) -> dict[str, int]:
     return dict(sorted(Counter(batch.dataset for batch in of).items()))
 
 
-def _project_hash(folder: Path) -> str:
-    """SHA-256 over the names and contents of the dbt project's files, hex."""
-    digest = hashlib.sha256()
+def _project_files(folder: Path) -> dict[str, str]:
+    """The dbt project's files with their SHA-256, hex."""
+    found = {}
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         if path.suffix not in PROJECT_FILES or WRITTEN_BY_DBT & set(inside.parts) or not path.is_file():
             continue
-        content = path.read_bytes()
-        digest.update(f"{inside.as_posix()}\0{len(content)}\0".encode())
-        digest.update(content)
+        found[inside.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def _hash(files: Mapping[str, str]) -> str:
+    """SHA-256 over the names and contents of the dbt project's files, hex."""
+    digest = hashlib.sha256()
+    for path, content in files.items():
+        digest.update(f"{path}\0{content}\0".encode())
     return digest.hexdigest()

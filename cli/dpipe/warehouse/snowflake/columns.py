@@ -25,7 +25,7 @@ from pyiceberg.types import (
 )
 
 from dpipe.errors import ConfigError
-from dpipe.warehouse.snowflake.names import column
+from dpipe.warehouse.snowflake.names import column, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -93,20 +93,44 @@ def changes(have: Sequence[Column], want: Sequence[Column], there: Collection[st
     was = {one.field_id: one for one in have}
     wanted = {one.field_id for one in want}
     dropped = [one for one in have if one.field_id not in wanted and one.name.upper() in there]
-    statements = [f"drop column {column(one.name)}" for one in dropped]
     left = {*there} - {one.name.upper() for one in dropped}
-    for one in want:
-        before = was.get(one.field_id)
-        if before is None:
-            if one.name.upper() not in left:
-                statements.append(f"add column {one.definition}")
-            continue
-        renamed = before.name.upper() != one.name.upper()
-        if renamed and before.name.upper() in left:
-            statements.append(f"rename column {column(before.name)} to {column(one.name)}")
-        if before.type != one.type:
-            statements.append(f"alter column {column(one.name)} set data type {one.type}")
-    return statements
+    kept = [(was[one.field_id], one) for one in want if one.field_id in was]
+    renames = {
+        before.name.upper(): one.name.upper()
+        for before, one in kept
+        if before.name.upper() != one.name.upper() and before.name.upper() in left
+    }
+    return [
+        *(f"drop column {column(one.name)}" for one in dropped),
+        *_renamed(renames, left),
+        *(
+            f"add column {one.definition}"
+            for one in want
+            if one.field_id not in was and one.name.upper() not in left
+        ),
+        *(
+            f"alter column {column(one.name)} set data type {one.type}"
+            for before, one in kept
+            if before.type != one.type
+        ),
+    ]
+
+
+def _renamed(renames: Mapping[str, str], there: Collection[str]) -> list[str]:
+    """Renames one after the other, each to a name that is free by then, as in a chain from its end."""
+    waiting, taken, found = dict(renames), {*there}, []
+    while waiting:
+        old = next((old for old, new in waiting.items() if new not in taken), None)
+        if old is None:
+            names = ", ".join(f"`{name.lower()}`" for name in sorted(waiting))
+            raise ConfigError(
+                f"the columns {names} have changed names with each other",
+                hint="`dpipe warehouse load --afresh TABLE` makes the copy anew",
+            )
+        new = waiting.pop(old)
+        taken = taken - {old} | {new}
+        found.append(f"rename column {quoted(old)} to {quoted(new)}")
+    return found
 
 
 def selected(want: Sequence[Column], in_file: Mapping[int, str]) -> list[str]:

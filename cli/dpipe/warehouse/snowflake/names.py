@@ -25,8 +25,13 @@ class Names:
         return f"{self.prefix}_MARTS"
 
     @property
-    def candidate(self) -> str:
+    def build(self) -> str:
         """The database that dbt builds in."""
+        return f"{self.prefix}_BUILD"
+
+    @property
+    def candidate(self) -> str:
+        """The database with the finished candidate."""
         return f"{self.prefix}_CANDIDATE"
 
     @property

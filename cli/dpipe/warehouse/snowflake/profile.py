@@ -20,7 +20,7 @@ def profile_of(project: Project, settings: SnowflakeSettings, names: Names) -> d
         "user": settings.user,
         "role": names.role,
         "warehouse": names.warehouse,
-        "database": names.candidate,
+        "database": names.build,
         "schema": "MAIN",
         "threads": THREADS,
         "client_session_keep_alive": True,

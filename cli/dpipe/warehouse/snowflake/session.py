@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dpipe.errors import ConfigError, DpipeError, UnavailableError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 LOGIN_SECONDS = 20
 NETWORK_SECONDS = 600
+MOST_ROWS = 1000
+# There is no such object, or the role may not see it.
+MISSING = frozenset({2003, 2043})
 # Snowflake's own numbers of what is wrong with a login begin so; those of a server that isn't reached don't.
 REFUSED_LOGIN = "39"
 
@@ -39,11 +43,11 @@ class Session:
         return found
 
     def insert(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Insert rows, as many at a time as the connector sends."""
-        if rows:
-            marks = ", ".join("?" * len(rows[0]))
-            sql = f"insert into {table} values ({marks})"  # noqa: S608 - a name of ours
-            self._timed(sql, lambda: self._cursor.executemany(sql, [list(row) for row in rows]))
+        """Insert rows, few enough at a time for the connector not to make a stage for them, which would commit."""
+        for first in range(0, len(rows), MOST_ROWS):
+            part = [list(row) for row in rows[first : first + MOST_ROWS]]
+            sql = f"insert into {table} values ({', '.join('?' * len(part[0]))})"  # noqa: S608 - a name of ours
+            self._timed(sql, partial(self._cursor.executemany, sql, part))
 
     @property
     def columns(self) -> list[str]:
@@ -75,9 +79,12 @@ class Session:
         except OperationalError as error:
             raise _unavailable(error) from error
         except DatabaseError as error:
+            missing = error.errno in MISSING
             raise DpipeError(
                 f"Snowflake refuses `{_beginning(sql)}`: {_said(error)}",
-                hint="are the account's objects there? `dpipe warehouse init` prints and makes them",
+                hint="are the account's objects there? `dpipe warehouse init` prints and makes them"
+                if missing
+                else "Snowflake's query history has the whole statement, tagged `dpipe`",
             ) from error
         except Error as error:
             raise _unavailable(error) from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dpipe.errors import ConfigError
 from dpipe.warehouse.snowflake.names import LOAD_SCHEMA, Names, quoted, text
-from dpipe.warehouse.snowflake.table_copy import COLUMNS, FILES, TABLES
+from dpipe.warehouse.snowflake.table_copy import COLUMNS, FILES, TABLES, TURN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +91,8 @@ def _databases(names: Names) -> list[str]:
     for database, what in (
         (names.lake, "copies of tables of the lake"),
         (names.marts, "the published marts"),
-        (names.candidate, "marts under construction"),
+        (names.candidate, "the candidate, which nobody reads"),
+        (names.build, "marts under construction"),
     ):
         made += [
             f"create database if not exists {database} data_retention_time_in_days = 1 "
@@ -104,11 +105,12 @@ def _databases(names: Names) -> list[str]:
 def _login(names: Names, settings: SnowflakeSettings, user: str, public_key: str | None) -> list[str]:
     made = []
     if public_key is not None:
-        made += ["use role useradmin", f"alter user {user} set rsa_public_key = {text(public_key)}"]
+        # A user that is there already may be anybody's.
+        made += ["use role accountadmin", f"alter user {user} set rsa_public_key = {text(public_key)}"]
     if settings.allowed_networks:
         allowed = ", ".join(text(network) for network in settings.allowed_networks)
         made += [
-            "use role securityadmin",
+            "use role accountadmin",
             f"create network policy if not exists {names.policy} allowed_ip_list = ({allowed})",
             f"alter network policy {names.policy} set allowed_ip_list = ({allowed})",
             f"alter user {user} set network_policy = {names.policy}",
@@ -127,4 +129,7 @@ def _load_objects(names: Names) -> list[str]:
         # Encrypted by Snowflake: files come over TLS, and are gone when they were copied.
         f"create stage if not exists {names.stage} encryption = (type = 'SNOWFLAKE_SSE')",
         *tables,
+        # Every load takes its turn by changing this row.
+        f"insert into {names.of_load(TABLES)} select {text(TURN)}, 0, current_timestamp() "  # noqa: S608 - names of ours
+        f"where not exists (select 1 from {names.of_load(TABLES)} where table_name = {text(TURN)})",
     ]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dpipe.warehouse.snowflake.names import Names
     from dpipe.warehouse.snowflake.session import Session
 
+# The row of `LOADED_TABLES` that is no table's: Snowflake has an `update` wait for another one, but not an `insert`.
+TURN = "*"
 TABLES, FILES, COLUMNS = "LOADED_TABLES", "LOADED_FILES", "LOADED_COLUMNS"
 # What `copy into … files = (…)` takes.
 MOST_FILES = 1000
@@ -96,6 +98,15 @@ class TableCopy:
     def take_turn(self, had: int | None, snapshot_id: int) -> None:
         """Say what it is to have, if it still has what was looked at; a second load waits here, and is refused."""
         tables = self._names.of_load(TABLES)
+        self._session.execute(
+            f"update {tables} set loaded_at = current_timestamp() where table_name = ?",  # noqa: S608 - a name of ours
+            [TURN],
+        )
+        if self._session.changed != 1:
+            raise DpipeError(
+                f"`{tables}` hasn't the row by which loads take turns",
+                hint="`dpipe warehouse init --apply` makes it",
+            )
         if had is None:
             self._session.execute(
                 f"insert into {tables} select ?, ?, current_timestamp() "  # noqa: S608 - a name of ours

@@ -39,7 +39,8 @@ class SnowflakeTarget:
         self._session = session
         self._names = names_of(project)
         self.folder = BuildFolder.of(project, "snowflake")
-        self.candidate = self.build = self._names.candidate
+        self.build = self._names.build
+        self.candidate = self._names.candidate
         self.published = self._names.marts
         self._dbt_seconds = 0.0
 
@@ -59,13 +60,16 @@ class SnowflakeTarget:
     def begin(
         self, locations: Mapping[str, str], to_transform: Iterable[Batch], *, upon_published: bool
     ) -> dict[str, Any]:
-        loaded = load_lake(self._project, self._session, sorted(locations))
-        for schema in self._schemas(self.candidate):
-            self._session.execute(f"drop schema {self.candidate}.{quoted(schema)} cascade")
+        loaded = load_lake(self._project, self._session, locations)
+        # Left by a publication that broke off.
+        for database in (self.build, self.candidate):
+            self._session.execute(f"revoke usage on database {database} from role {self._names.reader}")
+        for schema in self._schemas(self.build):
+            self._session.execute(f"drop schema {self.build}.{quoted(schema)} cascade")
         published = self._schemas(self.published)
         for schema in published if upon_published else {SNAPSHOTS.upper()}.intersection(published):
             self._session.execute(
-                f"create or replace schema {self.candidate}.{quoted(schema)} "
+                f"create or replace schema {self.build}.{quoted(schema)} "
                 f"clone {self.published}.{quoted(schema)}"
             )
         self._write_batches(list(to_transform))
@@ -86,12 +90,10 @@ class SnowflakeTarget:
         return report
 
     def raise_for_failures(self, report: DbtReport, *, hint: str | None) -> None:
-        report.raise_for_failures(
-            self.candidate, hint=hint, rows_of=lambda test: rows_of(test, self._session)
-        )
+        report.raise_for_failures(self.build, hint=hint, rows_of=lambda test: rows_of(test, self._session))
 
     def finish(self, project_hash: str, run_id: str) -> None:
-        meta = f"{self.candidate}.{META}"
+        meta = f"{self.build}.{META}"
         self._session.execute(f"drop table if exists {meta}.CANDIDATE")
         self._session.execute(
             f"create table {meta}.CANDIDATE "
@@ -102,11 +104,11 @@ class SnowflakeTarget:
                 f"insert into {meta}.TRANSFORMED_BATCHES "  # noqa: S608 - a name of ours
                 f"select dataset, batch_id, snapshot_id, current_timestamp() from {meta}.BATCHES_BEGUN"
             )
-            # The last step: what has no row here is no candidate.
             self._session.execute(
                 f"insert into {meta}.CANDIDATE select ?, ?, ?, current_timestamp()",
                 [str(uuid.uuid4()), project_hash, run_id],
             )
+        self._session.execute(f"alter database {self.candidate} swap with {self.build}")
 
     def mart_rows(self) -> dict[str, int]:
         return self._rows(self._latest())
@@ -174,7 +176,7 @@ class SnowflakeTarget:
         )
 
     def _write_batches(self, begun: list[Batch]) -> None:
-        meta = f"{self.candidate}.{META}"
+        meta = f"{self.build}.{META}"
         columns = "dataset varchar, batch_id varchar, snapshot_id number(19,0)"
         self._session.execute(f"create schema if not exists {meta}")
         self._session.execute(
