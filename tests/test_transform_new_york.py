@@ -147,5 +147,5 @@ def test_the_local_hour_is_utc_minus_four_or_five(marts: duckdb.DuckDBPyConnecti
 
 
 def test_dbts_data_and_unit_tests_all_pass(result: TransformResult) -> None:
-    assert result.tests_passed > 90
+    assert result.tests_passed > 60
     assert result.warnings == ()
