@@ -496,6 +496,8 @@ def test_what_asks_for_everything_anew_is_not_gone_on_with(failing: Project) -> 
 
 
 def test_models_are_tried_without_a_candidate(failing: Project) -> None:
+    with pytest.raises(UsageError, match="selects nothing by `dim_airlines`"):
+        try_models(failing, ["dim_airlines"])
     trial = try_models(failing, ["dim_airline"])
     assert "marts.dim_airline" in trial.built
     assert "marts.fct_flights" not in trial.built

@@ -198,6 +198,12 @@ def try_models(project: Project, select: Sequence[str], *, full_refresh: bool = 
         command = [*BUILD, "--select", *select, *needed, "--indirect-selection", "cautious"]
         report = target.run_dbt(command, lock=lock)
         target.raise_for_failures(report, hint=_missing_tables(project, plan.locations))
+        if not report.results:
+            named = ", ".join(f"`{one}`" for one in select)
+            raise UsageError(
+                f"dbt selects nothing by {named}",
+                hint="name models as their files are called, e.g. `fct_flights`",
+            )
         return TransformTrial(
             database=target.build,
             full_refresh=plan.full_refresh,
