@@ -60,7 +60,7 @@ def some_orders(rng: random.Random, name: int) -> str:
     return HEADER + "".join(f"{number},2013-01-0{day},{name}\n" for number, day in sorted(lines))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 6))])
 def test_the_copy_has_the_lakes_rows_after_upserts_and_compactions_with_and_without_history(
     seed: int, tmp_path: Path, port: int
 ) -> None:
@@ -101,7 +101,7 @@ def test_an_upsert_loads_only_the_partition_anew_whose_rows_it_replaced(tmp_path
     assert copy_of(project, "raw.orders", COLUMNS) == of_lake(project)
 
 
-@pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.long), 7])
+@pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.long), 13])
 def test_a_load_that_breaks_off_at_any_statement_leaves_each_row_once_when_it_is_run_again(
     stride: int, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
