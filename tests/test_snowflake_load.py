@@ -75,6 +75,19 @@ def test_the_copy_has_the_lakes_rows_after_upserts_and_compactions_with_and_with
     assert not any(table.changed for table in loaded(project).tables)
 
 
+@pytest.mark.usefixtures("aws")
+def test_a_lake_in_s3_is_loaded_by_way_of_this_machines_disk(tmp_path: Path, port: int) -> None:
+    """And so is one in a folder whose name the connector would take for a pattern."""
+    settings = {"warehouse": f"s3://dpipe/{tmp_path.name}"}
+    for place, own in (("in s3", settings), ("a [folder]*", {})):
+        project = make_project(tmp_path / place, {"orders": UPSERT}, {"max_rejected_share": 1.0, **own})
+        project = with_account(project, port)
+        for number in range(2):
+            ingest(project, f"{HEADER}1,2013-01-01,{number}\n{number},2013-01-02,1\n")
+            loaded(project)
+        assert copy_of(project, "raw.orders", COLUMNS) == of_lake(project)
+
+
 def test_a_compaction_brings_nothing_to_be_copied_and_an_append_only_its_files(
     tmp_path: Path, port: int
 ) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from dpipe.folders import make_private
 from dpipe.iceberg.catalog import LEDGER, table_at
 from dpipe.warehouse.snowflake.load import TableLoad, load
 from dpipe.warehouse.snowflake.session import names_of
@@ -30,13 +31,13 @@ def load_lake(
     The files are of one moment, so what the ledger's copy names is in the other copies. Copies of `afresh` are dropped
     and made anew. A load that breaks off leaves each table as it was or as it is to be; run it again.
     """
-    names = names_of(project)
-    spool = make_private(project.spool)
-    loads = []
-    for name in sorted(locations, key=lambda name: (name == ".".join(LEDGER), name)):
-        copy = TableCopy(session, names, name)
-        if name in afresh:
-            copy.drop()
-        loads.append(load(session, copy, table_at(project, locations[name]), spool))
-        on_table(loads[-1])
+    names, loads = names_of(project), []
+    # Not in the project, whose path may have characters that the connector takes for a pattern.
+    with TemporaryDirectory(prefix="dpipe-") as spool:
+        for name in sorted(locations, key=lambda name: (name == ".".join(LEDGER), name)):
+            copy = TableCopy(session, names, name)
+            if name in afresh:
+                copy.drop()
+            loads.append(load(session, copy, table_at(project, locations[name]), Path(spool)))
+            on_table(loads[-1])
     return loads
