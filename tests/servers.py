@@ -196,11 +196,7 @@ def _start_kinesalite(port: int, folder: Path) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [node, "server.js", str(port), str(folder / "streams")], cwd=KINESALITE, stdout=log, stderr=log
         )
-    end = time.monotonic() + SECONDS_TO_START
-    while _is_free(port):
-        if process.poll() is not None or time.monotonic() > end:
-            raise RuntimeError(f"kinesalite did not start:\n{(folder / 'log').read_text()[-2000:]}")
-        time.sleep(0.02)
+    _wait_for_port(port, process, folder / "log")
     return process
 
 
@@ -220,11 +216,7 @@ def fakesnow(folder: Path) -> Iterator[int]:
             env={**os.environ, "TMPDIR": str(folder)},
         )
     try:
-        end = time.monotonic() + SECONDS_TO_START
-        while _is_free(port):
-            if process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"fakesnow did not start:\n{(folder / 'log').read_text()[-2000:]}")
-            time.sleep(0.05)
+        _wait_for_port(port, process, folder / "log")
         yield port
     finally:
         process.kill()
@@ -253,6 +245,15 @@ def _wait(server: SeaweedFS, log: Path) -> None:
         f"{server.catalog}/v1/config?warehouse=s3://{CATALOG_BUCKETS[0]}", timeout=10
     ):
         pass
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the server listens. Raises `RuntimeError` with the end of its log when it doesn't."""
+    end = time.monotonic() + SECONDS_TO_START
+    while _is_free(port):
+        if process.poll() is not None or time.monotonic() > end:
+            raise RuntimeError(f"the server did not start:\n{log.read_text(errors='replace')[-2000:]}")
+        time.sleep(0.02)
 
 
 def _free_ports(number: int) -> tuple[int, ...]:

@@ -40,7 +40,7 @@ def init(
 ) -> None:
     """Print the statements that make what dpipe needs in a Snowflake account, and run them with `--apply`.
 
-    A warehouse that suspends itself with a monitor of its credits, three databases, a role that owns them and one that
+    A warehouse that suspends itself with a monitor of its credits, four databases, a role that owns them and one that
     reads published marts, the user's key and networks, a stage. What is there already stays.
 
     Example: `dpipe warehouse init --apply --connection admin`

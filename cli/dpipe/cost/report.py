@@ -13,7 +13,7 @@ from dpipe.cost.model import Figure, Price
 from dpipe.cost.money import DAYS_A_MONTH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dpipe.cost.architectures import Comparison
     from dpipe.cost.ledger import Bill, Group
@@ -131,11 +131,12 @@ def money(amount: float) -> str:
 
 def bill_chart(bill: Bill, file: PriceFile) -> str:
     """The groups as bars."""
-    rows = []
-    for group in bill.groups:
-        cost = group.cost.to_dict()
-        rows.append((group.name, [cost[part] for part in PARTS], money(cost["total"])))
+    rows = [_bar(group.name, group.cost.to_dict(), PARTS) for group in bill.groups]
     return charts.stacked(f"Cost by {bill.by}", file.currency, PARTS, rows)
+
+
+def _bar(label: str, cost: Mapping[str, float], parts: Sequence[str]) -> tuple[str, list[float], str]:
+    return label, [cost[part] for part in parts], money(cost["total"])
 
 
 def comparison_document(found: Comparison, file: PriceFile) -> dict[str, Any]:
@@ -222,10 +223,7 @@ def _than(less: float, currency: str) -> str:
 
 def comparison_chart(found: Comparison, file: PriceFile) -> str:
     """The architectures as bars."""
-    rows = []
-    for one in found.estimates:
-        cost = one.cost.to_dict()
-        rows.append((one.title, [cost[part] for part in MONTHLY_PARTS], money(cost["total"])))
+    rows = [_bar(one.title, one.cost.to_dict(), MONTHLY_PARTS) for one in found.estimates]
     title = f"{found.records_per_day:,.0f} records a day, by configs/prices.yaml"
     return charts.stacked(title, f"{file.currency} a month", MONTHLY_PARTS, rows)
 

@@ -85,7 +85,7 @@ def stream_columns(table: Table, task: FileScanTask, names: Sequence[str]) -> It
     """What `read_columns` reads of a file, so many rows at a time; the file is open as long as it is gone through."""
     with table.io.new_input(task.file.file_path).open() as stream:
         file = pq.ParquetFile(stream)
-        in_file = _in_file(file)
+        in_file = names_by_id(file.schema_arrow)
         wanted = _wanted(table, names, in_file)
         for rows in file.iter_batches(STREAMED_ROWS, columns=wanted):
             yield _as_named(table, names, in_file, pa.Table.from_batches([rows]))
@@ -94,14 +94,14 @@ def stream_columns(table: Table, task: FileScanTask, names: Sequence[str]) -> It
 def _read_file(table: Table, names: Sequence[str], task: FileScanTask) -> pa.Table:
     with table.io.new_input(task.file.file_path).open() as stream:
         file = pq.ParquetFile(stream)
-        in_file = _in_file(file)
+        in_file = names_by_id(file.schema_arrow)
         found = file.read(_wanted(table, names, in_file), use_threads=False)
     return _as_named(table, names, in_file, found)
 
 
-def _in_file(file: pq.ParquetFile) -> dict[int, str]:
-    """What the file calls each column, by field id."""
-    return {int(field.metadata[FIELD_ID]): field.name for field in file.schema_arrow}
+def names_by_id(schema: pa.Schema) -> dict[int, str]:
+    """What a file with this schema calls each column, by field id."""
+    return {int(field.metadata[FIELD_ID]): field.name for field in schema}
 
 
 def _wanted(table: Table, names: Sequence[str], in_file: Mapping[int, str]) -> list[str]:

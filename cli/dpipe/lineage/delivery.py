@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from dpipe import output
 from dpipe.errors import ConfigError
-from dpipe.folders import make_private, write_once
+from dpipe.folders import make_private, replace_text, write_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -133,9 +133,7 @@ def _keep(path: Path, left: Sequence[str], refused: Sequence[str]) -> None:
     if not left:
         path.unlink()
         return
-    shorter = path.with_name(f".{path.name}")
-    shorter.write_text("".join(f"{line}\n" for line in left), encoding="utf-8")
-    shorter.replace(path)
+    replace_text(path, "".join(f"{line}\n" for line in left))
 
 
 def _post(session: requests.Session, address: str, line: str) -> str | None:

@@ -10,6 +10,7 @@ import yaml
 
 from dpipe.contract.columns import NAME
 from dpipe.errors import ConfigError, UsageError
+from dpipe.folders import replace_text
 from dpipe.settings import CONFIG_FILE
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def write(project: Project, dataset: str, text: str, file: Path) -> Path:
     """Write a draft as the dataset's contract, and name the file in `sources` unless the dataset has one there."""
     path = place(project, dataset)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, text)
+    replace_text(path, text)
     if dataset not in project.settings.sources:
         _add_source(project.root / CONFIG_FILE, dataset, _shown(project, file))
     return path
@@ -62,7 +63,7 @@ def _add_source(path: Path, dataset: str, file: str) -> None:
         raise ConfigError(
             f"`{path}` can't be added to", hint=f"write `{dataset}: {file}` under its `sources` yourself"
         )
-    _replace(path, after)
+    replace_text(path, after)
 
 
 def _with_source(text: str, dataset: str, file: str) -> str:
@@ -83,10 +84,3 @@ def _with_source(text: str, dataset: str, file: str) -> str:
     lines = f"{text.rstrip()}\n".splitlines(keepends=True)
     lines.insert(last.end_mark.line + 1, f"{' ' * first.start_mark.column}{entry}\n")
     return "".join(lines)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dpipe import output
 from dpipe.contract import contract_for
@@ -92,7 +92,6 @@ class _Plan:
     to_transform: frozenset[Batch]
     full_refresh: str | None
     base: str | None
-    detail: dict[str, Any] = field(default_factory=dict)
 
     def describe(self) -> str:
         """What is built, in words."""
@@ -145,10 +144,9 @@ def transform(
             target.finish(project_hash, run.run_id)
             unfinished.forget(target.folder)
         result = _result(target, plan, report, started)
-        usage, size = target.usage(), target.candidate_bytes() if result.changed else 0
+        of_target, size = (target.detail(), target.candidate_bytes()) if result.changed else ({}, 0)
     detail = {key: value for key, value in asdict(result).items() if key != "seconds"}
-    if plan is not None:
-        detail |= plan.detail | usage
+    detail |= of_target
     detail["models"] = [_built(one) for one in report.of("success") if not one.is_test] if report else []
     moved = Moved(written=size)
     runs.add_stage(
@@ -256,7 +254,7 @@ def _build(
 ) -> DbtReport:
     unfinished.forget(target.folder)
     upon_published = plan.full_refresh is None
-    plan.detail.update(target.begin(plan.locations, plan.to_transform, upon_published=upon_published))
+    target.begin(plan.locations, plan.to_transform, upon_published=upon_published)
     names = _needed(target, plan, _hash(files))
     named = ", ".join(f"{name} {count}" for name, count in _by_dataset(plan.to_transform).items()) or "none"
     output.note(f"transform: {plan.describe()}; batches to take in: {named}")

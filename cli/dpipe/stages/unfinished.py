@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dpipe.errors import UsageError
+from dpipe.folders import replace_text
 from dpipe.warehouse.batches import Batch
 
 if TYPE_CHECKING:
@@ -92,10 +93,7 @@ class Unfinished:
 def keep(folder: BuildFolder, build: Unfinished) -> None:
     """Write down what is left, whole or not at all."""
     content = asdict(build) | {"to_transform": [asdict(batch) for batch in build.to_transform]}
-    path = _path(folder)
-    written = path.with_suffix(".tmp")
-    written.write_text(json.dumps(content), encoding="utf-8")
-    written.replace(path)
+    replace_text(_path(folder), json.dumps(content))
 
 
 def forget(folder: BuildFolder) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from dpipe.errors import UsageError
-from dpipe.folders import sync_folder
+from dpipe.folders import replace_text, sync_folder
 from dpipe.warehouse.batches import Contents, contents
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ def mark_validated(project: Project, ok: bool, *, candidate_id: str | None = Non
         candidate_id = candidate.candidate_id
     path = _verdict_path(project)
     found = {"candidate_id": candidate_id, "ok": ok, "checked_at": datetime.now(UTC).isoformat()}
-    written = path.with_name(f".{path.name}.tmp")
-    written.write_text(json.dumps(found, indent=2), encoding="utf-8")
-    written.replace(path)
+    replace_text(path, json.dumps(found, indent=2))
     sync_folder(path.parent)
 
 

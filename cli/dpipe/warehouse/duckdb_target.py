@@ -44,13 +44,12 @@ class DuckDbTarget:
 
     def begin(
         self, locations: Mapping[str, str], to_transform: Iterable[Batch], *, upon_published: bool
-    ) -> dict[str, Any]:
+    ) -> None:
         self.folder.begin(self.folder.database, self._project.marts if upon_published else None)
         if not upon_published and self._project.marts.exists():
             carry_over(self._project.marts, self.folder.database)
         self.folder.write_locations(locations)
         batches.begin(self.folder.database, to_transform)
-        return {}
 
     def run_dbt(self, command: Sequence[str], *, lock: int) -> DbtReport:
         plugin = {
@@ -81,7 +80,7 @@ class DuckDbTarget:
     def candidate_bytes(self) -> int:
         return self._project.candidate.stat().st_size
 
-    def usage(self) -> dict[str, Any]:
+    def detail(self) -> dict[str, Any]:
         return {}
 
     def publish(self) -> None:

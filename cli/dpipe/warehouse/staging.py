@@ -15,6 +15,7 @@ import duckdb
 import yaml
 
 from dpipe.errors import ConfigError
+from dpipe.folders import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,9 +80,7 @@ def write(project: Project, contract: Contract) -> tuple[StagingFile, ...]:
     found = _told(changed)
     for path, text in changed.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.new")
-        new.write_text(text, encoding="utf-8")
-        new.replace(path)
+        replace_text(path, text)
     return found
 
 

@@ -45,9 +45,9 @@ class Target(Protocol):
 
     def begin(
         self, locations: Mapping[str, str], to_transform: Iterable[Batch], *, upon_published: bool
-    ) -> dict[str, Any]:
+    ) -> None:
         """Have the build be a copy of what is published, or empty but for what can't be built anew; have it see the
-        lake as it is at `locations`, and say there which batches it is to take in. Returns what a run keeps of it.
+        lake as it is at `locations`, and say there which batches it is to take in.
         """
 
     def run_dbt(self, command: Sequence[str], *, lock: int) -> DbtReport:
@@ -65,8 +65,8 @@ class Target(Protocol):
     def candidate_bytes(self) -> int:
         """What the candidate takes."""
 
-    def usage(self) -> dict[str, Any]:
-        """What a run keeps of what the build cost; see `dpipe.cost` for the names."""
+    def detail(self) -> dict[str, Any]:
+        """What a run keeps of the build beside its result; `dpipe.cost` has the names of what it cost."""
 
     def publish(self) -> None:
         """Have the candidate's marts take the place of those that are published, at once."""

@@ -24,8 +24,9 @@ from pyiceberg.types import (
     UUIDType,
 )
 
+from dpipe.contract.quality import quoted
 from dpipe.errors import ConfigError
-from dpipe.warehouse.snowflake.names import column, quoted
+from dpipe.warehouse.snowflake.names import column
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

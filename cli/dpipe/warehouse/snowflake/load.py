@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from dpipe.iceberg.reading import FIELD_ID
+from dpipe.iceberg.reading import names_by_id
 from dpipe.iceberg.storage import BLOCK_BYTES, is_local, local_path, stream
 from dpipe.warehouse.snowflake.columns import columns_of
 from dpipe.warehouse.snowflake.delta import delta
@@ -92,7 +92,7 @@ def _upload(copy: TableCopy, table: Table, files: Iterable[LakeFile], spool: Pat
     for file in files:
         held = _on_disk(table, file, spool)
         try:
-            groups[_column_names(held)].append(file)
+            groups[tuple(names_by_id(pq.read_schema(held)).items())].append(file)
             copy.put(held, _folder(file))
         finally:
             if held.parent == spool:
@@ -114,10 +114,6 @@ def _on_disk(table: Table, file: LakeFile, spool: Path) -> Path:
     with stream(table.io, file.path) as source, copy.open("wb") as target:
         shutil.copyfileobj(source, target, BLOCK_BYTES)
     return copy
-
-
-def _column_names(path: Path) -> tuple[tuple[int, str], ...]:
-    return tuple(sorted((int(field.metadata[FIELD_ID]), field.name) for field in pq.read_schema(path)))
 
 
 def _folder(file: LakeFile) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dpipe.contract.quality import quoted
+
 # Of the lake's database: what was loaded, and the stage that files are loaded from.
 LOAD_SCHEMA = "DPIPE_LOAD"
 
@@ -72,11 +74,6 @@ class Names:
         """The copy of a table of the lake, which is called `<namespace>.<table>`."""
         namespace, _, table = name.partition(".")
         return f"{self.lake}.{quoted(namespace.upper())}.{quoted(table.upper())}"
-
-
-def quoted(name: str) -> str:
-    """An identifier, as it is."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def column(name: str) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 LOGIN_SECONDS = 20
 NETWORK_SECONDS = 600
 MOST_ROWS = 1000
+# Of a statement in a message; its beginning holds no secret.
+MOST_SHOWN = 80
 # There is no such object, or the role may not see it.
 MISSING = frozenset({2003, 2043})
 # Snowflake's own numbers of what is wrong with a login begin so; those of a server that isn't reached don't.
@@ -208,4 +210,4 @@ def _said(error: Exception) -> str:
 
 def _beginning(sql: str) -> str:
     line = " ".join(sql.split())
-    return line if len(line) <= 80 else f"{line[:80]}…"  # noqa: PLR2004 - a line's length
+    return line if len(line) <= MOST_SHOWN else f"{line[:MOST_SHOWN]}…"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dpipe.contract.quality import quoted
 from dpipe.errors import ConfigError
-from dpipe.warehouse.snowflake.names import LOAD_SCHEMA, Names, quoted, text
+from dpipe.warehouse.snowflake.names import LOAD_SCHEMA, Names, text
 from dpipe.warehouse.snowflake.table_copy import COLUMNS, FILES, TABLES, TURN
 
 if TYPE_CHECKING:

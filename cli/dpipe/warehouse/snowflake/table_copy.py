@@ -6,11 +6,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dpipe.contract.quality import quoted
 from dpipe.errors import DpipeError
 from dpipe.warehouse.snowflake import columns
 from dpipe.warehouse.snowflake.columns import PARTITION, Column
 from dpipe.warehouse.snowflake.delta import LakeFile
-from dpipe.warehouse.snowflake.names import column, quoted, text
+from dpipe.warehouse.snowflake.names import column, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -8,13 +8,13 @@ import uuid
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from dpipe.contract.quality import quoted
 from dpipe.warehouse.batches import Batch, Contents, rows_to_select
 from dpipe.warehouse.build_folder import BuildFolder
 from dpipe.warehouse.dbt_process import run_dbt
 from dpipe.warehouse.history import SNAPSHOTS
 from dpipe.warehouse.publication import PUBLISHED_SCHEMAS
 from dpipe.warehouse.snowflake.lake import load_lake
-from dpipe.warehouse.snowflake.names import quoted
 from dpipe.warehouse.snowflake.profile import profile_of
 from dpipe.warehouse.snowflake.samples import rows_of
 from dpipe.warehouse.snowflake.session import names_of, settings_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from dpipe.settings import Project
     from dpipe.warehouse.dbt_results import DbtReport
+    from dpipe.warehouse.snowflake.load import TableLoad
     from dpipe.warehouse.snowflake.session import Session
 
 META = "DPIPE_META"
@@ -43,6 +44,7 @@ class SnowflakeTarget:
         self.candidate = self._names.candidate
         self.published = self._names.marts
         self._dbt_seconds = 0.0
+        self._loaded: list[TableLoad] = []
 
     def contents(self) -> Contents | None:
         return self._contents(self._latest())
@@ -59,8 +61,8 @@ class SnowflakeTarget:
 
     def begin(
         self, locations: Mapping[str, str], to_transform: Iterable[Batch], *, upon_published: bool
-    ) -> dict[str, Any]:
-        loaded = load_lake(self._project, self._session, locations)
+    ) -> None:
+        self._loaded = load_lake(self._project, self._session, locations)
         # Left by a publication that broke off.
         for database in (self.build, self.candidate):
             self._session.execute(f"revoke usage on database {database} from role {self._names.reader}")
@@ -73,7 +75,6 @@ class SnowflakeTarget:
                 f"clone {self.published}.{quoted(schema)}"
             )
         self._write_batches(list(to_transform))
-        return {"loaded": [asdict(one) for one in loaded if one.changed]}
 
     def run_dbt(self, command: Sequence[str], *, lock: int) -> DbtReport:
         # The lake's database is a variable, since sources are in another one than models.
@@ -116,8 +117,9 @@ class SnowflakeTarget:
     def candidate_bytes(self) -> int:
         return self._bytes(self._latest())
 
-    def usage(self) -> dict[str, Any]:
+    def detail(self) -> dict[str, Any]:
         return {
+            "loaded": [asdict(one) for one in self._loaded if one.changed],
             "warehouse_seconds": round(self._session.seconds + self._dbt_seconds, 3),
             "warehouse_size": settings_of(self._project).warehouse_size,
         }
