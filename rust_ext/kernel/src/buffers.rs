@@ -178,7 +178,9 @@ impl Texts {
     ///
     /// # Errors
     /// `Error::Arrow` when a text is not UTF-8.
-    pub fn finish(self) -> Result<ArrayRef> {
+    pub fn finish(mut self) -> Result<ArrayRef> {
+        // Room was made for eight bytes a text; of a key's columns it would stay in use for the whole run.
+        self.bytes.shrink_to_fit();
         let nulls = self.nulls.finish(self.ends.len() - 1);
         let ends = OffsetBuffer::new(self.ends.into());
         Ok(Arc::new(StringArray::try_new(ends, self.bytes.into(), nulls)?))

@@ -69,8 +69,11 @@ impl Claims {
     }
 
     /// Make room for so many keys more.
-    pub fn reserve(&mut self, more: usize) {
-        self.keys.reserve(more);
+    ///
+    /// # Errors
+    /// Those of [`KeyIndex::reserve`].
+    pub fn reserve(&mut self, more: usize) -> Result<()> {
+        self.keys.reserve(more)
     }
 
     /// Whether values of the table are to be loaded: in a run that is carried out again all is known.

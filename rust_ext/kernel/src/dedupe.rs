@@ -11,6 +11,7 @@ use crate::{
     keys::{self, Keys},
     numbering::Numbering,
     scalars::Scalars,
+    slots::Slots,
     spill::{Spill, Spilled},
 };
 
@@ -66,7 +67,7 @@ impl Places {
 /// The keys themselves stay in the blocks they came in, and past a budget in a file: they are looked at only when halves
 /// of hashes are equal, which but for duplicates they hardly ever are.
 pub struct KeyIndex {
-    slots: Vec<u64>,
+    slots: Slots,
     /// How many slots are taken.
     claimed: usize,
     blocks: Vec<Block>,
@@ -103,7 +104,7 @@ impl KeyIndex {
     /// An empty index that holds the keys of `most_held_bytes` in memory, and others in a file in `folder`.
     pub fn new(most_held_bytes: usize, folder: PathBuf) -> Self {
         Self {
-            slots: Vec::new(),
+            slots: Slots::default(),
             claimed: 0,
             blocks: Vec::new(),
             rows: 0,
@@ -159,14 +160,14 @@ impl KeyIndex {
             return Err(Error::Plan(most.to_owned()));
         }
         let scalars = columns.iter().map(|column| Scalars::of(column)).collect::<Result<Vec<_>>>()?;
-        self.reserve(hashes.len());
+        self.reserve(hashes.len())?;
         Ok(Newcomers { first, hashes, scalars, fingerprints, versions, places })
     }
 
     /// Fetch the slots of some rows from memory side by side, so that they are near when they are needed.
     #[inline]
     pub fn fetch(&self, newcomers: &Newcomers, rows: Range<usize>) {
-        let slots = newcomers.hashes[rows].iter().map(|hash| self.slots[self.slot(*hash)]);
+        let slots = newcomers.hashes[rows].iter().map(|hash| self.slots.get(self.slot(*hash)));
         std::hint::black_box(slots.fold(0, |all, slot| all ^ slot));
     }
 
@@ -179,7 +180,7 @@ impl KeyIndex {
         let hash = newcomers.hashes[row];
         let mut at = self.slot(hash);
         loop {
-            let slot = self.slots[at];
+            let slot = self.slots.get(at);
             if slot == 0 {
                 return Ok(Found { at, holder: None });
             }
@@ -196,7 +197,7 @@ impl KeyIndex {
     /// Give a row the key that was looked up for it; nothing may have been taken since.
     #[inline]
     pub fn take(&mut self, newcomers: &Newcomers, row: usize, found: &Found) {
-        self.slots[found.at] = slot_of(newcomers.hashes[row], newcomers.first + row);
+        self.slots.set(found.at, slot_of(newcomers.hashes[row], newcomers.first + row));
         self.claimed += usize::from(found.holder.is_none());
     }
 
@@ -261,23 +262,25 @@ impl KeyIndex {
     }
 
     /// Make room for so many keys more.
-    pub fn reserve(&mut self, more: usize) {
-        if (self.claimed + more) * 4 > self.slots.len() * 3 {
-            self.grow(more);
-        }
+    ///
+    /// # Errors
+    /// Those of [`Slots::new`].
+    pub fn reserve(&mut self, more: usize) -> Result<()> {
+        if (self.claimed + more) * 4 > self.slots.len() * 3 { self.grow(more) } else { Ok(()) }
     }
 
     #[cold]
-    fn grow(&mut self, more: usize) {
+    fn grow(&mut self, more: usize) -> Result<()> {
         let wanted = ((self.claimed + more) * 2).next_power_of_two().max(1 << 10);
-        let before = std::mem::replace(&mut self.slots, vec![0; wanted]);
-        for slot in before.into_iter().filter(|slot| *slot != 0) {
+        let before = std::mem::replace(&mut self.slots, Slots::new(wanted)?);
+        for slot in (0..before.len()).map(|at| before.get(at)).filter(|slot| *slot != 0) {
             let mut at = self.slot(slot);
-            while self.slots[at] != 0 {
+            while self.slots.get(at) != 0 {
                 at = (at + 1) & (wanted - 1);
             }
-            self.slots[at] = slot;
+            self.slots.set(at, slot);
         }
+        Ok(())
     }
 }
 

@@ -240,17 +240,18 @@ fn read_lines<'a>(
     let mut at = 0;
     while at < data.len() {
         valid.reach(data, at);
-        if let Some(text) = valid.text
-            && at < valid.stop
-            && let Some(stop) = quick.read(sink, text, valid.start, at, ends_line)
-        {
-            sink.accept(at..stop);
-            at = stop + 1 + usize::from(data.get(stop) == Some(&b'\r'));
-            continue;
-        }
+        // Where the next line begins doesn't hang on how this one is read, so that a processor can read on meanwhile.
         let stop = memchr::memchr(b'\n', &data[at..]).map_or(data.len(), |length| at + length);
         let range = at..at + lines::without_return(&data[at..stop]);
-        at = stop + 1;
+        let start = std::mem::replace(&mut at, stop + 1);
+        if let Some(text) = valid.text
+            && start < valid.stop
+            && let end = range.end - valid.start
+            && quick.read(sink, text, valid.start, start, |_, stop| stop == end).is_some()
+        {
+            sink.accept(range);
+            continue;
+        }
         let line = &data[range.clone()];
         if quick.is_comment(line) || lines::is_blank(line, dialect.format()) {
             sink.blank_lines.pass(sink.records);
@@ -298,16 +299,6 @@ fn read_frames<'a>(
     }
 }
 
-/// Whether a line ends at `at`. A carriage return before it belongs to the line end, also where a template has one.
-#[inline(always)]
-fn ends_line(bytes: &[u8], at: usize) -> bool {
-    match bytes.get(at) {
-        None | Some(b'\n') => bytes.get(at.wrapping_sub(1)) != Some(&b'\r'),
-        Some(b'\r') => bytes.get(at + 1) == Some(&b'\n'),
-        _ => false,
-    }
-}
-
 /// The part of a chunk that is known to be UTF-8, which ends with a line end or the chunk.
 struct Valid<'a> {
     text: Option<&'a str>,
@@ -318,6 +309,9 @@ struct Valid<'a> {
 }
 
 impl<'a> Valid<'a> {
+    /// Bytes that are looked at, about, before they are read: few enough that they are still near then.
+    const NEAR: usize = 128 << 10;
+
     fn none() -> Self {
         Self { text: None, start: 0, stop: 0, looked: 0 }
     }
@@ -333,17 +327,22 @@ impl<'a> Valid<'a> {
     #[cold]
     fn look(&mut self, data: &'a [u8], at: usize) {
         let rest = &data[at..];
-        let (length, looked) = match simdutf8::compat::from_utf8(rest) {
-            Ok(text) => (text.len(), data.len()),
+        let near = &rest[..rest.len().min(Self::NEAR)];
+        let rest = match memchr::memrchr(b'\n', near) {
+            Some(stop) if near.len() < rest.len() => &near[..=stop],
+            _ => rest,
+        };
+        let (text, looked) = match simdutf8::compat::from_utf8(rest) {
+            Ok(text) => (Some(text), at + rest.len()),
             Err(error) => {
                 let good = &rest[..error.valid_up_to()];
                 let length = memchr::memrchr(b'\n', good).map_or(0, |stop| stop + 1);
                 let bad = memchr::memchr(b'\n', &rest[length..]).map_or(rest.len(), |stop| length + stop + 1);
-                (length, at + bad)
+                (simdutf8::basic::from_utf8(&rest[..length]).ok(), at + bad)
             }
         };
-        self.text = std::str::from_utf8(&rest[..length]).ok();
-        (self.start, self.stop, self.looked) = (at, at + length, looked);
+        let length = text.map_or(0, str::len);
+        (self.text, self.start, self.stop, self.looked) = (text, at, at + length, looked);
     }
 }
 
@@ -397,7 +396,7 @@ impl<'c, 'a> QuickReader<'c, 'a> {
     /// Learn from a record that was accepted, though not quickly.
     fn learn(&mut self, record: &str) {
         if self.header.is_none() {
-            self.template.learn(record, &self.compiled.plan);
+            self.template.learn(record, &self.compiled.plan, &self.compiled.quick);
         }
     }
 }

@@ -16,12 +16,14 @@ use crate::{
 };
 
 /// How the values of a column are judged.
+#[derive(Clone)]
 pub struct QuickColumn {
     pub(crate) index: usize,
     pub(crate) required: bool,
     pub(crate) kind: QuickKind,
 }
 
+#[derive(Clone, Copy)]
 pub(crate) enum QuickKind {
     /// Integers within bounds, both included.
     Integer { low: i64, high: i64 },
@@ -55,18 +57,17 @@ impl Memo {
         Self { slots: Vec::new() }
     }
 
-    fn key(text: &[u8]) -> Option<Key> {
-        if text.len() > 31 {
+    #[inline(always)]
+    fn key(bytes: &[u8], start: usize, stop: usize) -> Option<Key> {
+        let length = stop - start;
+        if length > 31 {
             return None;
         }
-        let mut bytes = [0; 32];
-        bytes[..text.len()].copy_from_slice(text);
-        bytes[31] = u8::try_from(text.len()).expect("31 fits a byte");
-        let mut key = [0; 4];
-        for (word, eight) in key.iter_mut().zip(bytes.chunks_exact(8)) {
-            *word = u64::from_le_bytes(eight.try_into().expect("chunks of eight"));
-        }
-        Some(key)
+        let word = |offset: usize| {
+            let rest = length.saturating_sub(offset);
+            if rest == 0 { 0 } else { swar::first_word(bytes, start + offset, rest) }
+        };
+        Some([word(0), word(8), word(16), word(24) | (length as u64) << 56])
     }
 
     fn slot(key: &Key) -> usize {
@@ -75,10 +76,16 @@ impl Memo {
         (mixed >> 56) as usize % MEMO_SLOTS
     }
 
-    /// What `text` came to before, or what `judge` makes of it now.
+    /// What the text that `bytes` has from `start` up to `stop` came to before, or what `judge` makes of it now.
     #[inline]
-    fn judged(&mut self, text: &[u8], judge: impl FnOnce() -> Option<i64>) -> Option<i64> {
-        let Some(key) = Self::key(text) else { return judge() };
+    fn judged(
+        &mut self,
+        bytes: &[u8],
+        start: usize,
+        stop: usize,
+        judge: impl FnOnce() -> Option<i64>,
+    ) -> Option<i64> {
+        let Some(key) = Self::key(bytes, start, stop) else { return judge() };
         let slot = Self::slot(&key);
         if let Some((known, value)) = self.slots.get(slot)
             && *known == key
@@ -182,14 +189,16 @@ impl QuickColumn {
     ) -> Option<usize> {
         let bytes = text.as_bytes();
         let word = swar::word(bytes, at)?;
-        if let QuickKind::Integer { low, high } = self.kind
-            && let Some((value, stop)) = json_integer(bytes, at, word)
-        {
-            if value < low || value > high {
-                return None;
+        if let QuickKind::Integer { low, high } = self.kind {
+            // Most columns take no number below 0, and most numbers are short: they are read in half as many steps.
+            let short = if low >= 0 { json_natural(at, word) } else { None };
+            if let Some((value, stop)) = short.or_else(|| json_integer(bytes, at, word)) {
+                if value < low || value > high {
+                    return None;
+                }
+                push_integer(&mut columns[self.index], value);
+                return Some(stop);
             }
-            push_integer(&mut columns[self.index], value);
-            return Some(stop);
         }
         if word & 0xffff_ffff == u64::from(u32::from_le_bytes(*b"null")) {
             return self.absent(columns).then_some(at + 4);
@@ -313,9 +322,8 @@ impl QuickColumn {
         let mut value = 0;
         if ruled {
             let Scratch { memos, violations, .. } = scratch;
-            let bytes = &text.as_bytes()[start..stop];
-            value = memos[self.index]
-                .judged(bytes, || judged(checker, self.index, &cell(text.get(start..stop)?), violations))?;
+            let judge = || judged(checker, self.index, &cell(text.get(start..stop)?), violations);
+            value = memos[self.index].judged(text.as_bytes(), start, stop, judge)?;
         }
         match &mut columns[self.index] {
             Builder::String(column) => column.push(text.as_bytes(), start, stop),
@@ -328,7 +336,7 @@ impl QuickColumn {
     pub(crate) fn judge_text(&self, text: &str, checker: &Checker, scratch: &mut Scratch) -> bool {
         let Scratch { memos, violations, .. } = scratch;
         let judge = || judged(checker, self.index, &Cell::Str(text), violations);
-        memos[self.index].judged(text.as_bytes(), judge).is_some()
+        memos[self.index].judged(text.as_bytes(), 0, text.len(), judge).is_some()
     }
 
     #[inline]
@@ -418,6 +426,14 @@ fn integer(bytes: &[u8], at: usize, word: u64) -> Option<(i64, usize)> {
     }
     let negative = -(sign as i64);
     Some(((magnitude ^ negative) - negative, stop))
+}
+
+/// The one to seven digits at `at`, where `word` is, that JSON spells a number with, and the place after them.
+#[inline(always)]
+fn json_natural(at: usize, word: u64) -> Option<(i64, usize)> {
+    let (count, values) = swar::digits(word);
+    let leading_zero = word & 0xff == u64::from(b'0') && count > 1;
+    (matches!(count, 1..=7) && !leading_zero).then(|| (swar::number(values, count).cast_signed(), at + count))
 }
 
 /// The digits of an integer as JSON spells it, without needless zeros. `1.5` and `1e3` go on after them, but no record goes

@@ -3,25 +3,17 @@
 //! Chunks are parsed in parallel and taken up in their order, so that which record wins a key, the order of rows and
 //! every number are the same for any number of threads and any size of record batch.
 
-use std::{
-    collections::BTreeMap,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
-    sync::{
-        Arc,
-        mpsc::{Receiver, Sender, channel},
-    },
-};
+use std::{collections::BTreeMap, ops::ControlFlow, path::PathBuf, sync::Arc};
 
 use arrow::record_batch::RecordBatch;
 
 use crate::{
-    chunk::Chunk,
     claims::Claims,
     error::{Error, Result},
-    feed::{Feed, SourceFacts},
+    feed::Feed,
+    job::Job,
     outcome::{FileKind, Outcome},
-    parse::{Compiled, Dialect, Parsed, parse},
+    parse::Compiled,
     partition::PartitionValue,
     plan::Plan,
     profile::NamedProfile,
@@ -29,6 +21,7 @@ use crate::{
     read::{Content, Source},
     scatter::{self, Scatter},
     sequence::{Finished, Sequencer},
+    supply::Supply,
     upsert::Losers,
 };
 
@@ -154,19 +147,6 @@ impl Host for Alone {
     }
 }
 
-struct Task {
-    source: usize,
-    chunk: Chunk,
-    dialect: Dialect,
-    unknown_columns: Arc<[String]>,
-}
-
-struct Done {
-    number: u64,
-    task: Task,
-    parsed: Result<Parsed>,
-}
-
 /// Read the sources in their order and write what the plan makes of them. When the run fails, no file is left.
 ///
 /// ```
@@ -235,39 +215,21 @@ fn pass(
     let folder = options.destination.spill_folder();
     let claims = Claims::new(compiled, sources.len(), losers, options.key_bytes, folder);
     let mut sequencer = Sequencer::new(compiled.clone(), sources, claims, scatter, quarantine);
-    let mut feed = Feed::new(sources, plan, options.chunk_bytes, options.batch_size);
-
-    // Twice as many chunks as threads are under way, so that no thread waits for the one chunk whose turn it is.
-    let most_under_way = 2 * pool.current_num_threads() as u64;
-    let (sender, receiver) = channel();
-    let mut waiting = BTreeMap::new();
-    let (mut fed, mut taken) = (0, 0);
-    loop {
-        while fed - taken < most_under_way {
-            let Some((source, facts, chunk)) = feed.next_chunk()? else { break };
-            let unknown_columns = facts.unknown_columns.clone();
-            let task = Task { source, chunk, dialect: dialect(facts), unknown_columns };
-            sequencer.source(source, facts);
-            spawn(pool, fed, task, compiled.clone(), sender.clone());
-            fed += 1;
-        }
-        if taken == fed {
-            break;
-        }
-        while !waiting.contains_key(&taken) {
-            let done = receive(&receiver)?;
-            waiting.insert(done.number, done);
-        }
-        let done = waiting.remove(&taken).expect("the chunk whose turn it is was waited for");
-        taken += 1;
-        sequencer.take(done.task.source, &done.task.chunk, done.parsed?, pool, host)?;
-        if let Some(source) = sequencer.ends_before() {
-            return Ok(Pass::EndsBefore(source));
-        }
+    let feed = Feed::new(sources, plan, options.chunk_bytes, options.batch_size);
+    // A stream is a program of the caller's, which is run on the caller's thread; files are read where they are parsed.
+    let reads_here = sources.iter().any(|source| matches!(source.content, Content::Stream(_)));
+    let supply = Supply::new(feed, reads_here);
+    let ended = supply.each_in_order(compiled, pool, |task, parsed| {
+        sequencer.source(task.source, &task.facts);
+        sequencer.take(task.source, &task.chunk, parsed, pool, host)?;
         let (records, bytes) = sequencer.done();
         host.progress(records, bytes)?;
+        Ok(sequencer.ends_before().map_or(ControlFlow::Continue(()), ControlFlow::Break))
+    })?;
+    if let ControlFlow::Break(source) = ended {
+        return Ok(Pass::EndsBefore(source));
     }
-    for (source, facts) in feed.facts() {
+    for (source, facts) in supply.into_feed().facts() {
         sequencer.source(source, facts);
     }
     match sequencer.finish() {
@@ -278,8 +240,10 @@ fn pass(
 
 fn complete(plan: &Plan, finished: Finished, pool: &rayon::ThreadPool) -> Result<Outcome> {
     let names = finished.partition_names;
+    let quarantine = finished.quarantine;
+    let quarantined = Job::begin(pool, || quarantine.finish());
     let accepted = finished.scatter.finish(pool)?;
-    let quarantined = finished.quarantine.finish()?;
+    let quarantined = quarantined.wait()?;
     let (accepted_batches, quarantined_batches) = (accepted.batches, quarantined.batches);
     // Every file is complete; from here on nothing fails, and none of them is removed again.
     let mut files: Vec<_> = accepted
@@ -298,26 +262,4 @@ fn complete(plan: &Plan, finished: Finished, pool: &rayon::ThreadPool) -> Result
         accepted: accepted_batches,
         quarantined: quarantined_batches,
     })
-}
-
-fn dialect(facts: &SourceFacts) -> Dialect {
-    match &facts.csv {
-        Some(header) => Dialect::Csv(header.clone()),
-        None => Dialect::Json,
-    }
-}
-
-fn spawn(pool: &rayon::ThreadPool, number: u64, task: Task, compiled: Arc<Compiled>, sender: Sender<Done>) {
-    pool.spawn(move || {
-        let parsed = catch_unwind(AssertUnwindSafe(|| {
-            parse(&compiled, &task.dialect, &task.unknown_columns, &task.chunk)
-        }));
-        let parsed = parsed.unwrap_or_else(|_| Err(Error::Internal("a chunk made the parser panic".into())));
-        // The receiver is gone only when the run has failed already.
-        let _ = sender.send(Done { number, task, parsed });
-    });
-}
-
-fn receive(receiver: &Receiver<Done>) -> Result<Done> {
-    receiver.recv().map_err(|_| Error::Internal("the threads went away".into()))
 }

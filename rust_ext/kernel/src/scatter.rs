@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     error::Result,
+    job::Job,
     kept::KeptRows,
     outcome::{FileKind, FileOutcome},
     partition::{PartitionKey, PartitionValue},
@@ -24,12 +25,14 @@ use crate::{
 };
 
 /// Rows of a full row group.
-const GROUP_ROWS: usize = 1 << 18;
+const GROUP_ROWS: usize = 1 << 17;
 
 /// Spreads rows over one sheet a partition.
 pub struct Scatter {
-    target: Target,
+    target: Arc<Target>,
     partitions: Vec<Partition>,
+    /// The partition whose row group is being written, while rows go on coming.
+    writing: Option<(usize, Job<Sheet>)>,
     by_key: HashMap<PartitionKey, usize>,
     most_held_bytes: usize,
     held_bytes: usize,
@@ -83,8 +86,9 @@ impl Scatter {
         let layout = Layout::new(schema::accepted(plan), &plan.contract, profiled)?;
         let names = plan.partition.iter().map(|field| field.name.clone()).collect();
         Ok(Self {
-            target: Target { layout, destination, names },
+            target: Arc::new(Target { layout, destination, names }),
             partitions: Vec::new(),
+            writing: None,
             by_key: HashMap::new(),
             most_held_bytes,
             held_bytes: 0,
@@ -103,7 +107,8 @@ impl Scatter {
         (index, true)
     }
 
-    /// Add rows to a partition; a row group that is full is encoded on `pool` and written.
+    /// Add rows to a partition; a row group that is full is encoded on `pool` and written while rows go on coming. One at a time
+    /// is, so that memory has room for no more than that.
     ///
     /// # Errors
     /// `Error::Io` or `Error::Parquet` when a file can't be written.
@@ -114,8 +119,18 @@ impl Scatter {
         if held.held_rows < GROUP_ROWS {
             return Ok(());
         }
-        let target = &self.target;
-        pool.install(|| held.write_held(target))
+        self.settle()?;
+        let (target, group) = (self.target.clone(), self.partitions[partition].take_held());
+        self.writing = Some((partition, Job::begin(pool, move || group.write(&target))));
+        Ok(())
+    }
+
+    /// Wait for the row group that is being written.
+    fn settle(&mut self) -> Result<()> {
+        if let Some((partition, job)) = self.writing.take() {
+            self.partitions[partition].sheet = Some(job.wait()?);
+        }
+        Ok(())
     }
 
     /// Note that a chunk's rows were pushed. However few rows a partition takes of it, the chunk is held whole, so it is
@@ -143,10 +158,11 @@ impl Scatter {
 
     /// Write what is held, partitions side by side, and complete every sheet.
     fn complete(&mut self, pool: &rayon::ThreadPool) -> Result<()> {
+        self.settle()?;
         let target = &self.target;
         let complete = |partition: &mut Partition| {
             if partition.held_rows > 0 {
-                partition.write_held(target)?;
+                partition.sheet = Some(partition.take_held().write(target)?);
             }
             partition.sheet.take().map(|sheet| sheet.finish(&partition.key)).transpose()
         };
@@ -185,14 +201,30 @@ pub fn named(names: &[String], key: &PartitionKey) -> BTreeMap<String, Partition
 }
 
 impl Partition {
-    fn write_held(&mut self, target: &Target) -> Result<()> {
-        let parts = std::mem::take(&mut self.held);
+    /// What is held, and what it is to be appended to.
+    fn take_held(&mut self) -> Group {
         self.held_rows = 0;
-        let sheet = match &mut self.sheet {
+        Group { key: self.key.clone(), parts: std::mem::take(&mut self.held), sheet: self.sheet.take() }
+    }
+}
+
+/// Rows of one partition that are to be written.
+struct Group {
+    key: PartitionKey,
+    parts: Vec<Part>,
+    /// What there is of the partition so far.
+    sheet: Option<Sheet>,
+}
+
+impl Group {
+    /// Append the rows, on threads of a pool; the sheet that they are in.
+    fn write(self, target: &Target) -> Result<Sheet> {
+        let mut sheet = match self.sheet {
             Some(sheet) => sheet,
-            None => self.sheet.insert(target.sheet(&self.key)?),
+            None => target.sheet(&self.key)?,
         };
-        sheet.append(&target.layout, &parts)
+        sheet.append(&target.layout, &self.parts)?;
+        Ok(sheet)
     }
 }
 

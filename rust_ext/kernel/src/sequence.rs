@@ -135,7 +135,7 @@ impl Sequencer {
         }
         let partitions = self.partitions(&parsed, host)?;
         if before == 0 {
-            self.expect_keys(source, chunk, &parsed);
+            self.expect_keys(source, chunk, &parsed)?;
         }
         let refused_rows = self.claims.refused(
             u32_index(source),
@@ -173,14 +173,15 @@ impl Sequencer {
     }
 
     /// Make room for the keys of a source by its first chunk, so that the index needs to grow less often.
-    fn expect_keys(&mut self, source: usize, chunk: &Chunk, parsed: &Parsed) {
+    fn expect_keys(&mut self, source: usize, chunk: &Chunk, parsed: &Parsed) -> Result<()> {
         /// More are not made room for: a first chunk may be unlike the rest.
         const MOST: u64 = 1 << 22;
         let text_bytes = self.batches[source].facts.as_ref().and_then(|facts| facts.text_bytes);
         if let (Some(keys), Chunk::Text { data, .. }, Some(all)) = (&parsed.keys, chunk, text_bytes) {
             let expected = all.div_ceil(data.len().max(1) as u64) * keys.hashes.len() as u64;
-            self.claims.reserve(usize::try_from(expected.min(MOST)).unwrap_or_default());
+            self.claims.reserve(usize::try_from(expected.min(MOST)).unwrap_or_default())?;
         }
+        Ok(())
     }
 
     /// The scatter's indices of the chunk's partitions; the keys of those that are new are loaded.

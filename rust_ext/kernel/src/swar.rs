@@ -10,8 +10,7 @@ const HIGHS: u64 = 0x8080_8080_8080_8080;
 /// The eight bytes from `at` on; `None` when there are fewer.
 #[inline(always)]
 pub fn word(bytes: &[u8], at: usize) -> Option<u64> {
-    let eight = bytes.get(at..at.wrapping_add(8))?;
-    Some(u64::from_le_bytes(eight.try_into().expect("eight bytes were taken")))
+    bytes.get(at..)?.first_chunk().map(|eight| u64::from_le_bytes(*eight))
 }
 
 /// The first eight of the `length` bytes at `start`, as a word; zeros stand for those that there are not.
@@ -93,23 +92,25 @@ pub fn find_either(bytes: &[u8], mut at: usize, one: u8, other: u8) -> Option<us
     }
 }
 
-/// A text of at most 24 bytes to be compared in one go: three words of it, which may overlap.
+/// A text of at most 24 bytes to be compared in one go: as three words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Literal {
     text: Box<[u8]>,
     words: [u64; 3],
-    offsets: [usize; 3],
-    mask: u64,
+    /// The bits of each word that the text has.
+    masks: [u64; 3],
 }
+
+const WORDS: [usize; 3] = [0, 8, 16];
 
 impl Literal {
     /// A literal; longer ones than 24 bytes take the general comparison.
     pub fn new(text: &[u8]) -> Self {
-        let last = text.len().saturating_sub(8).min(16);
-        let offsets = [0, last.min(8), last];
-        let words = offsets.map(|offset| first_word(text, offset, text.len() - offset));
-        let mask = if text.len() < 8 { (1 << (8 * text.len())) - 1 } else { u64::MAX };
-        Self { text: text.into(), words, offsets, mask }
+        let rest = |offset: usize| text.len().saturating_sub(offset);
+        let words = WORDS.map(|offset| first_word(text, offset.min(text.len()), rest(offset)));
+        let masks =
+            WORDS.map(|offset| if rest(offset) < 8 { (1 << (8 * rest(offset))) - 1 } else { u64::MAX });
+        Self { text: text.into(), words, masks }
     }
 
     /// How many bytes it has.
@@ -121,14 +122,13 @@ impl Literal {
     /// Whether `bytes` has it at `at`.
     #[inline(always)]
     pub fn is_at(&self, bytes: &[u8], at: usize) -> bool {
-        match bytes.get(at..at.wrapping_add(24)) {
+        match bytes.get(at..).and_then(|rest| rest.first_chunk::<24>()) {
             Some(window) if self.text.len() <= 24 => {
                 let mut differ = 0;
-                for (expected, offset) in self.words.iter().zip(self.offsets) {
-                    // An offset is at most 16: said so that the compiler sees it.
-                    differ |= word(window, offset.min(16)).unwrap_or_default() ^ expected;
+                for ((expected, mask), offset) in self.words.iter().zip(self.masks).zip(WORDS) {
+                    differ |= (word(window, offset).unwrap_or_default() ^ expected) & mask;
                 }
-                differ & self.mask == 0
+                differ == 0
             }
             _ => bytes.get(at..).is_some_and(|rest| rest.starts_with(&self.text)),
         }

@@ -11,7 +11,7 @@ use crate::{
     json::Cursor,
     parse::count_name,
     plan::{Plan, UnknownFields},
-    quick::{Quick, Scratch},
+    quick::{Quick, QuickColumn, Scratch},
     rows::Rows,
     swar::Literal,
 };
@@ -55,7 +55,7 @@ struct Spacing {
 /// A field: its name as it is written, and the plan's column.
 struct Step {
     name: Box<str>,
-    column: Option<usize>,
+    column: Option<QuickColumn>,
     /// The name as the first of a record, and as one after another field.
     first: Literal,
     next: Literal,
@@ -94,7 +94,7 @@ impl Template {
     }
 
     /// Learn from a record that the general path has accepted and the template didn't fit.
-    pub fn learn(&mut self, record: &str, plan: &Plan) {
+    pub fn learn(&mut self, record: &str, plan: &Plan, quick: &Quick) {
         self.staleness += MISS;
         if self.layout.is_some() && self.staleness < STALE {
             return;
@@ -110,7 +110,7 @@ impl Template {
         let mut seen = self.layout.take().map(Layout::seen).unwrap_or_default();
         let refuse_unknown = plan.unknown_fields == UnknownFields::Reject;
         let names = names.into_iter().filter(|name| !refuse_unknown || plan.column(name).is_ok());
-        self.layout = Some(Layout::new(spacing, names.collect(), plan, &mut seen));
+        self.layout = Some(Layout::new(spacing, names.collect(), plan, quick, &mut seen));
         self.forgotten.extend(seen);
     }
 
@@ -124,11 +124,17 @@ impl Template {
 }
 
 impl Layout {
-    fn new(spacing: Spacing, names: Vec<Box<str>>, plan: &Plan, seen: &mut BTreeMap<Box<str>, u64>) -> Self {
+    fn new(
+        spacing: Spacing,
+        names: Vec<Box<str>>,
+        plan: &Plan,
+        quick: &Quick,
+        seen: &mut BTreeMap<Box<str>, u64>,
+    ) -> Self {
         let step = |name: Box<str>| {
             let quoted = [b"\"", name.as_bytes(), b"\"", &spacing.colon].concat();
             Step {
-                column: plan.columns.iter().position(|column| column.name == *name),
+                column: plan.column(&name).ok().map(|index| quick.columns[index].clone()),
                 first: Literal::new(&quoted),
                 next: Literal::new(&[&spacing.comma, &quoted[..]].concat()),
                 seen: seen.remove(&name).unwrap_or_default(),
@@ -136,7 +142,8 @@ impl Layout {
             }
         };
         let steps: Vec<Step> = names.into_iter().map(step).collect();
-        let is_unplaced = |index: &usize| steps.iter().all(|step| step.column != Some(*index));
+        let is_unplaced =
+            |index: &usize| steps.iter().flat_map(|step| &step.column).all(|column| column.index != *index);
         let unplaced = (0..plan.columns.len()).filter(is_unplaced).collect();
         let (open, close) = (Literal::new(&spacing.open), Literal::new(&spacing.close));
         Self { spacing, open, close, steps, unplaced, passed: Vec::new() }
@@ -172,17 +179,15 @@ impl Layout {
             if name.is_at(bytes, at) {
                 at += name.len();
                 is_first = false;
-                match step.column {
-                    Some(column) => {
-                        at = quick.columns[column].json(text, at, &quick.checker, columns, scratch)?
-                    }
+                match &step.column {
+                    Some(column) => at = column.json(text, at, &quick.checker, columns, scratch)?,
                     None => {
                         at = skip(text, at)?;
                         self.passed.push(index);
                     }
                 }
-            } else if let Some(column) = step.column
-                && !quick.columns[column].absent(columns)
+            } else if let Some(column) = &step.column
+                && !column.absent(columns)
             {
                 return None;
             }

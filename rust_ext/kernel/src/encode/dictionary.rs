@@ -169,10 +169,15 @@ pub fn range<T: Number>(mut numbers: impl Iterator<Item = T>) -> Option<(T, T)> 
 /// Integers close together need no hashing: each has a place in a table of the whole span.
 fn by_place<T: Number>(numbers: &[T], least: i64, span: usize) -> Dictionary<T> {
     let place = |number: T| (number.integer().unwrap_or(least) - least) as usize;
-    let mut counts = vec![0u32; span];
-    for &number in numbers {
-        counts[place(number)] += 1;
+    // Two tables in turn: a count that is raised again at once would wait for what has just been written.
+    let (mut counts, mut others) = (vec![0u32; span], vec![0u32; span]);
+    let (pairs, last) = numbers.as_chunks::<2>();
+    for &[one, other] in pairs {
+        counts[place(one)] += 1;
+        others[place(other)] += 1;
     }
+    last.iter().for_each(|&number| counts[place(number)] += 1);
+    counts.iter_mut().zip(others).for_each(|(count, other)| *count += other);
     let mut values = Vec::new();
     let mut codes_of = vec![0u16; span];
     for place in (0..span).filter(|place| counts[*place] > 0) {
