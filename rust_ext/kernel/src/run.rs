@@ -64,6 +64,8 @@ pub struct Options {
     pub chunk_bytes: usize,
     /// Bytes of rows held for the partitions' files, about; past them the files are completed and others begun.
     pub held_bytes: usize,
+    /// Rows of a full row group, about: a chunk isn't divided.
+    pub group_rows: usize,
     /// Bytes of keys and of unique columns' values held in memory, about; past them they are moved to files.
     pub key_bytes: usize,
     /// Whether the accepted values are profiled.
@@ -84,6 +86,7 @@ impl Options {
             threads: 0,
             chunk_bytes: 2 << 20,
             held_bytes: 512 << 20,
+            group_rows: 1 << 17,
             key_bytes: 1 << 30,
             profile: true,
         }
@@ -210,7 +213,7 @@ fn pass(
     losers: Arc<Losers>,
 ) -> Result<Pass> {
     let plan = &compiled.plan;
-    let scatter = Scatter::new(plan, options.destination.clone(), options.held_bytes, options.profile)?;
+    let scatter = Scatter::new(plan, options)?;
     let quarantine = QuarantineWriter::new(plan, &options.destination);
     let folder = options.destination.spill_folder();
     let claims = Claims::new(compiled, sources.len(), losers, options.key_bytes, folder);

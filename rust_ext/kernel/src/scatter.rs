@@ -19,13 +19,10 @@ use crate::{
     partition::{PartitionKey, PartitionValue},
     plan::Plan,
     profile::{self, ColumnProfile},
-    run::Destination,
+    run::{Destination, Options},
     schema,
     write::{Finished, Layout, Part, TableFile},
 };
-
-/// Rows of a full row group.
-const GROUP_ROWS: usize = 1 << 17;
 
 /// Spreads rows over one sheet a partition.
 pub struct Scatter {
@@ -34,6 +31,7 @@ pub struct Scatter {
     /// The partition whose row group is being written, while rows go on coming.
     writing: Option<(usize, Job<Sheet>)>,
     by_key: HashMap<PartitionKey, usize>,
+    group_rows: usize,
     most_held_bytes: usize,
     held_bytes: usize,
     done: Scattered,
@@ -72,25 +70,22 @@ enum Sheet {
 }
 
 impl Scatter {
-    /// Rows to the destination, where files are in one folder a partition; sheets are completed whenever chunks of
-    /// `most_held_bytes` are held.
+    /// Rows to the options' destination, where files are in one folder a partition; sheets are completed whenever chunks of
+    /// `held_bytes` are held.
     ///
     /// # Errors
     /// `Error::Parquet` when Parquet has no schema for the plan.
-    pub fn new(
-        plan: &Plan,
-        destination: Destination,
-        most_held_bytes: usize,
-        profiled: bool,
-    ) -> Result<Self> {
-        let layout = Layout::new(schema::accepted(plan), &plan.contract, profiled)?;
+    pub fn new(plan: &Plan, options: &Options) -> Result<Self> {
+        let layout = Layout::new(schema::accepted(plan), &plan.contract, options.profile)?;
+        let destination = options.destination.clone();
         let names = plan.partition.iter().map(|field| field.name.clone()).collect();
         Ok(Self {
             target: Arc::new(Target { layout, destination, names }),
             partitions: Vec::new(),
             writing: None,
             by_key: HashMap::new(),
-            most_held_bytes,
+            group_rows: options.group_rows,
+            most_held_bytes: options.held_bytes,
             held_bytes: 0,
             done: Scattered::default(),
         })
@@ -116,7 +111,7 @@ impl Scatter {
         let held = &mut self.partitions[partition];
         held.held_rows += part.row_count();
         held.held.push(part);
-        if held.held_rows < GROUP_ROWS {
+        if held.held_rows < self.group_rows {
             return Ok(());
         }
         self.settle()?;

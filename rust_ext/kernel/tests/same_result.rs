@@ -259,6 +259,7 @@ proptest! {
         threads in 1usize..4,
         chunk_bytes in 1usize..400,
         held_bytes in prop_oneof![Just(1usize), Just(3000), Just(1 << 30)],
+        group_rows in 1usize..60,
         is_unique: bool,
         key_bytes in prop_oneof![Just(0usize), Just(1 << 30)],
     ) {
@@ -276,6 +277,7 @@ proptest! {
         let found = result(folder.path(), &plan, &sources, |options| {
             (options.batch_size, options.threads) = (batch_size, threads);
             (options.chunk_bytes, options.held_bytes) = (chunk_bytes, held_bytes);
+            options.group_rows = group_rows;
             options.key_bytes = key_bytes;
         });
         prop_assert_eq!(found, expected);
@@ -288,6 +290,7 @@ proptest! {
         threads in 1usize..4,
         chunk_bytes in 1usize..400,
         held_bytes in prop_oneof![Just(1usize), Just(3000), Just(1 << 30)],
+        group_rows in 1usize..60,
         partitioned: bool,
     ) {
         let folder = tempfile::tempdir().unwrap();
@@ -308,6 +311,7 @@ proptest! {
             let mut options = Options::to(destination);
             (options.batch_size, options.threads) = (batch_size, threads);
             (options.chunk_bytes, options.held_bytes) = (chunk_bytes, held_bytes);
+            options.group_rows = group_rows;
             run(&plan, sources, &options, &mut Alone).unwrap()
         };
         let folders = Destination::Folders { data: folder.path().join("a"), quarantine: folder.path().join("q") };
@@ -589,4 +593,64 @@ proptest! {
         prop_assert_eq!(counts(&found), counts(&expected));
         prop_assert_eq!(found.batches[0].format, "arrow");
     }
+}
+
+/// Stops a run once it has been asked so often.
+struct StopsAfter(usize);
+
+impl Host for StopsAfter {
+    fn existing(
+        &mut self,
+        _partition: &BTreeMap<String, PartitionValue>,
+        _rows: &mut dyn FnMut(&RecordBatch) -> error::Result<()>,
+    ) -> error::Result<()> {
+        Ok(())
+    }
+
+    fn existing_values(
+        &mut self,
+        _columns: &[String],
+        _rows: &mut dyn FnMut(&RecordBatch) -> error::Result<()>,
+    ) -> error::Result<()> {
+        Ok(())
+    }
+
+    fn progress(&mut self, _records: u64, _bytes: u64) -> error::Result<()> {
+        self.0 = self.0.checked_sub(1).ok_or(error::Error::Interrupted)?;
+        Ok(())
+    }
+}
+
+fn files_below(folder: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let count = |path: std::path::PathBuf| if path.is_dir() { files_below(&path) } else { 1 };
+    entries.map(|entry| count(entry.unwrap().path())).sum()
+}
+
+#[test]
+fn a_run_that_is_stopped_leaves_no_file_whatever_is_being_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |id: i32| format!("{{\"id\": {}, \"part\": \"{}\"}}\n", id % 30, id / 30);
+    let path = folder.path().join("a.ndjson");
+    fs::write(&path, (0..900).map(line).collect::<String>()).unwrap();
+    let mut plan = plan();
+    plan.partition.clear();
+    let (mut stopped, mut whole) = (0, 0);
+    for asked in (0..400).step_by(7) {
+        let out = tempfile::tempdir_in(folder.path()).unwrap();
+        let mut options = Options::new(out.path().join("a"), out.path().join("q"));
+        (options.threads, options.chunk_bytes, options.group_rows) = (2, 100, 40);
+        let source = Source { format: Some(Format::Ndjson), ..Source::of("a", path.clone()) };
+        match run(&plan, &[source], &options, &mut StopsAfter(asked)) {
+            Err(error::Error::Interrupted) => {
+                stopped += 1;
+                assert_eq!(files_below(out.path()), 0, "asked {asked} times");
+            }
+            other => {
+                whole += 1;
+                assert_eq!(files_below(out.path()), other.unwrap().files.len());
+            }
+        }
+    }
+    assert!(stopped > 20 && whole > 1, "{stopped} stopped, {whole} whole");
 }
