@@ -44,6 +44,7 @@ class SnowflakeTarget:
         self.candidate = self._names.candidate
         self.published = self._names.marts
         self._dbt_seconds = 0.0
+        self._holder: str | None = None
         self._loaded: list[TableLoad] = []
 
     def contents(self) -> Contents | None:
@@ -110,6 +111,7 @@ class SnowflakeTarget:
                 [str(uuid.uuid4()), project_hash, run_id],
             )
         self._session.execute(f"alter database {self.candidate} swap with {self.build}")
+        self._holder = self.candidate
 
     def mart_rows(self) -> dict[str, int]:
         return self._rows(self._latest())
@@ -135,6 +137,7 @@ class SnowflakeTarget:
         self._session.execute(f"grant usage on schema {self.candidate}.MARTS to role {reader}")
         self._session.execute(f"grant select on all tables in schema {self.candidate}.MARTS to role {reader}")
         self._session.execute(f"alter database {self.published} swap with {self.candidate}")
+        self._holder = self.published
         self._session.execute(f"revoke usage on database {self.candidate} from role {reader}")
 
     def published_rows(self) -> dict[str, int]:
@@ -151,9 +154,15 @@ class SnowflakeTarget:
         return int(found[0][0])
 
     def _latest(self) -> str:
-        """The database with the last candidate: after a swap it is the published one, and the other an older one."""
-        built, published = (self._named(database) for database in (self.candidate, self.published))
-        return self.candidate if built and (not published or built[2] > published[2]) else self.published
+        """The database with the last candidate: after a swap it is the published one, and the other an older one.
+
+        Asked once: afterwards only `finish` and `publish` change it.
+        """
+        if self._holder is None:
+            built, published = (self._named(database) for database in (self.candidate, self.published))
+            newer = built and (not published or built[2] > published[2])
+            self._holder = self.candidate if newer else self.published
+        return self._holder
 
     def _named(self, database: str) -> tuple[str, str, Any] | None:
         """A database's candidate: its id, the dbt project's hash, and when it was finished."""
