@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 from dpipe.errors import DataError
-from dpipe.iceberg import metadata_locations
 from dpipe.settings import load_project
 from dpipe.stages.publish import publish
 from dpipe.stages.targets import opened
@@ -144,7 +143,7 @@ def test_a_stage_asks_once_which_database_has_the_last_candidate_and_knows_what_
         assert asked == []
         monkeypatch.undo()
         # What was published and is asked for first would be told of as the new candidate.
-        target.begin(metadata_locations(snowflake), [], upon_published=True)
+        target.begin([], upon_published=True)
         target.finish(before.project_hash, "a run")
         after = target.contents()
         assert after
