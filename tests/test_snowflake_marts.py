@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 from dpipe.errors import DataError
+from dpipe.lineage.build import build
 from dpipe.settings import load_project
 from dpipe.stages.publish import publish
 from dpipe.stages.targets import opened
@@ -119,6 +120,26 @@ def test_marts_are_those_of_duckdb(project: Project) -> None:
     used = [stage["detail"] for stage in stages(snowflake) if stage["detail"].get("warehouse_seconds")]
     assert used
     assert used[-1]["warehouse_size"] == "XSMALL"
+
+
+def test_every_column_is_made_of_the_same_ones_as_in_duckdb(project: Project) -> None:
+    """But for the step over the copies of the lake's tables."""
+
+    def followed(target: Project) -> dict[str, set[tuple[str, str, bool]]]:
+        graph = build(target)
+        assert graph.notes == []
+        return {
+            str(place).lower(): {
+                (str(one.place).lower().removeprefix(lake), one.how, one.masked) for one in origins
+            }
+            for place, origins in graph.origins.items()
+            if graph.tables[place.table].kind in {"view", "table", "seed"}
+        }
+
+    lake = f"{names_of(project).lake.lower()}."
+    found = followed(project)
+    assert len(found) > 100
+    assert followed(in_snowflake(project)) == found
 
 
 def test_a_stage_asks_once_which_database_has_the_last_candidate_and_knows_what_it_did_itself(
