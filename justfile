@@ -123,7 +123,7 @@ dags-env:
 
 # Have dbt build the marts in an emulator of Snowflake, and hold them against DuckDB's row by row
 snowflake-test *args: build snowflake-emulator
-    {{ bin }}/pytest tests/test_snowflake_load.py tests/test_snowflake_marts.py "$@"
+    {{ bin }}/pytest tests/test_snowflake_load.py tests/test_snowflake_marts.py tests/test_snowflake_lineage.py "$@"
 
 # The same in a real account, with what only that can show; the file has `account`, `user` and `private_key_file` of an ACCOUNTADMIN
 snowflake-account settings: build

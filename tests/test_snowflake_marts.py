@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 from dpipe.errors import DataError
+from dpipe.lineage.build import build
 from dpipe.settings import load_project
 from dpipe.stages.publish import publish
+from dpipe.stages.targets import opened
 from dpipe.stages.transform import transform
 from dpipe.state import runs
 from dpipe.warehouse import candidate
 from dpipe.warehouse.snowflake.session import connected, names_of
+from dpipe.warehouse.snowflake.target import SnowflakeTarget
 from snowflake_account import account, with_account
 from support import run_dpipe
 from test_transform import (
@@ -117,6 +120,59 @@ def test_marts_are_those_of_duckdb(project: Project) -> None:
     used = [stage["detail"] for stage in stages(snowflake) if stage["detail"].get("warehouse_seconds")]
     assert used
     assert used[-1]["warehouse_size"] == "XSMALL"
+
+
+def test_every_column_is_made_of_the_same_ones_as_in_duckdb(project: Project) -> None:
+    """But for the step over the copies of the lake's tables."""
+
+    def followed(target: Project) -> dict[str, set[tuple[str, str, bool]]]:
+        graph = build(target)
+        assert graph.notes == []
+        return {
+            str(place).lower(): {
+                (str(one.place).lower().removeprefix(lake), one.how, one.masked) for one in origins
+            }
+            for place, origins in graph.origins.items()
+            if graph.tables[place.table].kind in {"view", "table", "seed"}
+        }
+
+    lake = f"{names_of(project).lake.lower()}."
+    found = followed(project)
+    assert len(found) > 100
+    assert followed(in_snowflake(project)) == found
+
+
+def test_a_stage_asks_once_which_database_has_the_last_candidate_and_knows_what_it_did_itself(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real = SnowflakeTarget._named
+
+    def named(self: SnowflakeTarget, database: str) -> tuple[str, str, Any] | None:
+        asked.append(database)
+        return real(self, database)
+
+    snowflake = in_snowflake(project)
+    with opened(snowflake) as target:
+        before = target.contents()
+        assert before
+        assert before == target.published_contents()
+        rows = target.mart_rows()
+        monkeypatch.setattr(SnowflakeTarget, "_named", named)
+        assert target.mart_rows() == rows
+        target.candidate_bytes()
+        assert asked == []
+        monkeypatch.undo()
+        # What was published and is asked for first would be told of as the new candidate.
+        target.begin([], upon_published=True)
+        target.finish(before.project_hash, "a run")
+        after = target.contents()
+        assert after
+        assert after.candidate_id != before.candidate_id
+        assert target.published_contents() == before
+        assert target.mart_rows() == rows
+        target.publish()
+        assert target.contents() == target.published_contents() == after
 
 
 @pytest.mark.long

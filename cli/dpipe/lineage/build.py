@@ -77,6 +77,47 @@ def _add_dataset(graph: Graph, project: Project, dataset: str, plan: Plan, descr
         graph.origins[Place(raw, column.name)] = [
             Origin(Place(landing, name)) for name in (column.name, before) if name is not None
         ]
+    if project.settings.target == "snowflake" and project.settings.snowflake is not None:
+        _add_copies(graph, project, dataset, plan)
+
+
+def copy_of(project: Project, table: str) -> str:
+    """What the copy of a table of the lake is called in Snowflake, where nobody quotes it."""
+    from dpipe.warehouse.snowflake.session import names_of
+
+    return f"{names_of(project).lake}.{table}".upper()
+
+
+def _add_copies(graph: Graph, project: Project, dataset: str, plan: Plan) -> None:
+    """Snowflake's copies of the dataset's tables, with the names and types that columns have there."""
+    from dpipe.warehouse.snowflake.columns import PARTITION
+
+    raw, quarantine = f"raw.{dataset}", f"quarantine.{dataset}"
+    columns = graph.tables[raw].columns or ()
+    types = _types_in_copies(plan)
+    copy = copy_of(project, raw)
+    described = [
+        Column(column.name.upper(), types.get(column.name, ""), column.description) for column in columns
+    ]
+    partition = Column(PARTITION, "varchar", "dpipe's own: from which partition's files the row is")
+    said = f"Copy of {raw} in Snowflake"
+    graph.add(Table(copy, "copy", (*described, partition), said), raw)
+    for column in columns:
+        graph.origins[Place(copy, column.name.upper())] = [Origin(Place(raw, column.name))]
+    graph.add(
+        Table(copy_of(project, quarantine), "copy", None, f"Copy of {quarantine} in Snowflake"), quarantine
+    )
+
+
+def _types_in_copies(plan: Plan) -> dict[str, str]:
+    """By the column's name in the lake; none when a load would say that the table can't be copied."""
+    from dpipe.iceberg.schema import raw_schema
+    from dpipe.warehouse.snowflake.columns import columns_of
+
+    try:
+        return {column.name: column.type for column in columns_of(raw_schema(plan))}
+    except DpipeError:
+        return {}
 
 
 def _column(column: PlanColumn) -> Column:
@@ -112,7 +153,7 @@ def _sources(project: Project, dataset: str) -> list[str]:
 
 
 def _add_models(graph: Graph, project: Project, manifest: Manifest) -> None:
-    built = dbt_models.built_columns(project.marts) | dbt_models.built_columns(project.candidate)
+    built = dbt_models.built_columns(project)
     known: dict[Relation, tuple[str, tuple[Column, ...]]] = {}
     traced = find_spec("sqlglot") is not None
     if not traced:
@@ -123,7 +164,7 @@ def _add_models(graph: Graph, project: Project, manifest: Manifest) -> None:
         columns = _described(built.get(node.name, ()), node.columns)
         if node.name not in graph.tables:
             graph.add(Table(node.name, _kind(node), columns or None, node.description), *node.parents)
-        else:  # a raw table, which dbt calls a source
+        else:  # a raw table, or its copy, which dbt calls a source
             columns = graph.tables[node.name].columns or ()
         known[node.relation] = (node.name, columns)
         if node.sql is not None and traced:

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from dpipe.lineage import facets
 from dpipe.lineage.graph import Place, Table
-from dpipe.lineage.names import Dataset, Names, of_warehouse
+from dpipe.lineage.names import Dataset, Names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from dpipe.lineage.facets import Facet
     from dpipe.lineage.graph import Graph, Origin
@@ -39,32 +38,32 @@ class Datasets:
         """What fed landing."""
         return _shown(self._names.source(source), {})
 
-    def input(self, table: str, **read: Facet) -> Shown:
+    def input(self, table: str, *, more: Mapping[str, Facet] | None = None, **read: Facet) -> Shown:
         """A table that a run reads; `read` is about what it read."""
-        return _shown(self._names.of(self._graph.tables[table]), self._facets(table), "inputFacets", read)
+        dataset = self._names.of(self._graph.tables[table])
+        return _shown(dataset, self._facets(table, dataset) | dict(more or {}), "inputFacets", read)
 
     def output(
         self, table: str, *, more: Mapping[str, Facet | None] | None = None, **written: Facet
     ) -> Shown:
         """A table that a run writes, with what its columns are made of; `written` is about what it wrote."""
-        described = self._facets(table) | {name: one for name, one in (more or {}).items() if one is not None}
+        dataset = self._names.of(self._graph.tables[table])
+        described = self._facets(table, dataset)
+        described |= {name: one for name, one in (more or {}).items() if one is not None}
         lineage = self._column_lineage(table)
         if lineage is not None:
             described["columnLineage"] = lineage
-        return _shown(self._names.of(self._graph.tables[table]), described, "outputFacets", written)
+        return _shown(dataset, described, "outputFacets", written)
 
     def published_input(self, table: str, **read: Facet) -> Shown:
         """A mart as it is published, that a run reads."""
-        return _shown(
-            of_warehouse(self._project.marts, table),
-            self._facets(table, self._project.marts),
-            "inputFacets",
-            read,
-        )
+        dataset = self._names.published(table)
+        return _shown(dataset, self._facets(table, dataset), "inputFacets", read)
 
     def published(self, table: str, **written: Facet) -> Shown:
         """A mart as it is published, column by column what the candidate has."""
-        described = self._facets(table, self._project.marts)
+        dataset = self._names.published(table)
+        described = self._facets(table, dataset)
         columns = self._graph.tables[table].columns if self.knows(table) else None
         if columns:
             candidate = self._names.of(self._graph.tables[table])
@@ -72,11 +71,10 @@ class Datasets:
                 "ColumnLineageDatasetFacet",
                 fields={column.name: {"inputFields": [_field(candidate, column.name)]} for column in columns},
             )
-        return _shown(of_warehouse(self._project.marts, table), described, "outputFacets", written)
+        return _shown(dataset, described, "outputFacets", written)
 
-    def _facets(self, name: str, database: Path | None = None) -> dict[str, Facet]:
+    def _facets(self, name: str, dataset: Dataset) -> dict[str, Facet]:
         table = self._graph.tables.get(name, Table(name, "table"))
-        dataset = of_warehouse(database, name) if database else self._names.of(table)
         found = {
             "dataSource": facets.facet("DatasourceDatasetFacet", name=dataset.namespace, uri=_uri(dataset))
         }

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from dpipe.lineage.graph import Column
+from dpipe.warehouse.build_folder import folder_of
 from dpipe.warehouse.dbt_results import compiled_file
+from dpipe.warehouse.snowflake.built import last_built
+from dpipe.warehouse.snowflake.session import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 class Node:
     """A model, seed or source: `name` is `<schema>.<table>`, `kind` dbt's; `parents` are names, in the order of use.
 
+    In Snowflake a source in another database than the marts' is called by its database, too, in capitals.
     `sql` is the compiled query; None for what has none, or one that is not SQL. `materialized` is dbt's word.
     """
 
@@ -48,7 +52,7 @@ class Manifest:
 
 def target_folder(project: Project) -> Path:
     """Where `dpipe transform` has dbt leave what it says."""
-    return project.candidate.parent / "build" / "dbt" / "target"
+    return folder_of(project, project.settings.target) / "dbt" / "target"
 
 
 def read(project: Project) -> Manifest | None:
@@ -87,15 +91,18 @@ def _manifest(project: Project, document: dict[str, Any]) -> Manifest:
 
 def _node(project: Project, named: Mapping[str, Any], key: str) -> Node:
     node = named[key]
-    table = node.get("alias") or node.get("identifier") or node["name"]
     return Node(
-        name=f"{node['schema']}.{table}",
+        name=_name(project, node),
         kind=node["resource_type"],
-        relation=(str(node["database"] or "").lower(), node["schema"].lower(), table.lower()),
-        parents=tuple(dict.fromkeys(_parents(named, key))),
+        relation=(str(node["database"] or "").lower(), node["schema"].lower(), _table(node).lower()),
+        parents=tuple(dict.fromkeys(_parents(project, named, key))),
         description=" ".join((node.get("description") or "").split()),
         columns=tuple(
-            Column(one["name"], one.get("data_type") or "", " ".join((one.get("description") or "").split()))
+            Column(
+                one["name"] if one.get("quote") else _unquoted(project, one["name"]),
+                one.get("data_type") or "",
+                " ".join((one.get("description") or "").split()),
+            )
             for one in node.get("columns", {}).values()
         )
         or _seed_columns(project, node),
@@ -105,17 +112,33 @@ def _node(project: Project, named: Mapping[str, Any], key: str) -> Node:
     )
 
 
-def _parents(named: Mapping[str, Any], key: str) -> list[str]:
+def _table(node: Mapping[str, Any]) -> str:
+    return str(node.get("alias") or node.get("identifier") or node["name"])
+
+
+def _name(project: Project, node: Mapping[str, Any]) -> str:
+    name = f"{node['schema']}.{_table(node)}"
+    if project.settings.target == "snowflake" and node["resource_type"] == "source" and node["database"]:
+        database = str(node["database"]).upper()
+        return name if database == names_of(project).build else f"{database}.{name}".upper()
+    return name
+
+
+def _unquoted(project: Project, column: str) -> str:
+    """A column's name as the warehouse has it when nobody quotes it."""
+    return column.upper() if project.settings.target == "snowflake" else column
+
+
+def _parents(project: Project, named: Mapping[str, Any], key: str) -> list[str]:
     """The tables that a node reads; those of an ephemeral model stand for it."""
     found: list[str] = []
     for parent in named[key].get("depends_on", {}).get("nodes", ()):
         if parent not in named:
             continue
         if _is_ephemeral(named[parent]):
-            found += _parents(named, parent)
+            found += _parents(project, named, parent)
         else:
-            node = named[parent]
-            found.append(f"{node['schema']}.{node.get('alias') or node.get('identifier') or node['name']}")
+            found.append(_name(project, named[parent]))
     return found
 
 
@@ -138,10 +161,19 @@ def _seed_columns(project: Project, node: Mapping[str, Any]) -> tuple[Column, ..
     if node["resource_type"] != "seed" or not path.is_file():
         return ()
     with path.open(encoding="utf-8", newline="") as file:
-        return tuple(Column(name) for name in next(csv.reader(file), ()))
+        return tuple(Column(_unquoted(project, name)) for name in next(csv.reader(file), ()))
 
 
-def built_columns(database: Path) -> dict[str, tuple[Column, ...]]:
+def built_columns(project: Project) -> dict[str, tuple[Column, ...]]:
+    """The columns of every table and view that dbt built, as the target has them, by `<schema>.<table>`."""
+    if project.settings.target == "duckdb":
+        return _in_file(project.marts) | _in_file(project.candidate)
+    built = last_built(project)
+    tables = built.columns.items() if built is not None else ()
+    return {table: tuple(Column(name, kind) for name, kind in columns) for table, columns in tables}
+
+
+def _in_file(database: Path) -> dict[str, tuple[Column, ...]]:
     """The columns of every table and view of a warehouse file, by `<schema>.<table>`; none when it can't be read."""
     found: dict[str, tuple[Column, ...]] = {}
     if not database.exists():

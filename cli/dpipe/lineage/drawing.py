@@ -24,6 +24,7 @@ COLOURS: Mapping[Kind, str] = {
     "landing": "#b45309",
     "raw": "#047857",
     "quarantine": "#b91c1c",
+    "copy": "#0f766e",
     "external": "#616e7c",
     "seed": "#7e22ce",
     "view": "#0e7490",

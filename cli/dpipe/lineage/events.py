@@ -6,6 +6,7 @@ be made again. A run is a job of its own, its stages are jobs below it, dbt's mo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,7 @@ from dpipe.lineage.names import run_uuid
 from dpipe.state import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from dpipe.settings import Project
 
@@ -41,6 +42,7 @@ def of_run(project: Project, run_id: str) -> list[Event]:
     stages = runs.stages(project, run["run_id"])
     if stages:
         # Rounds of a worker land and commit, and come quickly one after the other.
+        project = _with_target(project, stages)
         models = any(stage["stage"] in WITH_MODELS for stage in stages)
         manifest = dbt_models.read(project) if models else None
         jobs = Jobs(project, run["run_id"], build(project, manifest, models=models), manifest)
@@ -53,6 +55,13 @@ def of_run(project: Project, run_id: str) -> list[Event]:
             _of_run(project, run["run_id"], run["command"], _end(run), run["finished_at"], error=run["error"])
         )
     return found
+
+
+def _with_target(project: Project, stages: Iterable[Mapping[str, Any]]) -> Project:
+    """The project with the target that the stages had, which may have been a flag's."""
+    said = (stage["detail"].get("target") for stage in stages if stage["detail"])
+    target = next((one for one in said if one), project.settings.target)
+    return replace(project, settings=project.settings.model_copy(update={"target": target}))
 
 
 def _end(run: Mapping[str, Any]) -> State:
@@ -105,7 +114,7 @@ def _of_job(project: Project, run: Mapping[str, Any], job: Job, time: int) -> li
             command=run["command"],
             stage=job.stage,
             batches=list(job.batches[:MOST_BATCHES]) or None,
-            batchCount=len(job.batches) or None,
+            batchCount=job.batch_count or len(job.batches) or None,
             refused=list(job.refused[:MOST_BATCHES]) or None,
         )
     }

@@ -11,8 +11,9 @@ from dpipe.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-# `source` is what feeds landing, `external` a table that dbt reads and dpipe doesn't make; then dbt's own.
-Kind = Literal["source", "landing", "raw", "quarantine", "external", "seed", "view", "table"]
+# `source` is what feeds landing, `copy` a table of the lake in a warehouse that can't read the lake, `external` a table
+# that dbt reads and dpipe doesn't make; then dbt's own.
+Kind = Literal["source", "landing", "raw", "quarantine", "copy", "external", "seed", "view", "table"]
 How = Literal["identity", "transformation", "aggregation"]
 
 
@@ -35,9 +36,11 @@ class Table:
     columns: tuple[Column, ...] | None = None
     description: str = ""
 
-    def has(self, column: str) -> bool:
-        """Whether the column is one of its own."""
-        return any(own.name == column for own in self.columns or ())
+    def called(self, column: str) -> str | None:
+        """Its column of this name, or of one that differs in case only; None without one."""
+        names = [own.name for own in self.columns or ()]
+        exact = [name for name in names if name == column]
+        return next((name for name in exact or names if name.lower() == column.lower()), None)
 
 
 @dataclass(frozen=True, order=True)
@@ -108,10 +111,11 @@ class Graph:
         table = self._called(table_name) if table_name else None
         if table is None:
             raise UsageError(f"no table or column `{name}`", hint=did_you_mean(name, sorted(self.tables)))
-        if not self.tables[table].has(column):
+        own = self.tables[table].called(column)
+        if own is None:
             names = [own.name for own in self.tables[table].columns or ()]
             raise UsageError(f"`{table}` has no column `{column}`", hint=did_you_mean(column, names))
-        return Place(table, column)
+        return Place(table, own)
 
     def _called(self, name: str) -> str | None:
         """The table with this name, whole or without what is before its last point."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dpipe.iceberg import ledger, open_catalog
 from dpipe.lineage import facets, upstream
+from dpipe.lineage.build import copy_of
 from dpipe.lineage.datasets import Datasets, Shown
 from dpipe.state import quality
 
@@ -29,7 +30,8 @@ Stage = dict[str, Any]
 class Job:
     """One thing that a run did. `error` says why it failed, None when it didn't; `below` is the job that it is part of.
 
-    `batches` are those that it is about, `upstream` the jobs of runs whose work it took up.
+    `batches` are those that it is about, or the newest of `batch_count`; `upstream` the jobs of runs whose work it took
+    up.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Job:
     inputs: list[Shown] = field(default_factory=list)
     outputs: list[Shown] = field(default_factory=list)
     batches: Sequence[Mapping[str, Any]] = ()
+    batch_count: int | None = None
     refused: Sequence[str] = ()
     upstream: Iterable[Upstream] = ()
     error: str | None = None
@@ -65,6 +68,7 @@ class Jobs:
             "ingest": self._ingest,
             "process": self._process,
             "validate": self._validate,
+            "load": self._load,
             "transform": self._transform,
             "publish": self._publish,
         }
@@ -170,15 +174,46 @@ class Jobs:
                 else None,
             )
 
+    def _load(self, stage: Stage) -> Iterator[Job]:
+        for loaded in stage["detail"]["tables"]:
+            name = loaded["table"]
+            # A compaction leaves the copy as it was.
+            moved = loaded["files"] or loaded["reloaded_partitions"]
+            if not moved or not self._datasets.knows(name):
+                continue
+            dataset = name.partition(".")[2]
+            batches = [(dataset, batch_id) for batch_id in loaded["batches"]]
+            committed = upstream.committed(self._project, batches)
+            about = _about(stage, f"load.{name}", "LOAD", f"Brings the copy of {name} to what the lake has")
+            version = facets.facet("DatasetVersionDatasetFacet", datasetVersion=str(loaded["snapshot_id"]))
+            read = facets.read_statistics(loaded["rows"], loaded["bytes"], loaded["files"])
+            yield Job(
+                **about | _times(loaded),
+                inputs=[self._datasets.input(name, more={"version": version}, inputStatistics=read)],
+                outputs=[
+                    self._datasets.output(
+                        copy_of(self._project, name), outputStatistics=facets.statistics(loaded["rows"])
+                    )
+                ],
+                batches=[{"dataset": dataset, "batchId": batch_id} for dataset, batch_id in batches],
+                batch_count=loaded["batch_count"],
+                upstream=upstream.processes(committed),
+            )
+
     def _transform(self, stage: Stage) -> Iterator[Job]:
         detail = stage["detail"]
         if not detail["changed"]:
             return
         taken = upstream.taken_in(self._project, self._run_id)
+        committed = upstream.committed(self._project, taken)
+        about = _about(stage, "transform", "TRANSFORM", "Builds the marts' candidate with dbt")
         yield Job(
-            **_about(stage, "transform", "TRANSFORM", "Builds the marts' candidate with dbt"),
+            **about,
             batches=[{"dataset": dataset, "batchId": batch_id} for dataset, batch_id in taken],
-            upstream=upstream.processes(self._project, taken),
+            upstream=[
+                *upstream.processes(committed),
+                *upstream.loads(self._project, committed, until=about["finished_at"]),
+            ],
         )
         for built in detail.get("models", ()):
             yield from self._model(stage, built)
@@ -196,11 +231,8 @@ class Jobs:
         if node.kind == "seed":
             inputs = [self._datasets.source(str(node.path))]
         about = _about(stage, f"transform.{name}", node.kind.upper(), node.description or f"Builds {name}")
-        about |= {
-            key: datetime.fromisoformat(built[key]) for key in ("started_at", "finished_at") if built.get(key)
-        }
         yield Job(
-            **about,
+            **about | _times(built),
             inputs=inputs,
             outputs=[self._datasets.output(name, **written)],
             sql=node.sql,
@@ -220,8 +252,13 @@ class Jobs:
                 self._datasets.published(table, outputStatistics=facets.statistics(detail["rows"][table]))
                 for table in marts
             ],
-            upstream=upstream.transforms(self._project, is_published=True),
+            upstream=upstream.building(self._project, detail["candidate_id"]),
         )
+
+
+def _times(of: Mapping[str, Any]) -> dict[str, datetime]:
+    """When a part of a stage began and ended, as far as it says so."""
+    return {key: datetime.fromisoformat(of[key]) for key in ("started_at", "finished_at") if of.get(key)}
 
 
 def _about(stage: Stage, name: str, kind: str, description: str) -> dict[str, Any]:

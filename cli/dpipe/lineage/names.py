@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dpipe.lineage.build import API
+from dpipe.warehouse.snowflake.session import names_of, settings_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from dpipe.settings import Project
 
 FILE = "file"
+# Parts of a name that says its database, too.
+WITH_DATABASE = 3
 _RUN_ID_TIME = "%Y%m%dT%H%M%S"
 
 
@@ -55,11 +58,21 @@ def of_warehouse(database: Path, table: str) -> Dataset:
     return Dataset(f"duckdb://{database}", f"{database.stem}.{table}")
 
 
+def snowflake_namespace(account: str) -> str:
+    """`snowflake://<organisation>-<account>`, or with the account's locator where the settings have that.
+
+    What follows the former says how it is reached, such as `.privatelink`, and not which account it is.
+    """
+    first = account.partition(".")[0]
+    return f"snowflake://{first if '-' in first else account}"
+
+
 class Names:
-    """Names of a project's datasets."""
+    """Names of a project's datasets; what dbt builds is where the project's target has it."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
+        self._is_snowflake = project.settings.target == "snowflake"
         self._lake: dict[str, Dataset] = {}
 
     def of(self, table: Table) -> Dataset:
@@ -71,7 +84,25 @@ class Names:
             return of_location(f"{folder}/{table.name.partition('.')[2]}")
         if table.kind in {"raw", "quarantine"}:
             return self.lake(table.name)
-        return of_warehouse(self._project.candidate, table.name)
+        if self._is_snowflake and len(table.name.split(".")) == WITH_DATABASE:
+            return self._of_snowflake(table.name)
+        return self.candidate(table.name)
+
+    def candidate(self, table: str) -> Dataset:
+        """What dbt builds, `<schema>.<table>`."""
+        if self._is_snowflake:
+            return self._of_snowflake(f"{names_of(self._project).candidate}.{table}")
+        return of_warehouse(self._project.candidate, table)
+
+    def published(self, table: str) -> Dataset:
+        """A mart as readers have it."""
+        if self._is_snowflake:
+            return self._of_snowflake(f"{names_of(self._project).marts}.{table}")
+        return of_warehouse(self._project.marts, table)
+
+    def _of_snowflake(self, table: str) -> Dataset:
+        """A table by its full name; in capitals, as Snowflake has names that nobody quotes."""
+        return Dataset(snowflake_namespace(settings_of(self._project).account), table.upper())
 
     def lake(self, name: str) -> Dataset:
         """An Iceberg table of the lake, `raw.flights`: where its files are, which a catalog may decide."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,8 @@ from dpipe.stages.locks import held
 from dpipe.stages.transform import WAREHOUSE_LOCK
 from dpipe.state import runs
 from dpipe.warehouse.build_folder import BuildFolder
-from dpipe.warehouse.snowflake.lake import load_lake
-from dpipe.warehouse.snowflake.session import connected, settings_of
+from dpipe.warehouse.snowflake.lake import detail, load_lake
+from dpipe.warehouse.snowflake.session import connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -45,7 +45,6 @@ def load(
     Raises `UsageError` for a table that the lake hasn't, `UnavailableError` when Snowflake doesn't answer.
     """
     started_at, started = datetime.now(UTC), time.perf_counter()
-    settings = settings_of(project)
     locations = metadata_locations(project)
     unknown = next((name for name in afresh if name not in locations), None)
     if unknown is not None:
@@ -56,13 +55,17 @@ def load(
     with held(project, WAREHOUSE_LOCK), connected(project) as session:
         # A build that failed saw the copies as they were.
         unfinished.forget(BuildFolder.of(project, "snowflake"))
-        tables = load_lake(project, session, locations, afresh=afresh, on_table=on_table)
-        warehouse_seconds = session.seconds
-    result = LoadResult(tables, round(time.perf_counter() - started, 3))
-    detail = {
-        "tables": [asdict(table) for table in tables if table.changed],
-        "warehouse_seconds": round(warehouse_seconds, 3),
-        "warehouse_size": settings.warehouse_size,
-    }
-    runs.add_stage(run, "load", started_at=started_at, seconds=result.seconds, detail=detail)
-    return result
+        tables: list[TableLoad] = []
+
+        def done(table: TableLoad) -> None:
+            tables.append(table)
+            on_table(table)
+
+        try:
+            load_lake(project, session, locations, afresh=afresh, on_table=done)
+        finally:
+            # Copies that were made before it broke off stay, and the next load says nothing of them.
+            seconds = round(time.perf_counter() - started, 3)
+            kept = detail(project, tables, session.seconds)
+            runs.add_stage(run, "load", started_at=started_at, seconds=seconds, detail=kept)
+    return LoadResult(tables, seconds)

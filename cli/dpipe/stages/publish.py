@@ -57,6 +57,7 @@ def publish(project: Project, *, run: Run) -> PublishResult:
             seconds=round(time.perf_counter() - started, 3),
         )
     detail = {key: value for key, value in asdict(result).items() if key != "seconds"}
+    detail["target"] = project.settings.target
     moved = Moved(written=result.bytes if result.changed else 0, stored=max(result.bytes - before, 0))
     runs.add_stage(run, "publish", started_at=started_at, seconds=result.seconds, detail=detail, moved=moved)
     return result

@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dpipe import output
@@ -130,6 +130,7 @@ def transform(
     built, `DataError` when one of its tests fails; the candidate that was there before then stays.
     """
     started_at, started = datetime.now(UTC), time.perf_counter()
+    loading = timedelta()
     with held(project, WAREHOUSE_LOCK) as lock, opened(project) as target:
         lake = _look(project)
         files = _project_files(project.transform)
@@ -139,6 +140,8 @@ def transform(
             plan, report = _go_on(project, target, files, lock=lock)
         elif full_refresh or unit_tests or not _is_current(target.contents(), lake.ledger, project_hash):
             plan = _plan(project, target, lake, project_hash, full_refresh=full_refresh)
+            unfinished.forget(target.folder)
+            loading = _load(target, plan.locations, run, started_at)
             report = _build(project, target, plan, files, unit_tests=unit_tests, lock=lock)
         if plan is not None:
             target.finish(project_hash, run.run_id)
@@ -146,11 +149,12 @@ def transform(
         result = _result(target, plan, report, started)
         of_target, size = (target.detail(), target.candidate_bytes()) if result.changed else ({}, 0)
     detail = {key: value for key, value in asdict(result).items() if key != "seconds"}
-    detail |= of_target
+    detail |= {"target": project.settings.target, **of_target}
     detail["models"] = [_built(one) for one in report.of("success") if not one.is_test] if report else []
     moved = Moved(written=size)
+    seconds = round(max(result.seconds - loading.total_seconds(), 0.0), 3)
     runs.add_stage(
-        run, "transform", started_at=started_at, seconds=result.seconds, detail=detail, moved=moved
+        run, "transform", started_at=started_at + loading, seconds=seconds, detail=detail, moved=moved
     )
     return result
 
@@ -187,7 +191,8 @@ def try_models(project: Project, select: Sequence[str], *, full_refresh: bool = 
             full_refresh=full_refresh,
         )
         unfinished.forget(target.folder)
-        target.begin(plan.locations, plan.to_transform, upon_published=plan.full_refresh is None)
+        target.load(plan.locations)
+        target.begin(plan.to_transform, upon_published=plan.full_refresh is None)
         # What is published has neither.
         needed = [
             f"+{one},{kind}" for one in select for kind in ("config.materialized:view", "resource_type:seed")
@@ -249,12 +254,26 @@ def _overwritten(project: Project, new: frozenset[Batch]) -> str | None:
     return next((name for name, mode in modes.items() if mode == "overwrite_partition"), None)
 
 
+def _load(target: Target, locations: Mapping[str, str], run: Run, started_at: datetime) -> timedelta:
+    """Have the target see the lake, and how long it took until then where that is a stage of its own.
+
+    What was copied stays, whatever becomes of the build, and the next load says nothing of it.
+    """
+    try:
+        target.load(locations)
+    finally:
+        detail = target.loaded()
+        took = datetime.now(UTC) - started_at if detail is not None else timedelta()
+        if detail is not None:
+            seconds = round(took.total_seconds(), 3)
+            runs.add_stage(run, "load", started_at=started_at, seconds=seconds, detail=detail)
+    return took
+
+
 def _build(
     project: Project, target: Target, plan: _Plan, files: Mapping[str, str], *, unit_tests: bool, lock: int
 ) -> DbtReport:
-    unfinished.forget(target.folder)
-    upon_published = plan.full_refresh is None
-    target.begin(plan.locations, plan.to_transform, upon_published=upon_published)
+    target.begin(plan.to_transform, upon_published=plan.full_refresh is None)
     names = _needed(target, plan, _hash(files))
     named = ", ".join(f"{name} {count}" for name, count in _by_dataset(plan.to_transform).items()) or "none"
     output.note(f"transform: {plan.describe()}; batches to take in: {named}")

@@ -64,7 +64,9 @@ def validate(project: Project, layers: Sequence[Layer] | None = None, *, run: Ru
         import_seconds=round(import_seconds, 3),
     )
     quality.add_results(run, map(to_state, results))
-    runs.add_stage(run, "validate", started_at=started_at, seconds=report.seconds, detail=_summary(report))
+    runs.add_stage(
+        run, "validate", started_at=started_at, seconds=report.seconds, detail=_summary(project, report)
+    )
     if "marts" in plan.layers and plan.database == project.candidate:
         candidate.mark_validated(project, report.ok, candidate_id=checked.candidate_id if checked else None)
     return report
@@ -122,8 +124,9 @@ def _run(project: Project, database: Path | None, suites: Sequence[Suite]) -> li
         return run_suites(connection, suites)
 
 
-def _summary(report: ValidationReport) -> dict[str, object]:
+def _summary(project: Project, report: ValidationReport) -> dict[str, object]:
     return {
+        "target": project.settings.target,
         "layers": list(report.layers),
         "database": report.database,
         "passed": report.passed,

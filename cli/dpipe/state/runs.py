@@ -140,9 +140,12 @@ def stages(project: Project, run_id: str) -> list[dict[str, Any]]:
 
 
 def stages_between(
-    project: Project, stage: str, dataset: str, begin: datetime, end: datetime
+    project: Project, stage: str, dataset: str | None, begin: datetime, end: datetime
 ) -> list[RowMapping]:
-    """What a stage did for a dataset in any run that it began in the meantime, in order; `detail` is JSON text."""
+    """What a stage did in any run that it began in the meantime, in order; `detail` is JSON text.
+
+    It is for a dataset, or with None for what isn't about one.
+    """
     query = (
         select(stage_results)
         .where(stage_results.c.stage == stage, stage_results.c.dataset == dataset)
@@ -151,6 +154,20 @@ def stages_between(
     )
     with open_state(project).connect() as connection:
         return list(connection.execute(query).mappings())
+
+
+def builder_of(project: Project, candidate_id: str) -> str | None:
+    """The run that built a candidate of the marts; others may have met it since."""
+    query = (
+        select(stage_results.c.run_id)
+        .where(stage_results.c.stage == "transform")
+        .where(stage_results.c.detail.contains(f'"candidate_id": "{candidate_id}"', autoescape=True))
+        .order_by(stage_results.c.started_at)
+        .limit(1)
+    )
+    with open_state(project).connect() as connection:
+        found: str | None = connection.execute(query).scalar()
+    return found
 
 
 def _run(row: RowMapping) -> dict[str, Any]:

@@ -27,8 +27,7 @@ class BuildFolder:
     @classmethod
     def of(cls, project: Project, target: str | None = None) -> BuildFolder:
         """The project's build folder for a target, by default DuckDB, made on the first call."""
-        name = "build" if target is None else f"build-{target}"
-        return cls(make_private(project.candidate.parent / name))
+        return cls(make_private(folder_of(project, target)))
 
     @property
     def database(self) -> Path:
@@ -84,6 +83,11 @@ class BuildFolder:
     def write_locations(self, locations: Mapping[str, str]) -> None:
         """Fix what the build sees of the lake."""
         self.locations.write_text(json.dumps(locations, indent=2), encoding="utf-8")
+
+
+def folder_of(project: Project, target: str | None = None) -> Path:
+    """Where a target is built, by default DuckDB, whether anything was or not."""
+    return project.candidate.parent / ("build" if target in {None, "duckdb"} else f"build-{target}")
 
 
 def install(built: Path, target: Path) -> None:

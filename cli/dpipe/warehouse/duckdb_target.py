@@ -42,13 +42,16 @@ class DuckDbTarget:
     def published_tables(self) -> set[str]:
         return batches.tables(self._project.marts)
 
-    def begin(
-        self, locations: Mapping[str, str], to_transform: Iterable[Batch], *, upon_published: bool
-    ) -> None:
+    def load(self, locations: Mapping[str, str]) -> None:
+        self.folder.write_locations(locations)
+
+    def loaded(self) -> None:
+        return None
+
+    def begin(self, to_transform: Iterable[Batch], *, upon_published: bool) -> None:
         self.folder.begin(self.folder.database, self._project.marts if upon_published else None)
         if not upon_published and self._project.marts.exists():
             carry_over(self._project.marts, self.folder.database)
-        self.folder.write_locations(locations)
         batches.begin(self.folder.database, to_transform)
 
     def run_dbt(self, command: Sequence[str], *, lock: int) -> DbtReport:

@@ -43,11 +43,15 @@ class Target(Protocol):
     def published_tables(self) -> set[str]:
         """The tables that a build upon the published marts begins with, `<schema>.<table>`."""
 
-    def begin(
-        self, locations: Mapping[str, str], to_transform: Iterable[Batch], *, upon_published: bool
-    ) -> None:
-        """Have the build be a copy of what is published, or empty but for what can't be built anew; have it see the
-        lake as it is at `locations`, and say there which batches it is to take in.
+    def load(self, locations: Mapping[str, str]) -> None:
+        """Have the build see the lake as it is at `locations`."""
+
+    def loaded(self) -> dict[str, Any] | None:
+        """What a run keeps of that load, also of one that broke off; None where the lake is read in place."""
+
+    def begin(self, to_transform: Iterable[Batch], *, upon_published: bool) -> None:
+        """Have the build be a copy of what is published, or empty but for what can't be built anew, and say there which
+        batches it is to take in.
         """
 
     def run_dbt(self, command: Sequence[str], *, lock: int) -> DbtReport:

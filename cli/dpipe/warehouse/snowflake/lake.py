@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dpipe.iceberg.catalog import LEDGER, table_at
 from dpipe.warehouse.snowflake.load import TableLoad, load
-from dpipe.warehouse.snowflake.session import names_of
+from dpipe.warehouse.snowflake.session import names_of, settings_of
 from dpipe.warehouse.snowflake.table_copy import TableCopy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from dpipe.settings import Project
     from dpipe.warehouse.snowflake.session import Session
@@ -41,3 +42,13 @@ def load_lake(
             loads.append(load(session, copy, table_at(project, locations[name]), Path(spool)))
             on_table(loads[-1])
     return loads
+
+
+def detail(project: Project, tables: Iterable[TableLoad], seconds: float) -> dict[str, Any]:
+    """What a run keeps of a load: the tables that changed; `dpipe.cost` has the names of what it cost."""
+    return {
+        "target": "snowflake",
+        "tables": [asdict(table) for table in tables if table.changed],
+        "warehouse_seconds": round(seconds, 3),
+        "warehouse_size": settings_of(project).warehouse_size,
+    }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.manifest import ManifestEntryStatus
 from pyiceberg.table.snapshots import Operation
 
+from dpipe.iceberg.attempt import BATCHES, summary_value
 from dpipe.iceberg.existing import as_stored, files_by_partition
 from dpipe.warehouse.snowflake.delta import Change, LakeFile
 
@@ -33,18 +34,31 @@ def changes_since(table: Table, snapshot_id: int | None) -> list[Change] | None:
 
     `snapshot_id` None stands for the empty table before its first snapshot.
     """
+    found, is_whole = _since(table, snapshot_id)
+    return [_change(table, snapshot) for snapshot in found] if is_whole else None
+
+
+def batches_since(table: Table, snapshot_id: int | None) -> list[str]:
+    """Ids of the batches that the snapshots after this one brought to a raw table, oldest first.
+
+    Those of snapshots that are forgotten are not among them.
+    """
+    found, _ = _since(table, snapshot_id)
+    texts = [summary_value(snapshot, BATCHES) for snapshot in found]
+    ids = [str(batch["batch_id"]) for text in texts if text for batch in json.loads(text)]
+    return list(dict.fromkeys(ids))
+
+
+def _since(table: Table, snapshot_id: int | None) -> tuple[list[Snapshot], bool]:
+    """The snapshots after this one that are known, oldest first, and whether they are all that there were."""
     found: list[Snapshot] = []
     at = table.current_snapshot()
     while at is not None and at.snapshot_id != snapshot_id:
         found.append(at)
         if at.parent_snapshot_id is None:
-            return None if snapshot_id is not None else _changes(table, found)
+            return found[::-1], snapshot_id is None
         at = table.snapshot_by_id(at.parent_snapshot_id)
-    return None if at is None else _changes(table, found)
-
-
-def _changes(table: Table, newest_first: Sequence[Snapshot]) -> list[Change]:
-    return [_change(table, snapshot) for snapshot in reversed(newest_first)]
+    return found[::-1], at is not None
 
 
 def _change(table: Table, snapshot: Snapshot) -> Change:

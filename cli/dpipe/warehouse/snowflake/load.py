@@ -11,6 +11,7 @@ import re
 import shutil
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from dpipe.iceberg.reading import names_by_id
 from dpipe.iceberg.storage import BLOCK_BYTES, is_local, local_path, stream
 from dpipe.warehouse.snowflake.columns import columns_of
 from dpipe.warehouse.snowflake.delta import delta
-from dpipe.warehouse.snowflake.lake_files import changes_since, current_files
+from dpipe.warehouse.snowflake.lake_files import batches_since, changes_since, current_files
 from dpipe.warehouse.snowflake.table_copy import StagedFiles
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from dpipe.warehouse.snowflake.session import Session
     from dpipe.warehouse.snowflake.table_copy import TableCopy
 
+# Batches whose ids a load keeps, the newest.
+MOST_BATCHES = 1000
 # The connector takes `*` and `?` of a path for a pattern; a path of other characters goes through a copy.
 PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./=+,@ -]*")
 
@@ -40,7 +43,8 @@ PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./=+,@ -]*")
 class TableLoad:
     """What a load did: files that were copied with their rows and bytes, and partitions that were loaded anew.
 
-    `snapshot_id` is what the copy has now; `changed` is false when it had it already.
+    `snapshot_id` is what the copy has now; `changed` is false when it had it already. `batches` are the ids of those
+    that came to a raw table since, the newest `MOST_BATCHES` of `batch_count`; the times are ISO 8601.
     """
 
     table: str
@@ -50,6 +54,10 @@ class TableLoad:
     rows: int
     bytes: int
     reloaded_partitions: int
+    batches: tuple[str, ...]
+    batch_count: int
+    started_at: str
+    finished_at: str
 
 
 def load(session: Session, copy: TableCopy, table: Table, spool: Path) -> TableLoad:
@@ -58,12 +66,14 @@ def load(session: Session, copy: TableCopy, table: Table, spool: Path) -> TableL
     `spool` is a folder for files on their way. Raises `DpipeError` when the copy has other rows than it was given, or
     another load of the table goes on.
     """
+    started_at = _now()
     want = columns_of(table.schema())
     copy.prepare(want)
     had = copy.loaded()
     snapshot = table.current_snapshot()
     if snapshot is None or snapshot.snapshot_id == had.snapshot_id:
-        return TableLoad(copy.name, snapshot.snapshot_id if snapshot else 0, False, 0, 0, 0, 0)
+        has = snapshot.snapshot_id if snapshot else 0
+        return TableLoad(copy.name, has, False, 0, 0, 0, 0, (), 0, started_at, _now())
     current = current_files(table)
     to_do = delta(had.files, current, changes_since(table, had.snapshot_id))
     staged = _upload(copy, table, to_do.copy, spool)
@@ -75,6 +85,7 @@ def load(session: Session, copy: TableCopy, table: Table, spool: Path) -> TableL
         copy.note_files(had.files, current)
         copy.hold_against(current)
     copy.clear_stage()
+    batches = batches_since(table, had.snapshot_id)
     return TableLoad(
         table=copy.name,
         snapshot_id=snapshot.snapshot_id,
@@ -83,7 +94,15 @@ def load(session: Session, copy: TableCopy, table: Table, spool: Path) -> TableL
         rows=sum(file.rows for file in to_do.copy),
         bytes=sum(file.bytes for file in to_do.copy),
         reloaded_partitions=len(to_do.reload),
+        batches=tuple(batches[-MOST_BATCHES:]),
+        batch_count=len(batches),
+        started_at=started_at,
+        finished_at=_now(),
     )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def _upload(copy: TableCopy, table: Table, files: Iterable[LakeFile], spool: Path) -> list[StagedFiles]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dpipe.contract.quality import quoted
@@ -14,7 +13,8 @@ from dpipe.warehouse.build_folder import BuildFolder
 from dpipe.warehouse.dbt_process import run_dbt
 from dpipe.warehouse.history import SNAPSHOTS
 from dpipe.warehouse.publication import PUBLISHED_SCHEMAS
-from dpipe.warehouse.snowflake.lake import load_lake
+from dpipe.warehouse.snowflake import lake
+from dpipe.warehouse.snowflake.built import Built
 from dpipe.warehouse.snowflake.profile import profile_of
 from dpipe.warehouse.snowflake.samples import rows_of
 from dpipe.warehouse.snowflake.session import names_of, settings_of
@@ -44,6 +44,8 @@ class SnowflakeTarget:
         self.candidate = self._names.candidate
         self.published = self._names.marts
         self._dbt_seconds = 0.0
+        self._holder: str | None = None
+        self._load_seconds = 0.0
         self._loaded: list[TableLoad] = []
 
     def contents(self) -> Contents | None:
@@ -59,10 +61,16 @@ class SnowflakeTarget:
     def published_tables(self) -> set[str]:
         return {f"{schema}.{table}".lower() for schema, table in self._tables(self.published)}
 
-    def begin(
-        self, locations: Mapping[str, str], to_transform: Iterable[Batch], *, upon_published: bool
-    ) -> None:
-        self._loaded = load_lake(self._project, self._session, locations)
+    def load(self, locations: Mapping[str, str]) -> None:
+        try:
+            lake.load_lake(self._project, self._session, locations, on_table=self._loaded.append)
+        finally:
+            self._load_seconds = self._session.seconds
+
+    def loaded(self) -> dict[str, Any]:
+        return lake.detail(self._project, self._loaded, self._load_seconds)
+
+    def begin(self, to_transform: Iterable[Batch], *, upon_published: bool) -> None:
         # Left by a publication that broke off.
         for database in (self.build, self.candidate):
             self._session.execute(f"revoke usage on database {database} from role {self._names.reader}")
@@ -109,7 +117,10 @@ class SnowflakeTarget:
                 f"insert into {meta}.CANDIDATE select ?, ?, ?, current_timestamp()",
                 [str(uuid.uuid4()), project_hash, run_id],
             )
+        built = Built(run_id, self._begun(), self._columns(self.build))
         self._session.execute(f"alter database {self.candidate} swap with {self.build}")
+        self._holder = self.candidate
+        built.keep(self.folder.root)
 
     def mart_rows(self) -> dict[str, int]:
         return self._rows(self._latest())
@@ -119,8 +130,7 @@ class SnowflakeTarget:
 
     def detail(self) -> dict[str, Any]:
         return {
-            "loaded": [asdict(one) for one in self._loaded if one.changed],
-            "warehouse_seconds": round(self._session.seconds + self._dbt_seconds, 3),
+            "warehouse_seconds": round(self._session.seconds - self._load_seconds + self._dbt_seconds, 3),
             "warehouse_size": settings_of(self._project).warehouse_size,
         }
 
@@ -135,6 +145,7 @@ class SnowflakeTarget:
         self._session.execute(f"grant usage on schema {self.candidate}.MARTS to role {reader}")
         self._session.execute(f"grant select on all tables in schema {self.candidate}.MARTS to role {reader}")
         self._session.execute(f"alter database {self.published} swap with {self.candidate}")
+        self._holder = self.published
         self._session.execute(f"revoke usage on database {self.candidate} from role {reader}")
 
     def published_rows(self) -> dict[str, int]:
@@ -151,9 +162,15 @@ class SnowflakeTarget:
         return int(found[0][0])
 
     def _latest(self) -> str:
-        """The database with the last candidate: after a swap it is the published one, and the other an older one."""
-        built, published = (self._named(database) for database in (self.candidate, self.published))
-        return self.candidate if built and (not published or built[2] > published[2]) else self.published
+        """The database with the last candidate: after a swap it is the published one, and the other an older one.
+
+        Asked once: afterwards only `finish` and `publish` change it.
+        """
+        if self._holder is None:
+            built, published = (self._named(database) for database in (self.candidate, self.published))
+            newer = built and (not published or built[2] > published[2])
+            self._holder = self.candidate if newer else self.published
+        return self._holder
 
     def _named(self, database: str) -> tuple[str, str, Any] | None:
         """A database's candidate: its id, the dbt project's hash, and when it was finished."""
@@ -176,6 +193,24 @@ class SnowflakeTarget:
             project_hash=named[1],
             batches=frozenset(Batch(str(row[0]), str(row[1]), int(row[2])) for row in held),
         )
+
+    def _begun(self) -> list[tuple[str, str]]:
+        found = self._session.execute(
+            f"select dataset, batch_id from {self.build}.{META}.BATCHES_BEGUN order by 1, 2"  # noqa: S608
+        )
+        return [(str(dataset), str(batch_id)) for dataset, batch_id in found]
+
+    def _columns(self, database: str) -> dict[str, list[tuple[str, str]]]:
+        """Names and types of every table and view."""
+        found = self._session.execute(
+            "select table_schema, table_name, column_name, data_type "  # noqa: S608
+            f"from {database}.information_schema.columns order by table_schema, table_name, ordinal_position"
+        )
+        columns: dict[str, list[tuple[str, str]]] = {}
+        for schema, table, name, kind in found:
+            if schema not in OWN_SCHEMAS:
+                columns.setdefault(f"{schema}.{table}".lower(), []).append((str(name), str(kind).lower()))
+        return columns
 
     def _write_batches(self, begun: list[Batch]) -> None:
         meta = f"{self.build}.{META}"
