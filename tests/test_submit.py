@@ -5,10 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import httpx
@@ -19,6 +19,7 @@ from dpipe.errors import UnavailableError, UsageError
 from dpipe.stages import submit as module
 from dpipe.stages.submit import Api, submit
 from dpipe.state import keys
+from servers import free_port
 from support import make_project, processed, rows_of, run_dpipe
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def test_it_can_wait_for_the_outcome(project: Project, url: str, key: str, files
 
     def land_first() -> None:
         while not landing.batch_ids(project, "orders"):
-            pass
+            time.sleep(0.02)
         worker.start()
 
     starter = threading.Thread(target=land_first)
@@ -150,14 +151,20 @@ def test_what_the_api_refuses_is_said_with_its_words(
 def test_a_server_that_comes_back_gets_the_files(
     project: Project, key: str, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module._Pause, "__call__", lambda self, state: 0.3)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    asked = threading.Event()
+
+    def pause(*_: object) -> float:
+        asked.set()
+        return 1
+
+    monkeypatch.setattr(module._Pause, "__call__", pause)
+    port = free_port()
     found = []
     sender = threading.Thread(
         target=lambda: found.extend(submit(Api(f"http://127.0.0.1:{port}", key), "orders", files, parallel=2))
     )
     sender.start()
+    assert asked.wait(60)
     with served(project, port):
         sender.join()
     assert len(found) == 6
@@ -182,5 +189,5 @@ def test_a_server_that_is_full_is_asked_again_when_it_says(
     _, rare = keys.create(project, "rare", ["write:orders"], requests_per_minute=40)
     assert len(submit(Api(url, slow), "orders", files, parallel=6)) == 6
     for _ in range(39):
-        httpx.get(f"{url}/v1/datasets", headers={"Authorization": f"Bearer {rare}"}, timeout=10)
+        httpx.get(f"{url}/v1/datasets", headers={"Authorization": f"Bearer {rare}"}, timeout=60)
     assert len(submit(Api(url, rare), "orders", files[:1], parallel=1)) == 1
