@@ -20,7 +20,7 @@ from dpipe.stages import submit as module
 from dpipe.stages.submit import Api, submit
 from dpipe.state import keys
 from servers import free_port
-from support import make_project, processed, rows_of, run_dpipe
+from support import make_project, processed, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,17 +101,15 @@ def test_what_was_sent_is_not_sent_again(project: Project, url: str, key: str, f
 
 def test_it_can_wait_for_the_outcome(project: Project, url: str, key: str, files: list[Path]) -> None:
     files[0].write_text(f"{HEADER}x,2013-01-01,1\n")
-    worker = threading.Thread(target=lambda: run_dpipe(project, "worker", "--poll", "0.1", "--once"))
 
-    def land_first() -> None:
+    def work() -> None:
         while not landing.batch_ids(project, "orders"):
             time.sleep(0.02)
-        worker.start()
+        processed(project)
 
-    starter = threading.Thread(target=land_first)
-    starter.start()
-    done = sent(url, key, files[:1], "--wait", "50")
-    starter.join()
+    worker = threading.Thread(target=work)
+    worker.start()
+    done = sent(url, key, files[:1], "--wait", "60")
     worker.join()
     assert done.returncode == 1
     assert "refused 1 batch(es)" in done.stderr
