@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +51,12 @@ SLOWEST = (
 
 
 def pytest_configure() -> None:
-    """Have temporary folders in memory where there is plenty, unless the environment says where."""
+    """Have temporary folders in memory where there is plenty, unless the environment says where.
+
+    Interrupts are heard also in the background of a script, where they are ignored: tests send them.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with suppress(OSError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))

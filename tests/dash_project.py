@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import socket
 import subprocess
 import sys
 import time
@@ -72,7 +71,7 @@ def jobs_project(folder: Path) -> JobsProject:
     (project.root / "ui").symlink_to(UI)
     _, key = keys.create(project, "order-feed", ["write:orders"])
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "text/csv"}
-    with served(project) as url, httpx.Client(base_url=url, headers=headers) as client:
+    with served(project) as url, httpx.Client(base_url=url, headers=headers, timeout=60) as client:
 
         def submit(rows: str) -> str:
             answer = client.post(
@@ -131,13 +130,7 @@ def _faulty(header: bytes, lines: list[bytes]) -> list[bytes]:
     return [*made, *made[-DUPLICATE:]]
 
 
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def wait_until_ready(port: int, process: subprocess.Popen[str], seconds: float = 60) -> None:
+def wait_until_ready(port: int, process: subprocess.Popen[str], seconds: float = 120) -> None:
     """Wait until Streamlit answers; fail with its words when it ends before."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

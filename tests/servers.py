@@ -29,7 +29,10 @@ CATALOG_BUCKETS = ("warehouse", *(f"warehouse-{number}" for number in range(1, 4
 PARTS = ("master", "filer", "volume", "admin", "s3")
 # Every part listens on a second port this much higher.
 GRPC = 10_000
-SECONDS_TO_START = 60
+SECONDS_TO_START = 120
+# Ports below those that the system gives to clients; each of the tests' processes takes from others.
+PORTS = range(11_000, 22_000)
+MOST_PROCESSES = 16
 KINESALITE = Path(__file__).with_name("kinesalite")
 SNOWFLAKE = Path(__file__).with_name("snowflake_emulator")
 
@@ -131,7 +134,7 @@ def moto() -> Iterator[dict[str, str]]:
     ) as process:
         try:
             end = time.monotonic() + SECONDS_TO_START
-            while _is_free(port):
+            while not _listens(port):
                 if process.poll() is not None or time.monotonic() > end:
                     raise RuntimeError("moto did not start")
                 time.sleep(0.05)
@@ -242,7 +245,7 @@ def _wait(server: SeaweedFS, log: Path) -> None:
             raise RuntimeError(f"SeaweedFS did not start:\n{log.read_text(errors='replace')[-2000:]}")
         time.sleep(0.05)
     with urllib.request.urlopen(
-        f"{server.catalog}/v1/config?warehouse=s3://{CATALOG_BUCKETS[0]}", timeout=10
+        f"{server.catalog}/v1/config?warehouse=s3://{CATALOG_BUCKETS[0]}", timeout=60
     ):
         pass
 
@@ -250,21 +253,38 @@ def _wait(server: SeaweedFS, log: Path) -> None:
 def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     """Until the server listens. Raises `RuntimeError` with the end of its log when it doesn't."""
     end = time.monotonic() + SECONDS_TO_START
-    while _is_free(port):
+    while not _listens(port):
         if process.poll() is not None or time.monotonic() > end:
             raise RuntimeError(f"the server did not start:\n{log.read_text(errors='replace')[-2000:]}")
         time.sleep(0.02)
 
 
+def free_port() -> int:
+    """A port of loopback that nobody listens on, for a server that is to be started on it."""
+    (port,) = _free_ports(1)
+    return port
+
+
 def _free_ports(number: int) -> tuple[int, ...]:
-    """Free ports whose second ones are free, too; below those that the system gives to clients."""
+    """Free ports whose second ones are free, too."""
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % MOST_PROCESSES
+    own = PORTS[process::MOST_PROCESSES]
     found: list[int] = []
-    for port in random.sample(range(11_000, 22_000), 2_000):
+    for port in random.sample(own, len(own)):
         if len(found) == number:
             break
         if all(_is_free(one) for one in (port, port + GRPC)):
             found.append(port)
     return tuple(found)
+
+
+def _listens(port: int) -> bool:
+    """Whether a server takes connections. Trying to bind it would be in the way of one that is about to."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _is_free(port: int) -> bool:

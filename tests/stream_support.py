@@ -43,7 +43,7 @@ class Kinesis:
 
     def settled(self, name: str) -> None:
         """Wait until the stream isn't changing."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while self._summary(name)["StreamStatus"] != "ACTIVE":
             assert time.monotonic() < end
             time.sleep(0.02)

@@ -103,7 +103,7 @@ def run_dpipe(
     return warm.run(
         ["-q", "--project", str(project.root), *arguments],
         environment={**os.environ, **(environment or {})},
-        seconds=120,
+        seconds=300,
     )
 
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from botocore.exceptions import BotoCoreError
 from dpipe import landing
 from dpipe.iceberg import ledger, open_catalog
 from dpipe.state import keys
+from servers import free_port
 from support import assert_holds, make_project, rows_of, run_dpipe
 
 if TYPE_CHECKING:
@@ -91,14 +91,8 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -147,12 +141,15 @@ def _disturb(
     running: dict[str, subprocess.Popen[bytes]],
     begin: Callable[[str], subprocess.Popen[bytes]],
     senders: list[Client],
-    url: str,
     rounds: int,
     emulator: Emulator | None,
+    committed: Callable[[], int],
 ) -> None:
-    """Kill and start what runs while clients send; then have all of it end as it should."""
-    moments = random.Random(20_131_127)
+    """Kill and start what runs while clients send; then have all of it end as it should.
+
+    `committed` counts the batches that are in the ledger.
+    """
+    moments, url = random.Random(20_131_127), senders[0].url
     wait_until(lambda: lives(url))
     for sender in senders:
         sender.thread.start()
@@ -169,13 +166,15 @@ def _disturb(
         if emulator and number == rounds // 2:
             emulator.reshard()
     wait_until(lambda: lives(url))
-    time.sleep(1)
+    # Until the worker is at its work again: before it has begun, a signal just ends it.
+    before = committed()
+    wait_until(lambda: committed() > before and sum(len(one.acknowledged) for one in senders) > rounds)
     for sender in senders:
         sender.stop.set()
         sender.thread.join()
     for process in running.values():
         process.send_signal(signal.SIGTERM)
-    assert [process.wait(timeout=60) for process in running.values()] == [0, 0]
+    assert [process.wait(timeout=120) for process in running.values()] == [0, 0]
 
 
 def assert_nothing_is_lost(
@@ -191,10 +190,13 @@ def assert_nothing_is_lost(
     def begin(name: str) -> subprocess.Popen[bytes]:
         return start(project, *commands[name])
 
+    def committed() -> int:
+        return len(ledger.batch_ids(open_catalog(project), "orders"))
+
     running = {name: begin(name) for name in commands}
     senders = [Client(number, url, key) for number in range(clients)]
     try:
-        _disturb(running, begin, senders, url, rounds, emulator)
+        _disturb(running, begin, senders, rounds, emulator, committed)
     finally:
         for sender in senders:
             sender.stop.set()
@@ -205,16 +207,16 @@ def assert_nothing_is_lost(
     assert run_dpipe(project, "worker", "--once").returncode == 0
 
     # Every acknowledged batch was committed once, and all of its records have one disposition.
-    committed = Counter(row["batch_id"] for row in ledger.rows(open_catalog(project), "orders"))
-    assert set(committed.values()) == {1}
-    assert committed.keys() >= set(acknowledged.values())
+    found = Counter(row["batch_id"] for row in ledger.rows(open_catalog(project), "orders"))
+    assert set(found.values()) == {1}
+    assert found.keys() >= set(acknowledged.values())
     # Of the others some came whole, without anybody knowing; none came in part.
-    assert committed.keys() == landing.batch_ids(project, "orders")
-    assert len(committed) <= sum(sender.sent for sender in senders)
+    assert found.keys() == landing.batch_ids(project, "orders")
+    assert len(found) <= sum(sender.sent for sender in senders)
     accepted = [row["order_id"] for row in rows_of(project, "raw", "orders")]
     rejected = rows_of(project, "quarantine", "orders")
-    assert len(accepted) == len(set(accepted)) == len(committed) * (RECORDS - 1)
-    assert len(rejected) == len(committed)
+    assert len(accepted) == len(set(accepted)) == len(found) * (RECORDS - 1)
+    assert len(rejected) == len(found)
     assert {row["disposition"] for row in rejected} == {"rejected"}
     assert {order // RECORDS for order in accepted} >= set(acknowledged)
     assert_holds(project)

@@ -46,7 +46,7 @@ def url(project: Project, key: str) -> Iterator[str]:
 def spoken(url: str, *parts: bytes) -> bytes:
     """The raw answer to raw bytes; empty when the server only hangs up."""
     host, _, port = url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         try:
             for part in parts:
                 connection.sendall(part)
@@ -81,7 +81,7 @@ def is_refusal(answer: bytes) -> bool:
 @pytest.fixture(autouse=True)
 def lives(url: str) -> Iterator[None]:
     yield
-    assert httpx.get(f"{url}/healthz").status_code == 200
+    assert httpx.get(f"{url}/healthz", timeout=60).status_code == 200
 
 
 def test_a_million_headers_are_refused_in_bounded_memory(url: str, key: str) -> None:
@@ -166,7 +166,7 @@ def test_a_path_that_leads_elsewhere_is_refused(url: str, key: str, project: Pro
 def test_a_charset_changes_no_byte(url: str, key: str, project: Project, kind: str) -> None:
     body = b"order_id,day,amount\n1,2013-01-01,1\n"
     headers = {"Authorization": f"Bearer {key}", "Content-Type": kind}
-    answer = httpx.post(url + BATCHES, content=body, headers=headers)
+    answer = httpx.post(url + BATCHES, content=body, headers=headers, timeout=60)
     if answer.status_code == 202:
         (manifest,) = landing.manifests(project, "orders", [answer.json()["job_id"]])
         with landing.payload_file(project, manifest) as path:
@@ -179,7 +179,7 @@ def test_a_charset_changes_no_byte(url: str, key: str, project: Project, kind: s
 @BOTH
 def test_an_idempotency_key_that_is_none_is_refused(url: str, key: str, name: str, route: str) -> None:
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "text/csv", "Idempotency-Key": name.encode()}
-    answer = httpx.post(url + route, content=b"abc", headers=headers)  # type: ignore[arg-type]
+    answer = httpx.post(url + route, content=b"abc", headers=headers, timeout=60)  # type: ignore[arg-type]
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["name"] == "idempotency-key"
 
@@ -188,7 +188,7 @@ def test_an_idempotency_key_that_is_none_is_refused(url: str, key: str, name: st
 @BOTH
 def test_a_wait_that_is_none_is_refused(url: str, key: str, wait: str, route: str) -> None:
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "text/csv"}
-    answer = httpx.post(f"{url}{route}?wait={wait}", content=b"abc", headers=headers)
+    answer = httpx.post(f"{url}{route}?wait={wait}", content=b"abc", headers=headers, timeout=60)
     assert answer.status_code == 422
 
 

@@ -38,7 +38,9 @@ def url(project: Project) -> Iterator[str]:
 
 def asked(url: str, text: str | None, method: str = "GET", path: str = "/v1/datasets") -> httpx.Response:
     headers = {"Content-Type": "text/csv"} | ({"Authorization": f"Bearer {text}"} if text else {})
-    return httpx.request(method, url + path, headers=headers, content=BODY if method == "POST" else None)
+    return httpx.request(
+        method, url + path, headers=headers, content=BODY if method == "POST" else None, timeout=60
+    )
 
 
 def test_a_key_is_shown_once_and_kept_as_a_hash(project: Project) -> None:
@@ -71,7 +73,7 @@ def test_a_scope_of_an_unknown_dataset_is_refused(project: Project) -> None:
 
 
 def test_nothing_is_open_but_health_and_docs(url: str) -> None:
-    paths = httpx.get(f"{url}/openapi.json").json()["paths"]
+    paths = httpx.get(f"{url}/openapi.json", timeout=60).json()["paths"]
     assert len(paths) >= 10
     for path, methods in paths.items():
         filled = path.replace("{dataset}", "orders").replace("{job_id}", f"job-{'0' * 32}")
@@ -97,7 +99,7 @@ def test_nothing_is_open_but_health_and_docs(url: str) -> None:
 )
 def test_what_is_no_key_opens_nothing(url: str, text: str) -> None:
     headers = {"Authorization": f"Bearer {text}".encode("latin-1")}
-    assert httpx.get(f"{url}/v1/datasets", headers=headers).status_code == 401  # type: ignore[arg-type]
+    assert httpx.get(f"{url}/v1/datasets", headers=headers, timeout=60).status_code == 401  # type: ignore[arg-type]
 
 
 def test_another_secret_opens_nothing(project: Project, url: str) -> None:

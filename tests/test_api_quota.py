@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from api_server import served
+from api_server import served, that_stops
 from dpipe import landing
-from dpipe.api import body, quota
+from dpipe.api import quota
 from dpipe.settings import load_project
 from dpipe.state import keys, open_state, quotas
 from dpipe.state.schema import api_quotas
@@ -93,7 +93,6 @@ def test_the_next_day_begins_anew(project: Project) -> None:
 
 
 def test_what_is_refused_does_not_count(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "PATIENCE_SECONDS", 0.3)
     bomb = gzip.compress(bytes(4 << 20))
     named = {"Idempotency-Key": "one"}
     with connected(project, 1 << 20) as (client, _):
@@ -101,18 +100,11 @@ def test_what_is_refused_does_not_count(project: Project, monkeypatch: pytest.Mo
         before = today(project)
         assert before == len(BODY)
 
-        def stops() -> Iterator[bytes]:
-            import time
-
-            yield BODY
-            time.sleep(1.5)
-            yield BODY
-
         for status, request in (
             (413, {"content": bomb, "headers": {"Content-Encoding": "gzip"}}),
             (422, {"content": BODY + BODY, "headers": named}),
             (400, {"content": b""}),
-            (408, {"content": stops()}),
+            (408, {"content": that_stops(BODY, monkeypatch)}),
             (202, {"content": BODY, "headers": named}),  # it has landed before
         ):
             assert client.post(BATCHES, **request).status_code == status

@@ -68,7 +68,7 @@ def ask_airflow(home: Path, program: str, *arguments: str) -> Any:
         env=environment(home),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     answers = [
@@ -148,7 +148,7 @@ def run_dag(tmp_path: Path, **variables: str) -> str:
     """Run the DAG once with an Airflow of its own below `tmp_path` and return what it logged."""
     told = environment(tmp_path / "airflow", **variables)
     airflow = str(AIRFLOW_BIN / "airflow")
-    subprocess.run([airflow, "db", "migrate"], env=told, capture_output=True, timeout=120, check=True)
+    subprocess.run([airflow, "db", "migrate"], env=told, capture_output=True, timeout=300, check=True)
     done = subprocess.run(
         [airflow, "dags", "test", "flights_daily"],
         env=told,

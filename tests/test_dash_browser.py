@@ -13,7 +13,6 @@ from dash_project import (
     REJECTED,
     dash_command,
     finished_project,
-    free_port,
     in_lake,
     jobs_project,
     published,
@@ -21,6 +20,7 @@ from dash_project import (
 )
 from dpipe.state import runs
 from playwright.sync_api import Page, expect, sync_playwright
+from servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,7 @@ def listening(project: Project) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-            said, _ = process.communicate(timeout=30)
+            said, _ = process.communicate(timeout=120)
     assert "deprecat" not in said.lower(), said
     assert "Traceback" not in said, said
 

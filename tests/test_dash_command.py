@@ -10,8 +10,9 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
-from dash_project import UI, dash_command, free_port, wait_until_ready
+from dash_project import UI, dash_command, wait_until_ready
 from dpipe.settings import Project, load_project
+from servers import free_port
 from support import make_project, run_dpipe
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def running(project: Project) -> Iterator[tuple[subprocess.Popen[str], int]]:
 def test_the_dashboard_listens_on_loopback_at_the_port(running: tuple[subprocess.Popen[str], int]) -> None:
     _, port = running
 
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
         assert answer.status == 200
 
 
@@ -60,7 +61,7 @@ def test_a_signal_ends_the_dashboard_and_its_server(
     process, port = running
 
     process.send_signal(how)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
 
     assert process.returncode == 128 + how
     with pytest.raises(ConnectionRefusedError):
@@ -82,7 +83,7 @@ def test_without_the_extra_it_says_what_to_install(project: Project) -> None:
         [sys.executable, "-c", NO_STREAMLIT, "--project", str(project.root), "dash"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

@@ -55,7 +55,7 @@ def rows_of_chart(app: AppTest, title: str) -> list[dict[str, Any]]:
 def told_by_the_api(project: Project) -> dict[str, dict[str, Any]]:
     _, text = keys.create(project, "reader", ["read:*"])
     with served(project) as url:
-        answer = httpx.get(f"{url}/v1/jobs", headers={"Authorization": f"Bearer {text}"})
+        answer = httpx.get(f"{url}/v1/jobs", headers={"Authorization": f"Bearer {text}"}, timeout=60)
     return {job["job_id"]: job for job in answer.json()["jobs"]}
 
 

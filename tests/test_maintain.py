@@ -31,6 +31,9 @@ from pyiceberg.table.snapshots import Operation
 from support import ORDERS, UPSERT, assert_holds, ingest, lake_content, make_project, rows_of, run_dpipe
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+    from typing import Self
+
     from dpipe.settings import Project
     from pyiceberg.table import Table
 
@@ -210,7 +213,9 @@ def test_nested_columns_and_arrays_that_are_null_survive(tmp_path: Path) -> None
     assert_holds(project)
 
 
-def test_old_history_goes_and_what_is_kept_is_readable_to_the_last_file(project: Project) -> None:
+def test_old_history_goes_and_what_is_kept_is_readable_to_the_last_file(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     contents = {
         snapshot.snapshot_id: sorted(
             table(project).scan(snapshot_id=snapshot.snapshot_id).to_arrow().to_pylist(), key=repr
@@ -219,8 +224,17 @@ def test_old_history_goes_and_what_is_kept_is_readable_to_the_last_file(project:
     }
     third, fourth = sorted(table(project).snapshots(), key=lambda one: one.timestamp_ms)[2:4]
     between = history.committed_at(third) + (history.committed_at(fourth) - history.committed_at(third)) / 2
-    keep = datetime.now(UTC) - between
-    done = maintained(project, keep=keep, young=NOTHING)["raw.orders"]
+    now = datetime.now(UTC)
+
+    class Then(datetime):
+        """So that it doesn't matter how long it takes from here to there: two commits are soon after each other."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls.fromtimestamp(now.timestamp(), tz)
+
+    monkeypatch.setattr("dpipe.stages.maintain.datetime", Then)
+    done = maintained(project, keep=now - between, young=NOTHING)["raw.orders"]
     # The third was current at that moment, although it is older; the compaction's is the newest.
     left = [snapshot.snapshot_id for snapshot in table(project).snapshots()]
     assert third.snapshot_id in left
@@ -360,19 +374,26 @@ def beside_writers(project: Project, rounds: int) -> None:
     random_numbers = random.Random(rounds)
     beside = subprocess.Popen([sys.executable, "-c", COMPACTING, str(project.root)], stderr=subprocess.PIPE)
     amounts: dict[int, int] = {}
-    for number in range(rounds):
+
+    def compactions() -> int:
+        return len(ledger.compactions(open_catalog(project), "orders"))
+
+    number = 0
+    # The other process is still starting when the first ones go in.
+    while number < rounds or (compactions() < rounds // 4 and beside.poll() is None):
         wanted = random_numbers.sample(range(40), 12)
         amounts |= dict.fromkeys(wanted, number)
         ingest(
             project, HEADER + "".join(f"{key},2013-01-0{key % 3 + 1},{number}\n" for key in wanted) + "x,,\n"
         )
+        number += 1
     (project.root / "enough").touch()
-    _, errors = beside.communicate(timeout=120)
+    _, errors = beside.communicate(timeout=300)
     assert (beside.returncode, errors) == (0, b"")
     assert {row["order_id"]: row["amount"] for row in rows_of(project, "raw", "orders")} == amounts
     assert len(rows_of(project, "quarantine", "orders")) >= rounds
     assert_holds(project)
-    assert len(ledger.compactions(open_catalog(project), "orders")) >= rounds // 4
+    assert compactions() >= rounds // 4
 
 
 def test_writers_go_on_beside_it(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import httpx
@@ -19,7 +19,8 @@ from dpipe.errors import UnavailableError, UsageError
 from dpipe.stages import submit as module
 from dpipe.stages.submit import Api, submit
 from dpipe.state import keys
-from support import make_project, processed, rows_of, run_dpipe
+from servers import free_port
+from support import make_project, processed, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,17 +101,15 @@ def test_what_was_sent_is_not_sent_again(project: Project, url: str, key: str, f
 
 def test_it_can_wait_for_the_outcome(project: Project, url: str, key: str, files: list[Path]) -> None:
     files[0].write_text(f"{HEADER}x,2013-01-01,1\n")
-    worker = threading.Thread(target=lambda: run_dpipe(project, "worker", "--poll", "0.1", "--once"))
 
-    def land_first() -> None:
+    def work() -> None:
         while not landing.batch_ids(project, "orders"):
-            pass
-        worker.start()
+            time.sleep(0.02)
+        processed(project)
 
-    starter = threading.Thread(target=land_first)
-    starter.start()
-    done = sent(url, key, files[:1], "--wait", "50")
-    starter.join()
+    worker = threading.Thread(target=work)
+    worker.start()
+    done = sent(url, key, files[:1], "--wait", "60")
     worker.join()
     assert done.returncode == 1
     assert "refused 1 batch(es)" in done.stderr
@@ -150,14 +149,20 @@ def test_what_the_api_refuses_is_said_with_its_words(
 def test_a_server_that_comes_back_gets_the_files(
     project: Project, key: str, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module._Pause, "__call__", lambda self, state: 0.3)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    asked = threading.Event()
+
+    def pause(*_: object) -> float:
+        asked.set()
+        return 1
+
+    monkeypatch.setattr(module._Pause, "__call__", pause)
+    port = free_port()
     found = []
     sender = threading.Thread(
         target=lambda: found.extend(submit(Api(f"http://127.0.0.1:{port}", key), "orders", files, parallel=2))
     )
     sender.start()
+    assert asked.wait(60)
     with served(project, port):
         sender.join()
     assert len(found) == 6
@@ -182,5 +187,5 @@ def test_a_server_that_is_full_is_asked_again_when_it_says(
     _, rare = keys.create(project, "rare", ["write:orders"], requests_per_minute=40)
     assert len(submit(Api(url, slow), "orders", files, parallel=6)) == 6
     for _ in range(39):
-        httpx.get(f"{url}/v1/datasets", headers={"Authorization": f"Bearer {rare}"}, timeout=10)
+        httpx.get(f"{url}/v1/datasets", headers={"Authorization": f"Bearer {rare}"}, timeout=60)
     assert len(submit(Api(url, rare), "orders", files[:1], parallel=1)) == 1

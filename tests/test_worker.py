@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING
@@ -86,7 +86,8 @@ def test_what_lands_while_it_runs_is_processed_within_seconds(tmp_path: Path) ->
             ids.add(land_rows(project, number))
             landed_at = time.monotonic()
             running.wait_for(lambda: counted([running]) == len(ids))
-            assert time.monotonic() - landed_at < 10
+            # Without the work itself, which takes as long as the machine needs.
+            assert time.monotonic() - landed_at - running.rounds[-1]["seconds"] < 10
         assert running.stop() == 0
     assert_once(project, ids)
     assert_holds(project)
@@ -191,12 +192,14 @@ def test_two_workers_at_once_share_the_work(tmp_path: Path) -> None:
 def test_it_goes_on_to_the_next_dataset_when_another_process_holds_one(tmp_path: Path) -> None:
     project = two_datasets(tmp_path)
     orders, returns = land_rows(project, 1), land_rows(project, 1, "returns")
-    with worker(project) as running:
-        with held(project, "orders"):
+    with ExitStack() as holding:
+        holding.enter_context(held(project, "orders"))  # before the worker looks for the first time
+        with worker(project) as running:
             running.wait_for(lambda: running.rounds)
             assert [result["dataset"] for result in running.rounds[0]["datasets"]] == ["returns"]
-        running.wait_for(lambda: len(running.rounds) == 2)
-        assert running.stop() == 0
+            holding.close()
+            running.wait_for(lambda: len(running.rounds) == 2)
+            assert running.stop() == 0
     assert_once(project, {orders})
     assert_once(project, {returns}, "returns")
 
