@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import reference
-from dpipe.contract import Column, CsvOptions, PartitionField, Plan, Rule
+from dpipe.contract import Column, Comparison, CsvOptions, PartitionField, Plan, Rule
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dpipe.contract.plan import Kind
+    from dpipe.contract.plan import Kind, Operator
     from hypothesis.strategies import DrawFn, SearchStrategy
 
 # Some begin as others do, and one is longer than the words that names are compared in.
@@ -195,6 +195,7 @@ def plans(draw: DrawFn) -> Plan:
         columns=tuple(columns),
         key=tuple(draw(st.lists(st.sampled_from(names), max_size=2, unique=True))),
         unique=tuple(draw(st.sampled_from([0, 0, 1, 2]).flatmap(lambda most: _some(names, most)))),
+        comparisons=draw(_comparisons(columns)),
         partition=tuple(draw(st.lists(st.sampled_from(partition), max_size=1)) if partition else ()),
         unknown_fields=draw(st.sampled_from(["ignore", "ignore", "reject"])),
         csv=CsvOptions(
@@ -209,6 +210,26 @@ def plans(draw: DrawFn) -> Plan:
         ),
         max_record_bytes=draw(st.sampled_from([16 << 20, 16 << 20, 200])),
     )
+
+
+def _comparisons(columns: list[Column]) -> SearchStrategy[tuple[Comparison, ...]]:
+    """Up to two rules over columns that can be compared; most records keep most of them."""
+    numbers = {"int32", "int64", "float64"}
+    pairs = [
+        (one.name, other.name, one.kind)
+        for one in columns
+        for other in columns
+        if one.name != other.name and (one.kind == other.kind or {one.kind, other.kind} <= numbers)
+    ]
+    if not pairs:
+        return st.just(())
+
+    def made(pair: tuple[str, str, Kind], operator: Operator) -> Comparison:
+        return Comparison(pair[0], "!=" if pair[2] == "boolean" else operator, pair[1])
+
+    operators: list[Operator] = ["!=", "!=", "!=", "=", "<", "<=", ">", ">="]
+    rules = st.builds(made, st.sampled_from(pairs), st.sampled_from(operators))
+    return st.sampled_from([0, 1, 1, 2]).flatmap(lambda most: st.lists(rules, max_size=most).map(tuple))
 
 
 def _some(names: list[str], most: int) -> SearchStrategy[list[str]]:

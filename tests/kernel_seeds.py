@@ -87,7 +87,12 @@ def inputs() -> dict[str, list[bytes]]:
                     found["run"].append(bytes([kind]) + start + content)
     found["plan"] = [json.dumps(PLAN).encode()]
     for column in PLAN["columns"]:
-        one = {**PLAN, "columns": [column], "key": [] if "fields" in column else [column["name"]]}
+        one = {
+            **PLAN,
+            "compare": [],
+            "columns": [column],
+            "key": [] if "fields" in column else [column["name"]],
+        }
         found["plan"].append(json.dumps(one).encode())
     return found
 

@@ -173,9 +173,15 @@ def _judged(
     if header is None:
         found.unknown_fields.update(strangers)
     values = {}
+    fine = {}
     for column in plan.columns:
         values[column.name], broken = _value(column, fields.get(column.name, Missing))
         violations += [(column.name, rule) for rule in broken]
+        fine[column.name] = None if broken else values[column.name]
+    for comparison in plan.comparisons:
+        left, right = fine[comparison.left], fine[comparison.right]
+        if left is not None and right is not None and not compares(comparison.operator, left, right):
+            violations.append((comparison.left, "compare"))
     return values, tuple(violations)
 
 
@@ -448,6 +454,21 @@ _RULES: dict[str, Callable[[Any, Any], bool]] = {
     "pattern": lambda value, pattern: re.search(pattern.replace("$", r"\Z"), value) is not None,
     "enum": lambda value, allowed: str(value) in allowed,
 }
+
+
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": lambda left, right: left == right,
+    "!=": lambda left, right: left != right,
+    "<": lambda left, right: left < right,
+    "<=": lambda left, right: left <= right,
+    ">": lambda left, right: left > right,
+    ">=": lambda left, right: left >= right,
+}
+
+
+def compares(operator: str, left: Any, right: Any) -> bool:
+    """Python compares numbers of any types exactly, and texts by their code points."""
+    return _OPERATORS[operator](left, right)
 
 
 def holds(rule: Rule, value: Any) -> bool:

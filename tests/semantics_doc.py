@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from dpipe.contract import Column, CsvOptions, Plan, Rule
-from dpipe.contract.plan import Kind, RuleName
+from dpipe.contract import Column, Comparison, CsvOptions, Plan, Rule
+from dpipe.contract.plan import Kind, Operator, RuleName
 from kernel_runs import Refused
 
 if TYPE_CHECKING:
@@ -86,16 +86,19 @@ def plan_of(columns: tuple[Column, ...], modifiers: Iterable[str]) -> Plan:
             case "mode" | "unknown":
                 chosen: dict[str, Any] = {"write_mode" if word == "mode" else "unknown_fields": rest}
                 plan = replace(plan, **chosen)
+            case "types":
+                plan = replace(plan, columns=tuple(map(_of_kind, plan.columns, rest.split())))
+            case "compare":
+                left, operator, right = rest.split()
+                rule = Comparison(left, cast("Operator", operator), right)
+                plan = replace(plan, comparisons=(*plan.comparisons, rule))
             case "limit":
                 plan = replace(plan, max_record_bytes=int(rest))
             case "delimiter":
                 plan = replace(plan, csv=replace(plan.csv, delimiter=to_bytes(rest).decode()))
-            case "quote":
-                plan = replace(plan, csv=replace(plan.csv, quote=rest))
-            case "escape":
-                plan = replace(plan, csv=replace(plan.csv, escape=rest))
-            case "comment":
-                plan = replace(plan, csv=replace(plan.csv, comment=rest))
+            case "quote" | "escape" | "comment":
+                byte: dict[str, Any] = {word: rest}
+                plan = replace(plan, csv=replace(plan.csv, **byte))
             case "no-header":
                 plan = replace(plan, csv=replace(plan.csv, header=False))
             case "nulls":
@@ -103,6 +106,13 @@ def plan_of(columns: tuple[Column, ...], modifiers: Iterable[str]) -> Plan:
             case _:
                 raise ValueError(f"unknown modifier `{modifier}`")
     return plan
+
+
+def _of_kind(column: Column, kind: str) -> Column:
+    """The column with another type, `decimal(4,1)` or a kind's name."""
+    name, *digits = re.split(r"[(,)]", kind)
+    precision, scale = (int(digits[0]), int(digits[1])) if digits else (0, 0)
+    return replace(column, kind=cast("Kind", name), precision=precision, scale=scale)
 
 
 def column_of(cell: str, name: str = "a") -> tuple[Column, list[str]]:

@@ -42,6 +42,8 @@ def test_every_rule_of_a_contract_is_exactly_one_check(contract: Contract) -> No
         expected[("required", column.name)] += column.required
         for rule in column.rules:
             expected[(rule.rule, column.name)] += 1
+    for comparison in contract.plan.comparisons:
+        expected[(comparison.name, f"{comparison.left}, {comparison.right}")] += 1
     for quality in contract.quality:
         expected[(quality.name, quality.column)] += 1
     for name in ("_dpipe_batch_id", "_dpipe_record_no", "_dpipe_contract"):

@@ -178,6 +178,31 @@ def test_a_key_of_several_columns_is_tested_too(project: Project) -> None:
         mart(project, "order_id,amount,order,state\n2,3,a,new\n")
 
 
+def test_a_rule_over_two_columns_is_tested_too(project: Project) -> None:
+    compared = """\
+    quality:
+      - {type: custom, engine: dpipe, implementation: order_id <= amount}
+      - {type: custom, engine: dpipe, implementation: order_id != amount}
+      - {type: custom, engine: dpipe, implementation: order != state}
+    properties:
+"""
+    (project.contracts / "orders.odcs.yaml").write_text(CONTRACT.replace("    properties:\n", compared))
+    assert applied(project)[2:] == ["write holds.sql"]
+    assert applied(project) == []
+    (model,) = yaml.safe_load(files(project)["_shop__orders.yml"])["models"]
+    assert [test["holds"]["arguments"]["condition"] for test in model["data_tests"]] == [
+        "order_id <= amount",
+        "order_id <> amount",
+        '"order" <> state',
+    ]
+    assert len(mart(project, "order_id,amount,order,state\n1,2,a,new\n2,,,\n")) == 2
+    # A view of one's own that says other values is caught by it.
+    select = project.transform / "models/staging/stg_shop__orders.sql"
+    select.write_text(select.read_text().replace("        amount,\n", "        amount - 1 as amount,\n", 1))
+    with pytest.raises(DataError, match="stg_shop__orders_order_id_differs_from_amount"):
+        mart(project, "order_id,amount,order,state\n3,4,a,new\n")
+
+
 def test_a_test_of_that_name_in_the_project_is_used(project: Project) -> None:
     (project.contracts / "orders.odcs.yaml").write_text(KEYED)
     generic = project.transform / "tests/generic"

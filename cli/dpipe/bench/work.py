@@ -82,6 +82,7 @@ def beyond_baselines(plan: Plan) -> str | None:
         "no baseline is told of the contract's escape or comment character": plan.csv.escape
         or plan.csv.comment,
         "no baseline keeps columns unique beside the key": plan.unique,
+        "no baseline compares columns with each other": plan.comparisons,
     }
     for said, is_so in of_dataset.items():
         if is_so:

@@ -404,5 +404,7 @@ def _print(contract: Contract) -> None:
         for column in plan.columns
     ]
     output.table(("column", "type", "required", "rules"), rows)
+    for comparison in plan.comparisons:
+        output.emit(f"record: {comparison.name}: {comparison.describe()}")
     for rule in contract.quality:
         output.emit(f"{rule.severity}: {rule.name}: {rule.describe()}")

@@ -10,12 +10,13 @@ from dpipe.contract.contract import (
     load_contract,
 )
 from dpipe.contract.findings import Finding
-from dpipe.contract.plan import Column, CsvOptions, PartitionField, Plan, Rule
+from dpipe.contract.plan import Column, Comparison, CsvOptions, PartitionField, Plan, Rule
 from dpipe.contract.quality import QualityRule
 
 __all__ = [
     "FIRST_CONTRACT",
     "Column",
+    "Comparison",
     "Contract",
     "CsvOptions",
     "Finding",

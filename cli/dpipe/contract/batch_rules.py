@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from dpipe.contract import limits
+from dpipe.contract.comparisons import ENGINE, compile_comparison
 from dpipe.contract.findings import did_you_mean, listed
 from dpipe.contract.plan import Rule
 from dpipe.contract.quality import OPERATORS, RANGES, Metric, QualityRule, Severity, Unit
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from dpipe.contract.columns import Compiled
     from dpipe.contract.findings import Report
+    from dpipe.contract.plan import Comparison
     from dpipe.contract.quality import Value
     from dpipe.contract.source import DocumentPath
 
@@ -31,23 +33,33 @@ _ON_COLUMN = ("nullValues", "missingValues", "invalidValues", "duplicateValues")
 _OTHER_TYPES = {
     "text": "say it in `description`, or as a rule with a `metric`",
     "sql": "use a `metric`, or test it in `transform/`",
-    "custom": "use a `metric`, or put the expectation into `checks/`",
+    "custom": f"write `engine: {ENGINE}` if it compares two columns, else put the expectation into `checks/`",
 }
 _NO_EFFECT = ("method", "schedule", "scheduler")
 
 
 @dataclass
 class BatchRules:
-    """Compiles the rules of one contract; `row_rules` are those that became a column's, by its name."""
+    """Compiles the rules of one contract; `row_rules` are those that became a column's, by its name.
+
+    `comparisons` are those over two columns of a record.
+    """
 
     report: Report
     columns: dict[str, Compiled]
     dataset_severity: Severity = "error"
     rules: list[QualityRule] = field(default_factory=list)
     row_rules: dict[str, list[Rule]] = field(default_factory=dict)
+    comparisons: list[Comparison] = field(default_factory=list)
 
     def add(self, rule: DataQuality, at: DocumentPath, on: Compiled | None) -> None:
         """Compile one rule of the dataset or of a column."""
+        if rule.type == "custom" and rule.engine == ENGINE:
+            self._note_no_effect(rule, at)
+            comparison = compile_comparison(self.report, self.columns, rule, at, on)
+            if comparison:
+                self._keep_comparison(comparison, at)
+            return
         if not self._is_library(rule, at, on):
             return
         threshold = self._threshold(rule, at)
@@ -79,9 +91,7 @@ class BatchRules:
         self._keep(compiled, at, on)
 
     def _is_library(self, rule: DataQuality, at: DocumentPath, on: Compiled | None) -> bool:
-        for key in _NO_EFFECT:
-            if getattr(rule, key) is not None:
-                self.report.warn((*at, key), f"`{key}` has no effect", "rules run with every batch", key=True)
+        self._note_no_effect(rule, at)
         if rule.type not in {None, "library"}:
             hint = _OTHER_TYPES.get(str(rule.type), "write `type: library`, or leave it out")
             self.report.error((*at, "type"), f"nothing enforces a `{rule.type}` rule yet", hint)
@@ -105,6 +115,11 @@ class BatchRules:
                 (*at, "metric"), f"no metric `{rule.metric}`", did_you_mean(rule.metric, allowed)
             )
         return False
+
+    def _note_no_effect(self, rule: DataQuality, at: DocumentPath) -> None:
+        for key in _NO_EFFECT:
+            if getattr(rule, key) is not None:
+                self.report.warn((*at, key), f"`{key}` has no effect", "rules run with every batch", key=True)
 
     def _threshold(self, rule: DataQuality, at: DocumentPath) -> tuple[str, tuple[float, ...]] | None:
         given = [name for name in OPERATORS if getattr(rule, name) is not None]
@@ -210,9 +225,21 @@ class BatchRules:
             self.report.warn(
                 at, "a null refuses the whole batch", "write `required: true` to reject just its record"
             )
-        if any(other.name == rule.name for other in self.rules):
-            self.report.error(at, f"two rules are called `{rule.name}`", "give each a `name:`")
+        self._check_name(rule.name, at)
         self.rules.append(rule)
+
+    def _keep_comparison(self, rule: Comparison, at: DocumentPath) -> None:
+        if any(other.asks == rule.asks for other in self.comparisons):
+            where = (*at, "implementation")
+            self.report.error(where, f"`{rule.describe()}` is there twice", "keep one of the two")
+        else:
+            self._check_name(rule.name, at)
+        self.comparisons.append(rule)
+
+    def _check_name(self, name: str, at: DocumentPath) -> None:
+        taken = {rule.name for rule in self.rules} | {rule.name for rule in self.comparisons}
+        if name in taken:
+            self.report.error(at, f"two rules are called `{name}`", "give each a `name:`")
 
 
 def _text(value: Value) -> str:

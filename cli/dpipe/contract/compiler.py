@@ -129,6 +129,7 @@ def _dataset(report: Report, definition: SchemaObject) -> tuple[Plan, tuple[Qual
         columns=tuple(_with_row_rules(report, item, rules) for item in columns),
         key=key,
         unique=keys.unique(report, columns, key, extra),
+        comparisons=tuple(rules.comparisons),
         partition=partition,
         unknown_fields=extra.get("dpipe.unknownFields", "ignore"),
         write_mode=extra.get("dpipe.writeMode", "append"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -192,6 +192,7 @@ def _layout(old: Plan, new: Plan, renames: dict[str, str]) -> Iterator[Differenc
         text = f"the key is {', '.join(new.key) or 'none'}, and was {', '.join(old.key) or 'none'}"
         yield Difference("breaking", dataset, text, ("records", "readers"))
     yield from _unique(old, new, renames)
+    yield from _comparisons(old, new, renames)
     before = [(part.column, part.transform) for part in old.partition]
     if before != [(renames.get(part.column, part.column), part.transform) for part in new.partition]:
         yield Difference("breaking", dataset, "the table is partitioned otherwise", ("table",))
@@ -235,6 +236,25 @@ def _unique(old: Plan, new: Plan, renames: dict[str, str]) -> Iterator[Differenc
     for name in old.unique:
         if name not in kept:
             yield Difference("widening", name, f"two rows may have one `{name}`", ("records", "readers"))
+
+
+def _comparisons(old: Plan, new: Plan, renames: dict[str, str]) -> Iterator[Difference]:
+    """Rules over two columns; one that is only called otherwise holds as it did."""
+    before = {rule.asks: rule for rule in old.comparisons}
+    now = {
+        replace(
+            rule, left=renames.get(rule.left, rule.left), right=renames.get(rule.right, rule.right)
+        ).asks: rule
+        for rule in new.comparisons
+    }
+    for asks, rule in before.items():
+        if asks not in now:
+            text = f"records are no longer held to: {rule.describe()}"
+            yield Difference("widening", new.dataset, text, ("records", "readers"))
+    for asks, rule in now.items():
+        if asks not in before:
+            text = f"records are held to: {rule.describe()}"
+            yield Difference("breaking", new.dataset, text, ("records",))
 
 
 def _newer(version: str | None) -> str:

@@ -41,12 +41,18 @@ def json_schema(contract: Contract) -> dict[str, Any]:
     definition = (contract.document.schema_ or [])[0]
     is_closed = contract.plan.unknown_fields == "reject"
     made_of = _Object(is_closed).keywords(contract.plan.columns, definition.properties or [])
-    record = _example(contract.plan.columns, made_of["properties"])
+    comparisons = contract.plan.comparisons
+    # Values that are fine by themselves may break a rule over two of them.
+    record = None if comparisons else _example(contract.plan.columns, made_of["properties"])
+    held_to = "; ".join(rule.describe() for rule in comparisons)
+    description = " ".join(
+        filter(None, [contract.description, f"Also held to: {held_to}." if held_to else ""])
+    )
     return {
         "$schema": DIALECT,
         "$id": f"urn:dpipe:{contract.dataset}:{contract.hash}",
         "title": definition.businessName or contract.dataset,
-        **({"description": contract.description} if contract.description else {}),
+        **({"description": description} if description else {}),
         "type": "object",
         **made_of,
         **({"examples": [record]} if record else {}),

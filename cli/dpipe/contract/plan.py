@@ -42,10 +42,20 @@ RuleName = Literal[
 Transform = Literal["identity", "year", "month", "day", "hour"]
 UnknownFields = Literal["ignore", "reject", "evolve"]
 WriteMode = Literal["append", "upsert", "overwrite_partition"]
+Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
 LIMITS: tuple[RuleName, ...] = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 MAX_RECORD_BYTES = 16 << 20
 MAX_PRECISION = 38
+# Operators in words, for names.
+_IN_WORDS: dict[Operator, str] = {
+    "=": "equals",
+    "!=": "differs_from",
+    "<": "below",
+    "<=": "at_most",
+    ">": "above",
+    ">=": "at_least",
+}
 PROVENANCE = ("_dpipe_batch_id", "_dpipe_record_no", "_dpipe_contract")
 
 
@@ -83,6 +93,45 @@ class Rule:
         if isinstance(self.value, Decimal):
             return f"{self.rule} {self.value:f}"
         return f"{self.rule} {self.value:.17g}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A rule over two columns of one record; it holds when either value is null.
+
+    `name` is what results are stored under, by default what is compared.
+    """
+
+    left: str
+    operator: Operator
+    right: str
+    name: str = ""
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.in_words)
+
+    @property
+    def in_words(self) -> str:
+        """The rule as a name: `sent_at_at_least_ordered_at`."""
+        return f"{self.left}_{_IN_WORDS[self.operator]}_{self.right}"
+
+    @property
+    def asks(self) -> tuple[str, Operator, str]:
+        """The same of two rules that ask the same: `a < b` is `b > a`."""
+        turned: dict[Operator, Operator] = {">": "<", ">=": "<="}
+        is_turned = self.operator in turned or (self.operator in {"=", "!="} and self.left > self.right)
+        operator = turned.get(self.operator, self.operator)
+        return (self.right, operator, self.left) if is_turned else (self.left, operator, self.right)
+
+    def to_json(self) -> dict[str, str]:
+        """The kernel's form of the rule."""
+        return {"left": self.left, "operator": self.operator, "right": self.right}
+
+    def describe(self) -> str:
+        """The rule as the contract has it."""
+        return f"{self.left} {self.operator} {self.right}"
 
 
 @dataclass(frozen=True)
@@ -182,6 +231,7 @@ class Plan:
     """A dataset's columns, key and layout; `contract` is the contract's hash.
 
     `unique` are the columns whose values no two rows share, each by itself; a key of one column isn't among them.
+    `comparisons` are what must hold between two columns of a record.
     `version` is the column whose larger value wins an upsert; without one the later record does.
     """
 
@@ -190,6 +240,7 @@ class Plan:
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
     unique: tuple[str, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
     partition: tuple[PartitionField, ...] = ()
     unknown_fields: UnknownFields = "ignore"
     write_mode: WriteMode = "append"
@@ -258,6 +309,8 @@ class Plan:
             },
             "max_record_bytes": self.max_record_bytes,
         }
+        if self.comparisons:
+            document["compare"] = [rule.to_json() for rule in self.comparisons]
         if field_ids and all(name in ids for name in PROVENANCE):
             document["provenance_ids"] = [ids[name] for name in PROVENANCE]
         if quarantine_ids is not None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from dpipe.contract.comparisons import condition
 from dpipe.contract.plan import MAX_PRECISION, PROVENANCE
 from dpipe.contract.quality import quoted
 from dpipe.contract.types import DATED
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dpipe.contract import Column, Contract, QualityRule, Rule
-    from dpipe.contract.plan import Kind
+    from dpipe.contract.plan import Comparison, Kind, Plan
 
 # Where a row came from: unique in the table, and so the ids of its failing rows.
 ROW_IDS = PROVENANCE[:2]
@@ -88,6 +89,7 @@ def contract_suite(contract: Contract, source: str) -> Suite:
     if plan.key:
         checks.append(_unique("key", plan.key, "no two rows have one key"))
     checks += [_unique("unique", (name,), "no two rows have one value") for name in plan.unique]
+    checks += [comparison_check(plan, rule, table) for rule in plan.comparisons]
     checks += [batch_check(rule, table) for rule in contract.quality]
     return Suite("raw", f"raw.{plan.dataset}", table, ROW_IDS, tuple(_told_apart(checks)), source)
 
@@ -122,6 +124,16 @@ def rule_check(column: Column, rule: Rule, table: str) -> Check:
         expectation, limit, others = _LIMITS[rule.rule]
         arguments |= {limit: _number(float(rule.value)), **others}
     return Check(rule.rule, expectation, arguments, column.name, description=rule.describe())
+
+
+def comparison_check(plan: Plan, rule: Comparison, table: str) -> Check:
+    """A rule over two columns of a record, in SQL that compares as exactly as the kernel; nulls pass."""
+    columns = {column.name: column for column in plan.columns}
+    shown = ", ".join(quoted(name) for name in (*ROW_IDS, rule.left, rule.right))
+    sql = f"select {shown} from {table} where not ({condition(rule, columns)})"  # noqa: S608
+    named = f"{rule.left}, {rule.right}"
+    description = rule.description or rule.describe()
+    return Check(rule.name, UNEXPECTED_ROWS, {"sql": sql}, named, description=description)
 
 
 def batch_check(rule: QualityRule, table: str) -> Check:

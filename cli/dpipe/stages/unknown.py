@@ -91,7 +91,7 @@ def _fitting(work: Work, names: list[str], manifest: Manifest) -> dict[str, set[
         for kind in KINDS:
             columns = tuple(Column(name, kind) for name in names)
             answer, _, _ = judge_by(
-                replace(work.contract.plan, columns=columns),
+                replace(work.contract.plan, columns=columns, comparisons=()),
                 path,
                 batch_id=manifest.batch_id,
                 form=manifest.format,

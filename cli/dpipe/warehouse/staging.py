@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import duckdb
 import yaml
 
+from dpipe.contract.comparisons import condition
 from dpipe.errors import ConfigError
 from dpipe.folders import replace_text
 
@@ -44,9 +45,11 @@ renamed as (
 )
 
 """
-# dbt has no test of its own for a key of several columns.
+# Tests that dbt has none of: for a key of several columns, and for a rule over two of them.
 KEY_TEST = "unique_together"
-KEY_MACRO = """\
+COMPARISON_TEST = "holds"
+MACROS = {
+    KEY_TEST: """\
 {% test unique_together(model, columns) %}
 
 select
@@ -57,7 +60,16 @@ group by {{ columns | join(', ') }}
 having count(*) > 1
 
 {% endtest %}
-"""
+""",
+    COMPARISON_TEST: """\
+{% test holds(model, condition) %}
+
+select * from {{ model }}
+where not ({{ condition }})
+
+{% endtest %}
+""",
+}
 INTEGERS = frozenset({"int32", "int64"})
 
 
@@ -100,8 +112,10 @@ def _changed(project: Project, contract: Contract) -> dict[Path, str]:
         folder / f"_{name}__{contract.dataset}.yml": _joined(_properties(contract, name, view), "# ", ""),
         folder / f"{view}.sql": _joined(_select(contract, name), "-- ", "\nselect * from renamed\n"),
     }
-    if _key_test(contract) and not _has_key_test(project, macros := _macros(project)):
-        files[macros / f"{KEY_TEST}.sql"] = KEY_MACRO
+    macros = _macros(project)
+    for test in dict.fromkeys(name for one in _tests(contract, view) for name in one):
+        if not _has_test(project, macros, test):
+            files[macros / f"{test}.sql"] = MACROS[test]
     found = {}
     for path, new in files.items():
         before = path.read_text(encoding="utf-8") if path.exists() else None
@@ -134,9 +148,9 @@ def _macros(project: Project) -> Path:
     return project.transform / str((document.get("macro-paths") or ["macros"])[0])
 
 
-def _has_key_test(project: Project, macros: Path) -> bool:
-    """Whether the test for a key of several columns is there, wherever in the project a test may be defined."""
-    defined = re.compile(rf"{{%-?\s*test\s+{KEY_TEST}\b")
+def _has_test(project: Project, macros: Path, test: str) -> bool:
+    """Whether the test is there, wherever in the project one may be defined."""
+    defined = re.compile(rf"{{%-?\s*test\s+{test}\b")
     folders = (macros, project.transform / "tests")
     return any(
         defined.search(path.read_text(encoding="utf-8"))
@@ -171,6 +185,8 @@ def _properties(contract: Contract, name: str, view: str) -> str:
     columns += [
         {"name": new, "description": DESCRIBED[new]} for new in provenance.values() if new in DESCRIBED
     ]
+    tests = _tests(contract, view)
+    data_tests = {"data_tests": tests} if tests else {}
     document = {
         "version": 2,
         "sources": [
@@ -181,19 +197,28 @@ def _properties(contract: Contract, name: str, view: str) -> str:
                 "tables": [{"name": contract.dataset, "description": described}],
             }
         ],
-        "models": [{"name": view, "description": described, **_key_test(contract), "columns": columns}],
+        "models": [{"name": view, "description": described, **data_tests, "columns": columns}],
     }
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
 
 
-def _key_test(contract: Contract) -> dict[str, Any]:
-    """A key of one column has dbt's own test, at the column."""
-    key = contract.plan.key
-    if len(key) < 2:  # noqa: PLR2004
-        return {}
-    # Arguments of tests are no templates.
-    columns = [f'"{name}"' if name in _reserved() else name for name in key]
-    return {"data_tests": [{KEY_TEST: {"arguments": {"columns": columns}}}]}
+def _tests(contract: Contract, view: str) -> list[dict[str, Any]]:
+    """Tests of several columns; a key of one has dbt's own test, at the column."""
+    plan = contract.plan
+    tests: list[dict[str, Any]] = []
+    if len(plan.key) > 1:
+        tests.append({KEY_TEST: {"arguments": {"columns": [_in_argument(name) for name in plan.key]}}})
+    columns = {column.name: column for column in plan.columns}
+    for rule in plan.comparisons:
+        # dbt's own names of tests have no operators, so that those of two rules would be one.
+        arguments = {"condition": condition(rule, columns, _in_argument)}
+        tests.append({COMPARISON_TEST: {"name": f"{view}_{rule.in_words}", "arguments": arguments}})
+    return tests
+
+
+def _in_argument(name: str) -> str:
+    """A column's name as SQL in an argument of a test, which is no template."""
+    return f'"{name}"' if name in _reserved() else name
 
 
 def _column(contract: Contract, column: Column) -> dict[str, Any]:

@@ -31,6 +31,12 @@ impl Nulls {
         }
     }
 
+    /// Whether a row has no value, which is the last one.
+    #[inline]
+    fn has_last(&self, row: usize) -> bool {
+        self.0.last().is_some_and(|null| *null as usize == row)
+    }
+
     /// Whether a row has no value.
     pub fn has(&self, row: usize) -> bool {
         self.0.binary_search_by(|null| (*null as usize).cmp(&row)).is_ok()
@@ -80,6 +86,13 @@ impl<T: Copy + Default> Numbers<T> {
     #[inline]
     pub fn len(&self) -> usize {
         self.values.len()
+    }
+
+    /// The value of the last row.
+    #[inline]
+    pub fn last(&self) -> Option<T> {
+        let value = *self.values.last()?;
+        (!self.nulls.has_last(self.values.len() - 1)).then_some(value)
     }
 
     /// The value of a row.
@@ -159,6 +172,14 @@ impl Texts {
     #[inline]
     pub fn len(&self) -> usize {
         self.ends.len() - 1
+    }
+
+    /// The text of the last row.
+    #[inline]
+    pub fn last(&self) -> Option<&[u8]> {
+        let [.., start, _] = self.ends[..] else { return None };
+        let text = &self.bytes[usize::try_from(start).expect("ends count up from 0")..];
+        (!self.nulls.has_last(self.len() - 1)).then_some(text)
     }
 
     /// The text of a row.

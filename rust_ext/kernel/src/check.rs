@@ -6,6 +6,7 @@ use regex::Regex;
 
 use crate::{
     cell::{Cell, Violation},
+    compare::Comparisons,
     decimal,
     error::{Error, Result},
     limits::{self, Limits, Multiple},
@@ -33,8 +34,9 @@ pub enum Checked {
     Broken,
 }
 
-/// Checks the cells of every column of a plan.
+/// Checks the cells of every column of a plan, and then what must hold between them.
 pub struct Checker {
+    pub(crate) comparisons: Comparisons,
     columns: Vec<ColumnCheck>,
     nested: Vec<Option<Node>>,
 }
@@ -67,7 +69,7 @@ impl Checker {
             is_nested.then(|| Node::new(column, index, column.name.clone(), &mut next)).transpose()
         };
         let nested = plan.columns.iter().enumerate().map(&mut node).collect::<Result<_>>()?;
-        Ok(Self { columns, nested })
+        Ok(Self { comparisons: Comparisons::new(plan)?, columns, nested })
     }
 
     /// What reads and checks a nested column; `None` for any other.
@@ -96,6 +98,15 @@ impl Checker {
         match self.nested(index) {
             None => self.check(index, cell, violations),
             Some(node) => node.read_cell(cell, builder, &mut nested::Reader { violations, scratch }),
+        }
+    }
+
+    /// Check what must hold between the cells of a record that came to `checked`; what is broken is added to `violations`. A
+    /// cell that is broken itself is left out.
+    #[inline]
+    pub fn check_between(&self, row: &[Cell], checked: &[Checked], violations: &mut Vec<Violation>) {
+        if !self.comparisons.is_empty() {
+            self.comparisons.check(row, checked, violations);
         }
     }
 

@@ -131,7 +131,9 @@ pub fn read_quickly<'a>(
     let stop = stop.filter(|stop| is_end(text.as_bytes(), *stop));
     if stop.is_some() {
         scratch.commit(rows.columns());
-        rows.commit();
+        if !rows.commit(&quick.checker.comparisons) {
+            return None;
+        }
     } else {
         scratch.take_back();
         rows.take_back();

@@ -10,6 +10,7 @@ pub mod cell;
 pub mod check;
 pub mod chunk;
 pub mod claims;
+mod compare;
 pub mod csv;
 pub mod decimal;
 pub mod dedupe;

@@ -495,6 +495,7 @@ impl<'c, 'a> Sink<'c, 'a> {
             let builder = &mut self.rows.columns()[index];
             *checked = checker.check_into(index, cell, builder, &mut violations, &mut self.nested);
         }
+        checker.check_between(&self.row, &self.checked, &mut violations);
         self.unknown_names.append(&mut self.nested.unknown);
         if !self.unknown_names.is_empty()
             && let Some(violation) = self.unknown_fields()
@@ -659,7 +660,8 @@ mod tests {
                 .map(|at| json!({"name": kinds[at], "field_id": at + 1, "type": kinds[at],
                     "required": required[at], "rules": rules[at]}))
                 .collect();
-            let plan = json!({"dataset": "d", "contract": "c", "columns": of_plan, "key": ["int32"]});
+            let plan = json!({"dataset": "d", "contract": "c", "columns": of_plan, "key": ["int32"],
+                "compare": [{"left": "int32", "operator": ">=", "right": "float64"}]});
             let compiled = Compiled::new(Plan::from_json(&plan.to_string()).unwrap()).unwrap();
             let present = (0..6).filter(|at| *at != missing);
             let arrays = present.map(|at| (kinds[at], column(kinds[at], &columns[at][..rows])));

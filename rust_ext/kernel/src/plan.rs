@@ -29,6 +29,9 @@ pub struct Plan {
     /// Names of the columns whose values no two rows share, each by itself.
     #[serde(default)]
     pub unique: Vec<String>,
+    /// What must hold between two columns of a record.
+    #[serde(default)]
+    pub compare: Vec<Comparison>,
     /// How accepted rows are spread over files.
     #[serde(default)]
     pub partition: Vec<PartitionField>,
@@ -349,6 +352,55 @@ pub enum StringFormat {
     Uri,
     /// A UUID with hyphens (RFC 9562).
     Uuid,
+}
+
+/// A rule over two columns of a record; it holds when either value is null.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// The name of the column before the operator.
+    pub left: String,
+    /// What the left value must be to the right one.
+    pub operator: Operator,
+    /// The name of the column after it.
+    pub right: String,
+}
+
+/// How two values are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operator {
+    /// The values are equal.
+    #[serde(rename = "=")]
+    Equal,
+    /// They are not.
+    #[serde(rename = "!=")]
+    NotEqual,
+    /// The left one is smaller.
+    #[serde(rename = "<")]
+    Less,
+    /// The left one is smaller, or they are equal.
+    #[serde(rename = "<=")]
+    AtMost,
+    /// The left one is larger.
+    #[serde(rename = ">")]
+    Greater,
+    /// The left one is larger, or they are equal.
+    #[serde(rename = ">=")]
+    AtLeast,
+}
+
+impl Operator {
+    /// The operator as contracts spell it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Less => "<",
+            Self::AtMost => "<=",
+            Self::Greater => ">",
+            Self::AtLeast => ">=",
+        }
+    }
 }
 
 /// What to do with a field that the plan doesn't know.

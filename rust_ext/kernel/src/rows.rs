@@ -16,6 +16,7 @@ use crate::{
     buffers::{Nulls, Numbers, Texts},
     cell::Cell,
     check::Checked,
+    compare::{Comparisons, Operand},
     error::{Error, Result},
     plan::{Column, Kind, Plan},
 };
@@ -100,10 +101,15 @@ impl Rows {
         &mut self.columns
     }
 
-    /// Count the row that was written.
+    /// Count the row that was written, if all that must hold between its columns does; else none of it is left.
     #[inline]
-    pub fn commit(&mut self) {
+    pub(crate) fn commit(&mut self, comparisons: &Comparisons) -> bool {
+        if !comparisons.is_empty() && !comparisons.hold_of_last(&self.columns) {
+            self.take_back();
+            return false;
+        }
         self.len += 1;
+        true
     }
 
     /// Cut off what was written since the last whole row.
@@ -239,6 +245,22 @@ impl Builder {
             Self::Struct { len, .. } => *len,
             Self::List { ends, .. } => ends.len() - 1,
         }
+    }
+
+    /// The value of the last row, to be compared; that of nested columns is none.
+    #[inline]
+    pub(crate) fn last(&self) -> Operand<'_> {
+        let exact = |value: Option<i64>| value.map(i128::from).map(Operand::Exact);
+        let found = match self {
+            Self::Int32(column) | Self::Date(column) => exact(column.last().map(i64::from)),
+            Self::Int64(column) | Self::Timestamp(column) | Self::Time(column) => exact(column.last()),
+            Self::Float64(column) => column.last().map(Operand::Float),
+            Self::Boolean(column) => exact(column.last().map(i64::from)),
+            Self::Decimal(column) => column.last().map(Operand::Exact),
+            Self::String(column) => column.last().map(Operand::Text),
+            Self::Struct { .. } | Self::List { .. } => None,
+        };
+        found.unwrap_or(Operand::Null)
     }
 
     /// Append bytes that are equal exactly when rows are; a null is equal to a null.

@@ -80,7 +80,10 @@ impl Template {
             layout.read(text, start, quick, rows, scratch).filter(|stop| is_end(text.as_bytes(), *stop));
         if stop.is_some() {
             scratch.commit(rows.columns());
-            rows.commit();
+            if !rows.commit(&quick.checker.comparisons) {
+                layout.passed.clear();
+                return None;
+            }
             for index in layout.passed.drain(..) {
                 layout.steps[index].seen += 1;
             }

@@ -16,12 +16,14 @@ use arrow::{
 use crate::{
     cell::Cell,
     check::{Checked, Checker},
+    compare::Comparisons,
     error::Result,
     nested,
     plan::Plan,
     quick::{Quick, QuickColumn, QuickKind, Scratch},
     read::columns::Values,
     rows::Builder,
+    scalars::Scalars,
 };
 
 /// The plan's columns of a chunk.
@@ -55,6 +57,10 @@ impl Whole {
             };
             arrays.push(array);
             fine = both(fine, is_fine);
+        }
+        let comparisons = &quick.checker.comparisons;
+        if !comparisons.is_empty() {
+            fine = both(fine, between(comparisons, &arrays, rows)?);
         }
         Ok(Some(Self { arrays, fine, rows }))
     }
@@ -170,6 +176,17 @@ fn cell_by_cell(
     let fine = BooleanBuffer::collect_bool(rows, &mut is_fine);
     let fine = (fine.count_set_bits() < rows).then_some(fine);
     Ok((builder.finish(data_type)?, fine))
+}
+
+/// The rows between whose columns all holds; `None` when that is all of them. Those of which a value is broken may be among
+/// them or not.
+fn between(comparisons: &Comparisons, arrays: &[ArrayRef], rows: usize) -> Result<Option<BooleanBuffer>> {
+    let mut columns: Vec<Option<Scalars>> = arrays.iter().map(|_| None).collect();
+    for index in comparisons.columns() {
+        columns[index] = Some(Scalars::of(&arrays[index])?);
+    }
+    let fine = BooleanBuffer::collect_bool(rows, |row| comparisons.hold_of(&columns, row));
+    Ok((fine.count_set_bits() < rows).then_some(fine))
 }
 
 fn holds(checker: &Checker, index: usize, cell: &Cell, scratch: &mut Scratch) -> bool {

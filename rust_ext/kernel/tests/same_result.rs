@@ -23,7 +23,7 @@ use dpipe_kernel::{
     error,
     outcome::{FileKind, Outcome},
     partition::PartitionValue,
-    plan::{Plan, WriteMode},
+    plan::{Comparison, Operator, Plan, WriteMode},
     read::{Content, Format, Source},
     run::{Alone, Destination, Host, Options, run},
     schema,
@@ -262,9 +262,15 @@ proptest! {
         group_rows in 1usize..60,
         is_unique: bool,
         key_bytes in prop_oneof![Just(0usize), Just(1 << 30)],
+        is_compared: bool,
     ) {
         let folder = tempfile::tempdir().unwrap();
         let mut plan = plan();
+        if is_compared {
+            // Some notes begin with an escape or are empty, and are before their parts.
+            let (left, right) = ("note".to_owned(), "part".to_owned());
+            plan.compare.push(Comparison { left, operator: Operator::AtLeast, right });
+        }
         if is_unique {
             plan.unique.push("note".to_owned());
         }
