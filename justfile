@@ -63,10 +63,11 @@ fmt:
     {{ bin }}/ruff format .
     cargo fmt --all
 
-# Time the kernel against pure Python, pydantic, DuckDB and polars: NDJSON on two threads and on one, CSV, Parquet
+# Time the kernel against pure Python, pydantic, DuckDB and polars: NDJSON on two threads and on one, nested, CSV, Parquet
 bench *args: build
     {{ bin }}/dpipe bench kernel --threads 2 "$@"
     {{ bin }}/dpipe bench kernel --threads 1 "$@"
+    {{ bin }}/dpipe bench kernel --threads 2 --shape nested "$@"
     {{ bin }}/dpipe bench kernel --threads 2 --format csv "$@"
     {{ bin }}/dpipe bench kernel --threads 2 --format parquet "$@"
 

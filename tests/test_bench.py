@@ -530,5 +530,5 @@ def test_numbers_of_records_that_are_none_are_refused() -> None:
     ],
 )
 def test_what_no_baseline_does_is_named(column: Column, said: str | None) -> None:
-    reason = beyond_baselines(Plan("d", "c", (column,)))
+    reason = beyond_baselines(Plan("d", "c", (column,)), "ndjson")
     assert reason is None if said is None else said in str(reason)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from dpipe.bench.profile import ColumnProfile
     from dpipe.bench.work import Job, Outcome
+    from dpipe.contract import Column
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def facts(job: Job, outcome: Outcome) -> Facts:
     """What a job that is done came to."""
     import duckdb
 
-    columns = ", ".join(f'"{column.name}"::{duckdb_type(column)}' for column in job.plan.columns)
+    columns = ", ".join(_hashed(column) for column in job.plan.columns)
     provenance = ", ".join(PROVENANCE)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -74,6 +75,15 @@ def facts(job: Job, outcome: Outcome) -> Facts:
             profile=outcome.profile,
             ranks=_ranks(connection, job, outcome.profile),
         )
+
+
+def _hashed(column: Column) -> str:
+    """SQL of a column's values, of which every difference is one of their hashes, too.
+
+    DuckDB hashes no array, an empty one and one of a null alike, and so with objects.
+    """
+    value = f'"{column.name}"::{duckdb_type(column)}'
+    return f"to_json({value})" if column.fields else value
 
 
 def _rows(folder: Path) -> str | None:

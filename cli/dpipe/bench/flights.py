@@ -8,16 +8,14 @@ these are other values out of range there.
 
 from __future__ import annotations
 
-import gzip
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dpipe.bench.made import any_of, lines_of, quoted, random_number, write_text
 from dpipe.contract import Column, PartitionField, Plan, Rule
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
     from dpipe.contract.plan import RuleName
 
 Format = Literal["ndjson", "csv", "parquet"]
@@ -31,8 +29,6 @@ DESTINATIONS = ("ATL", "BOS", "CLT", "DEN", "FLL", "LAX", "MCO", "MIA", "ORD", "
 PARTITIONS: dict[int, tuple[str, ...]] = {1: (), 12: ("month",), 120: ("month", "dest")}
 
 FAULTS = ("breaks off", "twice", "no carrier", "type", "range", "no such day", "null", "two at once")
-# How many lines are on their way from DuckDB to the file; `COPY` can't write a faulty record.
-ROWS_HELD = 100_000
 
 
 def plan(*, key: bool = True, width: int = 19, partitions: int = 1) -> Plan:
@@ -99,27 +95,11 @@ def write(
         connection.execute(f"CREATE TEMP VIEW flights AS {_flights()} FROM range({records:d}) numbers(n)")
         if form == "parquet":
             connection.execute(
-                f"COPY ({_typed(width)}) TO '{_quoted(path)}' (FORMAT parquet, COMPRESSION zstd)"
+                f"COPY ({_typed(width)}) TO '{quoted(path)}' (FORMAT parquet, COMPRESSION zstd)"
             )
         else:
             head, lines = _ndjson(width) if form == "ndjson" else _csv(width)
-            _write_text(connection, lines, path, head, compression)
-
-
-def _write_text(
-    connection: DuckDBPyConnection, lines: str, path: Path, head: str, compression: Compression
-) -> None:
-    import pyarrow as pa
-
-    # At its own default level gzip would take longer than everything else here.
-    with (
-        gzip.open(path, "wb", compresslevel=1)
-        if compression == "gzip"
-        else pa.output_stream(str(path), compression=None if compression == "none" else compression)
-    ) as out:
-        out.write(head.encode())
-        for batch in connection.execute(lines).to_arrow_reader(ROWS_HELD):
-            out.write("".join(batch.column(0).to_pylist()).encode())
+            write_text(connection, lines, path, head, compression)
 
 
 def _integer(name: str, low: float | None, high: float | None, *, required: bool) -> Column:
@@ -132,15 +112,6 @@ def _text(name: str, longest: int, *, required: bool) -> Column:
     return Column(name, "string", required=required, rules=(Rule("maxLength", longest),))
 
 
-def _any_of(number: int, values: tuple[str, ...]) -> str:
-    return f"list_extract({list(values)!r}, 1 + {_random(number, len(values))})"
-
-
-def _random(number: int, below: int) -> str:
-    """SQL of a number from 0, the same for each run; `number` tells the columns apart."""
-    return f"(hash(n * 64 + {number}) % {below})::INTEGER"
-
-
 def _flights() -> str:
     """SQL of flights as they should be, about 900 a day in the order of their days, and each one's fault.
 
@@ -148,23 +119,23 @@ def _flights() -> str:
     """
     return f"""
     SELECT n,
-        if({_random(1, 100)} = 0, {_any_of(2, FAULTS)}, '') AS fault,
+        if({random_number(1, 100)} = 0, {any_of(2, FAULTS)}, '') AS fault,
         (2000 + n // 900 // 336 % 100)::INTEGER AS year,
         (n // 900 % 336 // 28 + 1)::INTEGER AS month,
         (n // 900 % 28 + 1)::INTEGER AS day,
         (5 + n % 900 // 50)::INTEGER AS hour,
-        {_random(3, 60)} AS minute,
-        {_random(4, 40)} > 0 AS left_at_all,
-        (-20 * ln(({_random(5, 9999)} + 1) / 10000))::INTEGER - 10 AS delay,
-        {_random(6, 2401)} AS arrival,
-        {_random(7, 2401)} AS sched_arr_time,
-        delay + {_random(8, 40)} - 20 AS late,
-        {_any_of(9, CARRIERS)} AS carrier,
+        {random_number(3, 60)} AS minute,
+        {random_number(4, 40)} > 0 AS left_at_all,
+        (-20 * ln(({random_number(5, 9999)} + 1) / 10000))::INTEGER - 10 AS delay,
+        {random_number(6, 2401)} AS arrival,
+        {random_number(7, 2401)} AS sched_arr_time,
+        delay + {random_number(8, 40)} - 20 AS late,
+        {any_of(9, CARRIERS)} AS carrier,
         (n % 900 * 11 + 1)::INTEGER AS flight,
-        'N' || (100 + {_random(10, 900)}) || {_any_of(11, CARRIERS)} AS tailnum,
-        {_any_of(12, ORIGINS)} AS origin,
-        {_any_of(13, DESTINATIONS)} AS dest,
-        40 + {_random(14, 360)} AS flown,
+        'N' || (100 + {random_number(10, 900)}) || {any_of(11, CARRIERS)} AS tailnum,
+        {any_of(12, ORIGINS)} AS origin,
+        {any_of(13, DESTINATIONS)} AS dest,
+        40 + {random_number(14, 360)} AS flown,
         format('{{}}-{{:02}}-{{:02}}T{{:02}}:00:00Z', year, month, day, hour) AS time_hour"""
 
 
@@ -214,23 +185,14 @@ def _ndjson(width: int) -> tuple[str, str]:
         return f"""concat('"{name}":', coalesce(({value})::VARCHAR, 'null'))"""
 
     fields = ", ".join(field(name, value) for name, value in _first(_faulty_texts(), width).items())
-    return "", _lines(f"concat('{{', concat_ws(',', {fields}), '}}')")
+    return "", lines_of(f"concat('{{', concat_ws(',', {fields}), '}}')", "flights")
 
 
 def _csv(width: int) -> tuple[str, str]:
     """The header, and SQL of the records' lines."""
     values = _first(_faulty_texts(), width)
     fields = ", ".join(f"coalesce(({value})::VARCHAR, '')" for value in values.values())
-    return ",".join(values) + "\n", _lines(f"concat_ws(',', {fields})")
-
-
-def _lines(line: str) -> str:
-    """SQL of the lines with their ends, in order; what breaks off does so in the middle."""
-    return f"""
-    SELECT CASE WHEN fault = 'breaks off' THEN line[:length(line) // 2] || chr(10)
-        WHEN fault = 'twice' THEN line || chr(10) || line || chr(10)
-        ELSE line || chr(10) END
-    FROM (SELECT fault, {line} AS line FROM flights)"""
+    return ",".join(values) + "\n", lines_of(f"concat_ws(',', {fields})", "flights")
 
 
 def _typed(width: int) -> str:
@@ -248,7 +210,3 @@ def _typed(width: int) -> str:
 
 def _first(values: dict[str, str], width: int) -> dict[str, str]:
     return dict(list(values.items())[:width])
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import tempfile
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpipe.bench import engines
+from dpipe.bench.bandwidth import memory_bandwidth
 from dpipe.bench.child import Run, run_in_child
 from dpipe.bench.facts import difference, facts
 from dpipe.bench.machine import machine
-from dpipe.bench.work import Job, beyond_baselines
+from dpipe.bench.work import Job, beyond_baselines, nested
 from dpipe.errors import DpipeError
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ class Input:
 class EngineReport:
     """An engine's runs; speeds are those of the median run, a core's share is by the threads that it could use.
 
-    `partly` says what of the work it does otherwise.
+    `bandwidth_share` is the bytes of input a second, by those that as many threads can read from memory. `partly` says
+    what of the work it does otherwise.
     """
 
     engine: str
@@ -50,6 +53,7 @@ class EngineReport:
     records_per_second: int
     megabytes_per_second: float
     megabytes_per_second_per_core: float
+    bandwidth_share: float
     startup_seconds: float
     peak_memory_mb: int
 
@@ -60,7 +64,7 @@ class KernelReport:
 
     `profile` says whether every engine took a profile. `ratios` are medians of the ratios of an engine's seconds to
     the kernel's in the same round, `spread` their least and greatest. `left_out` gives the reason for each baseline
-    that wasn't compared.
+    that wasn't compared. `machine` has the memory's bandwidth too, for one thread and for as many as there are cores.
     """
 
     bench: str
@@ -130,7 +134,9 @@ class _Bench:
         if package := engines.missing(name):
             return f"`{package}` is not installed: {engines.HINT}"
         module = engines.engine(name)
-        if reason := beyond_baselines(self.given.plan) or module.unable(self.given.plan, self.given.form):
+        if reason := beyond_baselines(self.given.plan, self.given.form) or module.unable(
+            self.given.plan, self.given.form
+        ):
             return reason
         try:
             _, theirs = self._run(name, check=True)
@@ -169,29 +175,37 @@ class _Bench:
             ratios[name] = round(statistics.median(paired), 2)
             spread[name] = (round(min(paired), 2), round(max(paired), 2))
         given, expected = self.given, self.expected[1]
+        cores = os.cpu_count() or 1
+        bandwidth = {threads: memory_bandwidth(threads) for threads in {1, self.job.workers, cores}}
         return KernelReport(
             bench="kernel",
             ratios=ratios,
             spread=spread,
             input={
                 "dataset": given.plan.dataset,
+                "shape": "nested" if nested(given.plan) else "flat",
                 "source": "made" if given.made else str(given.path),
                 "format": given.form,
                 "compression": given.compression,
                 "records": expected.counts["records_in"],
                 "bytes": given.path.stat().st_size,
                 "columns": len(given.plan.columns),
+                "nested_columns": len(nested(given.plan)),
             },
             result={**expected.counts, "violations": expected.violations},
             profile=self.job.profile,
             threads=self.job.workers,
             runs=len(kernel_runs),
-            engines=[self._engine(name, runs) for name, runs in done.items()],
+            engines=[self._engine(name, runs, bandwidth) for name, runs in done.items()],
             left_out=left_out,
-            machine=machine(),
+            machine={
+                **machine(),
+                "memory_bandwidth_gb_s": round(bandwidth[cores] / 1e9, 2),
+                "memory_bandwidth_one_thread_gb_s": round(bandwidth[1] / 1e9, 2),
+            },
         )
 
-    def _engine(self, name: str, runs: list[Run]) -> EngineReport:
+    def _engine(self, name: str, runs: list[Run], bandwidth: dict[int, float]) -> EngineReport:
         module = engines.engine(name)
         median = statistics.median(run.seconds for run in runs)
         cores = self.job.workers if module.PARALLEL else 1
@@ -206,6 +220,7 @@ class _Bench:
             records_per_second=round(self.expected[1].counts["records_in"] / median),
             megabytes_per_second=round(megabytes / median, 1),
             megabytes_per_second_per_core=round(megabytes / median / cores, 1),
+            bandwidth_share=round(megabytes * 1e6 / median / bandwidth[cores], 7),
             startup_seconds=round(statistics.median(run.startup_seconds for run in runs), 3),
             peak_memory_mb=round(max(run.peak_memory_mb for run in runs)),
         )

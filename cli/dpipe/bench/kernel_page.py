@@ -19,6 +19,7 @@ COLUMNS = (
     "records/s",
     "MB/s",
     "MB/s a core",
+    "% of bandwidth",
     "peak MB",
     "start-up s",
 )
@@ -35,6 +36,7 @@ def rows(report: KernelReport) -> list[tuple[object, ...]]:
             engine.records_per_second,
             engine.megabytes_per_second,
             engine.megabytes_per_second_per_core,
+            round(100 * engine.bandwidth_share, 2),
             engine.peak_memory_mb,
             engine.startup_seconds,
         )
@@ -46,9 +48,10 @@ def headline(report: KernelReport) -> str:
     """What was read, how."""
     given = report.input
     packed = "" if given["compression"] == "none" else f", {given['compression']}"
+    nested = f" ({given['nested_columns']} nested)" if given["nested_columns"] else ""
     threads = "1 thread" if report.threads == 1 else f"{report.threads} threads"
     return (
-        f"{given['records']:,} records, {given['columns']} columns, {given['bytes'] / 1e6:,.1f} MB of "
+        f"{given['records']:,} records, {given['columns']} columns{nested}, {given['bytes'] / 1e6:,.1f} MB of "
         f"{FORMATS[given['format']]}{packed}; {profiled(report)}, {threads}, {timed(report.runs)}"
     )
 
@@ -69,9 +72,21 @@ def notes(report: KernelReport) -> list[str]:
     same = "Same result" if report.ratios else "Result"
     counts = (f"{result[name]:,} {name}" for name in ("accepted", "rejected", "duplicate"))
     said = [f"{same}: {', '.join(counts)}."]
+    said.append(_of_memory(report))
     said += [f"{engine.title} {engine.partly}." for engine in report.engines if engine.partly]
     said += [f"Left out: {name}, {reason}." for name, reason in report.left_out.items()]
     return said
+
+
+def _of_memory(report: KernelReport) -> str:
+    """The kernel's speed beside that of the memory."""
+    kernel = report.engines[0]
+    threads = "one thread reads" if report.threads == 1 else f"{report.threads} threads read"
+    bandwidth = kernel.megabytes_per_second / kernel.bandwidth_share / 1000
+    return (
+        f"{kernel.title} takes in {kernel.megabytes_per_second:,.0f} MB/s, {kernel.bandwidth_share:.1%} of the "
+        f"{bandwidth:.1f} GB/s that {threads} from this machine's memory."
+    )
 
 
 def chart(report: KernelReport) -> str:

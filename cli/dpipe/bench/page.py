@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 STYLE = """
 body { font: 15px/1.5 system-ui, 'Segoe UI', Helvetica, Arial, sans-serif; color: #1f2933; background: #f5f7fa;
-       max-width: 960px; margin: 2.5rem auto; padding: 0 1.25rem; }
+       max-width: 1080px; margin: 2.5rem auto; padding: 0 1.25rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2.25rem 0 .5rem; }
 p, li { max-width: 70ch; } .faint { color: #616e7c; margin-top: 0; }
 .wide { overflow-x: auto; background: #fff; border-radius: 6px; margin: .75rem 0; }

@@ -28,7 +28,7 @@ RANK_OFF, MEAN_OFF = 0.05, 1e-9
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """The accepted values of a column; of booleans only `rows` and `nulls`.
+    """The accepted values of a column; of booleans, objects and arrays only `rows` and `nulls`.
 
     Dates are days, timestamps microseconds since 1970. Texts are cut to `TEXT_CHARS`; they have `lengths` in
     characters, whose mean is theirs, instead of quantiles. `top` is values with how often they occur.
@@ -47,7 +47,7 @@ class ColumnProfile:
 
 def is_profiled(column: Column) -> bool:
     """Whether more is told of it than rows and nulls."""
-    return column.kind != "boolean"
+    return column.kind not in {"boolean", "struct", "list"}
 
 
 def hardly_repeat(rows: int, distinct: int) -> bool:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 from dpipe.contract.plan import LIMITS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from dpipe.bench.flights import Compression, Format
     from dpipe.bench.profile import ColumnProfile
-    from dpipe.contract import Plan
+    from dpipe.contract import Column, Plan
 
 BATCH_ID = "file-" + "0" * 32
-# The column, None for the record as a whole, and the rule that is broken.
+# The column's or the part's path, None for the record as a whole, and the rule that is broken.
 Breach = tuple[str | None, str]
 
 
@@ -57,7 +58,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The counts that an engine came to; `violations` are records by what they broke, `profile` is one a column."""
+    """The counts that an engine came to; `violations` are records by what they broke, `profile` is one a column.
+
+    A record that breaks a rule in several items counts once for it.
+    """
 
     records_in: int
     accepted: int
@@ -70,13 +74,45 @@ class Outcome:
 TEMPORAL = ("date", "timestamp", "timestamp_ntz")
 # What every baseline knows of a contract.
 KINDS = frozenset(
-    ("int32", "int64", "float64", "boolean", "string", "date", "timestamp", "timestamp_ntz"),
+    (
+        "int32",
+        "int64",
+        "float64",
+        "boolean",
+        "string",
+        "date",
+        "timestamp",
+        "timestamp_ntz",
+        "struct",
+        "list",
+    ),
 )
-RULES = frozenset((*LIMITS, "minLength", "maxLength", "pattern", "enum"))
+RULES = frozenset((*LIMITS, "minLength", "maxLength", "pattern", "enum", "minItems", "maxItems"))
 
 
-def beyond_baselines(plan: Plan) -> str | None:
-    """What of the plan no baseline does; None when there is nothing."""
+def nested(plan: Plan) -> list[Column]:
+    """The columns that are objects or arrays."""
+    return [column for column in plan.columns if column.fields]
+
+
+def parts(columns: Iterable[Column], within: str = "") -> Iterator[tuple[str, Column]]:
+    """The columns and all that is in them by their paths, as violations name them: `items[].price`."""
+    for column in columns:
+        path = within + column.name
+        yield path, column
+        yield from _inside(column, path)
+
+
+def _inside(column: Column, path: str) -> Iterator[tuple[str, Column]]:
+    if column.kind == "struct":
+        yield from parts(column.fields, f"{path}.")
+    elif column.kind == "list":
+        yield f"{path}[]", column.fields[0]
+        yield from _inside(column.fields[0], f"{path}[]")
+
+
+def beyond_baselines(plan: Plan, form: Format) -> str | None:
+    """What of the plan no baseline does on this format; None when there is nothing."""
     of_dataset = {
         "no baseline looks for fields that the contract doesn't know": plan.unknown_fields == "reject",
         "no baseline is told of the contract's escape or comment character": plan.csv.escape
@@ -87,14 +123,16 @@ def beyond_baselines(plan: Plan) -> str | None:
     for said, is_so in of_dataset.items():
         if is_so:
             return said
-    for column in plan.columns:
+    if form != "ndjson" and nested(plan):
+        return f"baselines read objects and arrays out of NDJSON only, `{nested(plan)[0].name}` is nested"
+    for path, column in parts(plan.columns):
         if column.formats:
-            return f"baselines read ISO 8601 only, `{column.name}` is spelt otherwise"
+            return f"baselines read ISO 8601 only, `{path}` is spelt otherwise"
         if column.kind not in KINDS or column.default_offset:
-            return f"no baseline has the type of `{column.name}`"
+            return f"no baseline has the type of `{path}`"
         for rule in column.rules:
             if rule.rule not in RULES or (rule.rule in LIMITS and not isinstance(rule.value, int | float)):
-                return f"no baseline has the rule `{rule.rule}` of `{column.name}`"
+                return f"no baseline has the rule `{rule.rule}` of `{path}`"
     return None
 
 

@@ -32,6 +32,13 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
+class Shape(StrEnum):
+    """Shapes of made-up records."""
+
+    FLAT = "flat"
+    NESTED = "nested"
+
+
 class Compression(StrEnum):
     """Compressions of the text formats."""
 
@@ -59,6 +66,13 @@ def kernel(
         Format | None, typer.Option("--format", help="By default NDJSON, or what the file's name says.")
     ] = None,
     compression: Annotated[Compression | None, typer.Option(help="Compression of text formats.")] = None,
+    shape: Annotated[
+        Shape | None,
+        typer.Option(
+            help="Made-up records: flights, or orders with objects and arrays (NDJSON). By default `flat`.",
+            show_default=False,
+        ),
+    ] = None,
     records: Annotated[int, typer.Option(min=1_000, max=30_000_000, help="Records to make.")] = 1_000_000,
     runs: Runs = 3,
     threads: Threads = 0,
@@ -79,7 +93,7 @@ def kernel(
 
     The clock starts once their results are shown to be the same. What can't do the work is left out by name.
 
-    Example: `dpipe bench kernel --records 200000 --against pure_python,duckdb`
+    Example: `dpipe bench kernel --shape nested --records 200000 --against pure_python,duckdb`
     """
     import tempfile
 
@@ -92,8 +106,19 @@ def kernel(
         if data is None:
             if contract is not None:
                 raise UsageError("`--contract` is for a file of yours", hint="name it: `--data FILE`")
-            given = _made(Path(folder), records, format_ or Format.NDJSON, compression or Compression.NONE)
+            given = _made(
+                Path(folder),
+                records,
+                format_ or Format.NDJSON,
+                compression or Compression.NONE,
+                shape or Shape.FLAT,
+            )
         else:
+            if shape is not None:
+                raise UsageError(
+                    "`--shape` is for made-up records",
+                    hint="leave it out: the contract says the file's shape",
+                )
             given = _own(data, _plan(ctx, contract), format_, compression)
         report = bench_kernel(
             given,
@@ -258,12 +283,22 @@ def _step(step: str) -> None:
     output.note(f"bench: {step} …")
 
 
-def _made(folder: Path, records: int, form: Format, compression: Compression) -> Input:
-    from dpipe.bench import flights
+def _made(folder: Path, records: int, form: Format, compression: Compression, shape: Shape) -> Input:
+    from dpipe.bench import flights, orders
     from dpipe.bench.kernel import Input
+    from dpipe.errors import UsageError
 
     _refuse_packed_parquet(form, compression)
+    if shape == Shape.NESTED and form != Format.NDJSON:
+        raise UsageError(
+            f"`--shape nested` is made as NDJSON, not as `{form}`",
+            hint="leave `--format` out, or measure `--shape flat`",
+        )
     _step(f"making {records:,} records")
+    if shape == Shape.NESTED:
+        path = folder / "orders.ndjson"
+        orders.write(path, records, compression=compression.value)
+        return Input(path, form.value, compression.value, orders.plan(), made=True)
     path = folder / f"flights.{form}"
     flights.write(path, records, form=form.value, compression=compression.value)
     return Input(path, form.value, compression.value, flights.plan(), made=True)

@@ -13,8 +13,11 @@ CSV records are right as long as no field holds a line break.
 from __future__ import annotations
 
 import csv
+import json
 from typing import TYPE_CHECKING
 
+from dpipe.bench.baselines import duckdb_nested
+from dpipe.bench.baselines.duckdb_nested import BREACH, breach
 from dpipe.bench.baselines.duckdb_profile import profiles
 from dpipe.bench.work import BATCH_ID, TEMPORAL, Breach, Job, Outcome
 from dpipe.quality.from_contract import duckdb_type
@@ -37,14 +40,13 @@ PARALLEL = True
 DISTINCT_OFF = 0.5
 # The header is found in 16 of these; with the plan's longest record that would be hundreds of MB.
 HEADER_BYTES = 1 << 20
-BREACH = 'STRUCT("column" VARCHAR, "rule" VARCHAR)'
 PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1"
 
 
 def unable(plan: Plan, form: Format) -> str | None:
-    """It does whatever baselines do."""
-    del plan, form
-    return None
+    """It does whatever baselines do, but for times inside nested columns."""
+    del form
+    return duckdb_nested.unable(plan)
 
 
 def partly(form: Format) -> str | None:
@@ -81,12 +83,9 @@ def run(job: Job) -> Outcome:
 def _ndjson(job: Job, names: list[str]) -> str:
     """Lines, their fields by type and whether all is well with them."""
     del names
-    kinds = {column.name: duckdb_type(column) for column in job.plan.columns}
-    read = {
-        column.name: "VARCHAR" if column.kind in TEMPORAL else kinds[column.name]
-        for column in job.plan.columns
-    }
-    structure = "{" + ", ".join(f'"{name}": "{kind}"' for name, kind in read.items()) + "}"
+    structure = _text(
+        json.dumps({column.name: duckdb_nested.structure(column) for column in job.plan.columns})
+    )
     fields = ", ".join(
         f'TRY_CAST(_fields."{column.name}" AS {duckdb_type(column)}) AS "{column.name}"'
         if column.kind in TEMPORAL
@@ -214,7 +213,9 @@ def _fine(plan: Plan, form: Format) -> str:
     """Whether a record breaks nothing."""
 
     def holds(column: Column) -> str:
-        rules = [f"NOT ({_broken(column.name, rule)})" for rule in column.rules]
+        if column.fields:
+            return duckdb_nested.fine(column, _broken)
+        rules = [f"NOT ({_broken(_name(column), rule)})" for rule in column.rules]
         present = " AND ".join(rules) or "true"
         absent = "false" if column.required else _absent(column, form)
         return f'CASE WHEN "{column.name}" IS NULL THEN {absent} ELSE {present} END'
@@ -227,45 +228,51 @@ def _fine(plan: Plan, form: Format) -> str:
 def _violations(plan: Plan, absent: Callable[[Column], str]) -> str:
     """A list of everything that a record breaks; `absent` is SQL of whether a column has no value, of whatever type."""
     found = []
+    nested = []
     for column in plan.columns:
+        if column.fields:
+            nested.append(duckdb_nested.breaches(column, _broken))
+            continue
         nothing = f'"{column.name}" IS NULL'
-        required = f"WHEN {nothing} THEN {_breach(column.name, 'required')}" if column.required else ""
-        wrong_type = f"WHEN {nothing} AND NOT ({absent(column)}) THEN {_breach(column.name, 'type')}"
+        required = f"WHEN {nothing} THEN {breach(column.name, 'required')}" if column.required else ""
+        wrong_type = f"WHEN {nothing} AND NOT ({absent(column)}) THEN {breach(column.name, 'type')}"
         found.append(f"CASE {wrong_type} {required} END")
         found += [
-            f"CASE WHEN {_broken(column.name, rule)} THEN {_breach(column.name, rule.rule)} END"
+            f"CASE WHEN {_broken(_name(column), rule)} THEN {breach(column.name, rule.rule)} END"
             for rule in column.rules
         ]
-    malformed = _breach(None, "malformed")
-    return f"CASE WHEN _whole THEN list_filter([{', '.join(found)}], one -> one IS NOT NULL) ELSE [{malformed}] END"
+    malformed = breach(None, "malformed")
+    flat = f"list_filter([{', '.join(found)}], one -> one IS NOT NULL)"
+    told = f"list_concat({', '.join([flat, *nested])})" if nested else flat
+    return f"CASE WHEN _whole THEN {told} ELSE [{malformed}] END"
 
 
-def _breach(column: str | None, rule: str) -> str:
-    name = "NULL" if column is None else f"'{column}'"
-    return f"{{'column': {name}, 'rule': '{rule}'}}::{BREACH}"
+def _name(column: Column) -> str:
+    return f'"{column.name}"'
 
 
 def _broken(name: str, rule: Rule) -> str:  # noqa: PLR0911 - one a rule
-    """SQL that is true when a value breaks the rule."""
+    """SQL that is true when a value, of which `name` is SQL, breaks the rule."""
     value = rule.value
     match rule.rule:
         case "minimum":
-            return f'"{name}" < {value!r}'
+            return f"{name} < {value!r}"
         case "maximum":
-            return f'"{name}" > {value!r}'
+            return f"{name} > {value!r}"
         case "exclusiveMinimum":
-            return f'"{name}" <= {value!r}'
+            return f"{name} <= {value!r}"
         case "exclusiveMaximum":
-            return f'"{name}" >= {value!r}'
+            return f"{name} >= {value!r}"
         case "minLength":
-            return f'length("{name}") < {value}'
+            return f"length({name}) < {value}"
         case "maxLength":
-            return f'length("{name}") > {value}'
+            return f"length({name}) > {value}"
         case "pattern":
-            return f"NOT regexp_matches(\"{name}\", '{_text(str(value))}')"
+            return f"NOT regexp_matches({name}, '{_text(str(value))}')"
         case "enum":
+            # `IN` with more than a few becomes a join, after which rows are in another order.
             allowed = ", ".join(f"'{_text(text)}'" for text in value) if isinstance(value, tuple) else ""
-            return f'"{name}"::VARCHAR NOT IN ({allowed})'
+            return f"NOT list_contains([{allowed}], {name}::VARCHAR)"
         case other:
             raise ValueError(f"no baseline has the rule `{other}`")
 
@@ -292,7 +299,8 @@ def _write(connection: DuckDBPyConnection, job: Job) -> Outcome:
     rejected = _one(connection, "SELECT count(*) FROM kept WHERE disposition = 'rejected'")
     duplicate = _one(connection, "SELECT count(*) FROM kept WHERE disposition = 'duplicate'")
     counts = connection.execute(
-        "SELECT one.column, one.rule, count(*) FROM (SELECT unnest(violations) AS one FROM kept) GROUP BY ALL"
+        """SELECT one.column, one.rule, count(*) FROM (SELECT unnest(list_distinct(violations)) AS one FROM kept)
+        GROUP BY ALL"""
     )
     violations: dict[Breach, int] = {(column, rule): number for column, rule, number in counts.fetchall()}
     profile = profiles(connection, job.plan, accepted_rows) if job.profile else {}

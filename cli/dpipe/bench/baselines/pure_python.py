@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from dpipe.bench.baselines import row_by_row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dpipe.bench.baselines.row_by_row import Checked
     from dpipe.bench.flights import Format
@@ -82,7 +83,7 @@ def _record_checker(plan: Plan) -> Callable[[dict[str, Any]], Checked]:
         try:
             return [read(get(name)) for name, read in columns], []
         except (TypeError, ValueError):
-            return [], _breaches(plan, record, _from_value)
+            return [], _breaches(plan.columns, record, _from_value)
 
     return check
 
@@ -109,7 +110,7 @@ def _fields_checker(plan: Plan, names: list[str]) -> Callable[[list[str]], Check
         except (TypeError, ValueError):
             pairs = zip(names, fields, strict=True)
             record = {name: None if text in nulls else text for name, text in pairs}
-            return [], _breaches(plan, record, _from_text)
+            return [], _breaches(plan.columns, record, _from_text)
 
     return check
 
@@ -121,10 +122,15 @@ def _reader(
 
     `nulls` are the null tokens where values are texts.
     """
-    if column.kind in {"int32", "int64"} and all(
-        rule.rule in {"minimum", "maximum"} for rule in column.rules
-    ):
+    if column.fields:
+        return _nested_reader(column)
+    is_within = all(rule.rule in {"minimum", "maximum"} for rule in column.rules)
+    if column.kind in {"int32", "int64"} and is_within:
         return _integer_reader(column, nulls)
+    if nulls is None and column.kind == "float64" and is_within:
+        return _float_reader(column)
+    if nulls is None and column.kind == "string" and len(column.rules) == 1:
+        return _text_reader(column)
     broken = [_breaks(column, rule) for rule in column.rules]
     required, tokens = column.required, nulls or frozenset()
 
@@ -170,23 +176,98 @@ def _integer_reader(column: Column, nulls: frozenset[str] | None) -> Callable[[A
     return read if nulls is None else read_text
 
 
+def _float_reader(column: Column) -> Callable[[Any], float | None]:
+    """The same for numbers of JSON within limits."""
+    low: Any = max([-sys.float_info.max, *(rule.value for rule in column.rules if rule.rule == "minimum")])
+    high: Any = min([sys.float_info.max, *(rule.value for rule in column.rules if rule.rule == "maximum")])
+    required = column.required
+
+    def read(value: Any) -> float | None:  # noqa: ANN401
+        if type(value) is float and low <= value <= high:
+            return value
+        if value is None and not required:
+            return None
+        if type(value) is int and low <= value <= high:
+            return float(value)
+        raise ValueError
+
+    return read
+
+
+def _text_reader(column: Column) -> Callable[[Any], str | None]:
+    """The same for texts of JSON with one rule."""
+    breaks, required = _breaks(column, column.rules[0]), column.required
+
+    def read(value: Any) -> str | None:  # noqa: ANN401
+        if type(value) is str and not breaks(value):
+            return value
+        if value is None and not required:
+            return None
+        raise ValueError
+
+    return read
+
+
+def _nested_reader(column: Column) -> Callable[[Any], Any]:
+    """The same for objects and arrays of JSON, with one call for each value in them."""
+    broken = [_breaks(column, rule) for rule in column.rules]
+    readers = [(part.name, _reader(part, _from_value(part.kind), nulls=None)) for part in column.fields]
+    read_item, required = readers[0][1], column.required
+
+    def read_object(value: Any) -> dict[str, Any] | None:  # noqa: ANN401
+        if type(value) is dict:
+            get = value.get
+            return {name: read(get(name)) for name, read in readers}
+        if value is None and not required:
+            return None
+        raise ValueError
+
+    def read_array(value: Any) -> list[Any] | None:  # noqa: ANN401
+        if type(value) is list:
+            for breaks in broken:
+                if breaks(value):
+                    raise ValueError
+            return [read_item(item) for item in value]
+        if value is None and not required:
+            return None
+        raise ValueError
+
+    return read_object if column.kind == "struct" else read_array
+
+
 def _breaches(
-    plan: Plan, record: dict[str, Any], conversion: Callable[[Kind], Callable[[Any], Any]]
+    columns: Sequence[Column],
+    record: dict[str, Any],
+    conversion: Callable[[Kind], Callable[[Any], Any]],
+    within: str = "",
 ) -> list[Breach]:
-    """Everything that is wrong with a record."""
-    found: list[Breach] = []
-    for column in plan.columns:
-        value = record.get(column.name)
-        if value is None:
-            if column.required:
-                found.append((column.name, "required"))
-            continue
-        try:
-            value = conversion(column.kind)(value)
-        except (TypeError, ValueError):
-            found.append((column.name, "type"))
-            continue
-        found += [(column.name, rule.rule) for rule in column.rules if _breaks(column, rule)(value)]
+    """Everything that is wrong with a record, or with an object at the path `within`."""
+    return [
+        breach
+        for column in columns
+        for breach in _of_value(column, within + column.name, record.get(column.name), conversion)
+    ]
+
+
+def _of_value(
+    column: Column,
+    path: str,
+    value: Any,  # noqa: ANN401 - whatever the format has
+    conversion: Callable[[Kind], Callable[[Any], Any]],
+) -> list[Breach]:
+    if value is None:
+        return [(path, "required")] if column.required else []
+    try:
+        value = conversion(column.kind)(value)
+    except (TypeError, ValueError):
+        return [(path, "type")]
+    found: list[Breach] = [(path, rule.rule) for rule in column.rules if _breaks(column, rule)(value)]
+    if column.kind == "struct":
+        found += _breaches(column.fields, value, conversion, f"{path}.")
+    if column.kind == "list":
+        found += [
+            breach for item in value for breach in _of_value(column.fields[0], f"{path}[]", item, conversion)
+        ]
     return found
 
 
@@ -223,6 +304,8 @@ def _from_value(kind: Kind) -> Callable[[Any], Any]:
         "date": _day,
         "timestamp": _instant,
         "timestamp_ntz": _wall_clock,
+        "struct": exactly(dict),
+        "list": exactly(list),
     }[kind]
 
 
@@ -291,9 +374,9 @@ def _breaks(column: Column, rule: Rule) -> Callable[[Any], bool]:  # noqa: PLR09
             return lambda value: value <= limit
         case "exclusiveMaximum":
             return lambda value: value >= limit
-        case "minLength":
+        case "minLength" | "minItems":
             return lambda value: len(value) < limit
-        case "maxLength":
+        case "maxLength" | "maxItems":
             return lambda value: len(value) > limit
         case "pattern":
             search = re.compile(limit).search

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dpipe.bench.baselines.counted import profile_of
+from dpipe.bench.profile import ColumnProfile
 from dpipe.bench.work import BATCH_ID, Breach, Job, Outcome
 from dpipe.contract.arrow import arrow_type
 from dpipe.contract.plan import PROVENANCE
@@ -47,13 +48,14 @@ def process(job: Job, records: Iterable[tuple[bytes, Any]], check: Callable[[Any
     kept: list[dict[str, Any]] = []
     seen: set[tuple[Any, ...]] = set()
     counts: dict[Breach, int] = {}
-    values: list[Counter[Any]] = [Counter() for _ in names if job.profile]
+    values = [Counter[Any]() if job.profile and not column.fields else None for column in job.plan.columns]
     number = rejected = 0
     for number, (raw, record) in enumerate(records, start=1):
         row, breaches = check(record)
         if breaches:
             rejected += 1
-            for breach in breaches:
+            # A record counts once for a rule that several items of it break.
+            for breach in set(breaches):
                 counts[breach] = counts.get(breach, 0) + 1
             kept.append(_entry(number, raw or _json(record), "rejected", breaches))
             continue
@@ -72,10 +74,16 @@ def process(job: Job, records: Iterable[tuple[bytes, Any]], check: Callable[[Any
     accepted = pa.Table.from_batches(batches)
     _write(job, accepted, kept)
     profile = {
-        column.name: profile_of(column, counted)
-        for column, counted in zip(job.plan.columns, values, strict=False)
+        column.name: _nulls_of(accepted[column.name]) if counted is None else profile_of(column, counted)
+        for column, counted in zip(job.plan.columns, values, strict=True)
+        if job.profile
     }
     return Outcome(number, accepted.num_rows, rejected, len(kept) - rejected, counts, profile)
+
+
+def _nulls_of(values: pa.ChunkedArray) -> ColumnProfile:
+    """The profile of a nested column."""
+    return ColumnProfile(len(values), values.null_count)
 
 
 def prepare() -> None:
@@ -151,13 +159,14 @@ def _json(record: object) -> bytes:
 
 
 def _batch(
-    job: Job, rows: list[list[Any]], record_nos: list[int], counts: list[Counter[Any]]
+    job: Job, rows: list[list[Any]], record_nos: list[int], counts: list[Counter[Any] | None]
 ) -> pa.RecordBatch:
     """Accepted rows with where they came from; their values are added to the counts, if there are any."""
     columns = job.plan.columns
     values = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
-    for counted, column_values in zip(counts, values, strict=False):
-        counted.update(column_values)
+    for counted, column_values in zip(counts, values, strict=True):
+        if counted is not None:
+            counted.update(column_values)
     arrays = [
         pa.array(column_values, arrow_type(column))
         for column, column_values in zip(columns, values, strict=True)
