@@ -127,8 +127,9 @@ def test_a_rule_is_in_the_plan_and_in_the_hash(tmp_path: Path) -> None:
     # A plan without such rules is what it was before there were any.
     assert "compare" not in json.loads(plain.plan.to_json())
     assert ruled.hash != plain.hash
-    assert beyond_baselines(Plan("d", "c", ())) is None
-    assert "compares columns" in str(beyond_baselines(Plan("d", "c", (), comparisons=ruled.plan.comparisons)))
+    assert beyond_baselines(Plan("d", "c", ()), "ndjson") is None
+    with_rules = Plan("d", "c", (), comparisons=ruled.plan.comparisons)
+    assert "compares columns" in str(beyond_baselines(with_rules, "ndjson"))
 
 
 @pytest.mark.parametrize(
