@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from browsers import chromium
 from contract_texts import contract, write
 from dpipe.bench import engines, flights, orders
 from dpipe.bench.bandwidth import memory_bandwidth
@@ -285,22 +285,12 @@ def test_memory_is_read_at_a_speed_that_a_machine_can_have(threads: int) -> None
 
 
 def test_the_report_fits_its_page(tmp_path: Path) -> None:
-    from playwright.sync_api import sync_playwright
 
     page_path = tmp_path / "report.html"
     arguments = ("--shape", "nested", "--records", "1000", "--runs", "1", "--against", "pure_python")
     done = run_bench(*arguments, "--html", str(page_path))
     assert done.returncode == 0, done.stderr
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.fail("the browser tests need Chromium on the path: `just chromium` installs it", pytrace=False)
-
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        ) as browser,
-    ):
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(page_path.as_uri())
         tables = page.eval_on_selector_all(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from browsers import chromium
 from dpipe.lineage.build import build
 from dpipe.settings import Project, load_project
 from dpipe.state import runs
 from lineage_receiver import SchemaCheckingReceiver, dpipe, receiving, statistics, upstream
-from playwright.sync_api import sync_playwright
 from support import make_project, run_dpipe
 
 if TYPE_CHECKING:
@@ -275,15 +274,7 @@ def test_a_click_on_a_table_shows_the_ways_through_it(received: Received, tmp_pa
     project, _ = received
     page_path = tmp_path / "lineage.html"
     run_dpipe(project, "lineage", "--html", str(page_path))
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.fail("the browser tests need Chromium on the path: `just chromium` installs it", pytrace=False)
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        ) as browser,
-    ):
+    with chromium() as browser:
         page = browser.new_page()
         page.goto(page_path.as_uri())
         page.click('[data-table="marts.dim_airline"]')

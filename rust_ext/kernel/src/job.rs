@@ -15,9 +15,8 @@ impl<T: Send + 'static> Job<T> {
     pub fn begin(pool: &rayon::ThreadPool, work: impl FnOnce() -> Result<T> + Send + 'static) -> Self {
         let (sender, receiver) = channel();
         pool.spawn(move || {
-            let done = catch_unwind(AssertUnwindSafe(work));
             // The receiver is gone only when nobody asks any more.
-            let _ = sender.send(done.unwrap_or_else(|_| Err(Error::Internal("a job panicked".into()))));
+            let _ = sender.send(caught("a job panicked", work));
         });
         Self(receiver)
     }
@@ -29,6 +28,11 @@ impl<T: Send + 'static> Job<T> {
     pub fn wait(self) -> Result<T> {
         self.0.recv().unwrap_or_else(|_| Err(Error::Internal("the threads went away".into())))
     }
+}
+
+/// What work comes to; a panic is an error that `panicked` says.
+pub fn caught<T>(panicked: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Error::Internal(panicked.to_owned())))
 }
 
 impl<T> Drop for Job<T> {

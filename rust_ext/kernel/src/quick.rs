@@ -63,10 +63,7 @@ impl Memo {
         if length > 31 {
             return None;
         }
-        let word = |offset: usize| {
-            let rest = length.saturating_sub(offset);
-            if rest == 0 { 0 } else { swar::first_word(bytes, start + offset, rest) }
-        };
+        let word = |offset: usize| swar::first_word(bytes, start + offset, length.saturating_sub(offset));
         Some([word(0), word(8), word(16), word(24) | (length as u64) << 56])
     }
 

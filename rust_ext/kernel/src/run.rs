@@ -93,7 +93,7 @@ impl Options {
     }
 }
 
-/// What a run asks of its caller.
+/// What a run asks of its caller; by default one with a new table that it doesn't watch.
 pub trait Host {
     /// Hand over the rows that a partition of the table already holds: the plan's columns, then batch id and record
     /// number. Called once for each partition that is touched, and only when the plan has a key.
@@ -102,9 +102,11 @@ pub trait Host {
     /// `Error::Existing` when they can't be read.
     fn existing(
         &mut self,
-        partition: &BTreeMap<String, PartitionValue>,
-        rows: &mut dyn FnMut(&RecordBatch) -> Result<()>,
-    ) -> Result<()>;
+        _partition: &BTreeMap<String, PartitionValue>,
+        _rows: &mut dyn FnMut(&RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        Ok(())
+    }
 
     /// Hand over the values that these columns have in all rows of the table, whatever their partition, then batch id and
     /// record number. Called once, and only when the plan has unique columns, which these are.
@@ -113,42 +115,26 @@ pub trait Host {
     /// `Error::Existing` when they can't be read.
     fn existing_values(
         &mut self,
-        columns: &[String],
-        rows: &mut dyn FnMut(&RecordBatch) -> Result<()>,
-    ) -> Result<()>;
-
-    /// Take note of the records and bytes done so far.
-    ///
-    /// # Errors
-    /// `Error::Interrupted` to stop the run.
-    fn progress(&mut self, records: u64, bytes: u64) -> Result<()>;
-}
-
-/// A host for a new table that nobody watches.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Alone;
-
-impl Host for Alone {
-    fn existing(
-        &mut self,
-        _partition: &BTreeMap<String, PartitionValue>,
-        _rows: &mut dyn FnMut(&RecordBatch) -> Result<()>,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    fn existing_values(
-        &mut self,
         _columns: &[String],
         _rows: &mut dyn FnMut(&RecordBatch) -> Result<()>,
     ) -> Result<()> {
         Ok(())
     }
 
+    /// Take note of the records and bytes done so far.
+    ///
+    /// # Errors
+    /// `Error::Interrupted` to stop the run.
     fn progress(&mut self, _records: u64, _bytes: u64) -> Result<()> {
         Ok(())
     }
 }
+
+/// A host for a new table that nobody watches.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Alone;
+
+impl Host for Alone {}
 
 /// Read the sources in their order and write what the plan makes of them. When the run fails, no file is left.
 ///

@@ -6,7 +6,6 @@
 use std::{
     collections::BTreeMap,
     ops::ControlFlow,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, PoisonError, mpsc::channel},
 };
 
@@ -14,6 +13,7 @@ use crate::{
     chunk::Chunk,
     error::{Error, Result},
     feed::{Feed, SourceFacts},
+    job::caught,
     parse::{Compiled, Dialect, Parsed, parse},
 };
 
@@ -70,10 +70,8 @@ impl<'a> Supply<'a> {
                     let sender = sender.clone();
                     scope.spawn(move |_| {
                         let parsed = || parsed(compiled, next.unwrap_or_else(|| self.next()));
-                        let answer = catch_unwind(AssertUnwindSafe(parsed));
-                        let panicked = || Err(Error::Internal("a chunk made the parser panic".into()));
                         // The receiver is gone only when the run has failed already.
-                        let _ = sender.send(answer.unwrap_or_else(|_| panicked()));
+                        let _ = sender.send(caught("a chunk made the parser panic", parsed));
                     });
                     asked += 1;
                 }

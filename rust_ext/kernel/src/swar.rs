@@ -19,6 +19,7 @@ pub fn first_word(bytes: &[u8], start: usize, length: usize) -> u64 {
     match word(bytes, start) {
         Some(word) if length >= 8 => word,
         Some(word) => word & ((1 << (8 * length)) - 1),
+        None if length == 0 => 0,
         None => bytes[start..start + length.min(8)]
             .iter()
             .rev()
@@ -107,7 +108,7 @@ impl Literal {
     /// A literal; longer ones than 24 bytes take the general comparison.
     pub fn new(text: &[u8]) -> Self {
         let rest = |offset: usize| text.len().saturating_sub(offset);
-        let words = WORDS.map(|offset| first_word(text, offset.min(text.len()), rest(offset)));
+        let words = WORDS.map(|offset| first_word(text, offset, rest(offset)));
         let masks =
             WORDS.map(|offset| if rest(offset) < 8 { (1 << (8 * rest(offset))) - 1 } else { u64::MAX });
         Self { text: text.into(), words, masks }

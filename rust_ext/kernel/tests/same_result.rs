@@ -605,22 +605,6 @@ proptest! {
 struct StopsAfter(usize);
 
 impl Host for StopsAfter {
-    fn existing(
-        &mut self,
-        _partition: &BTreeMap<String, PartitionValue>,
-        _rows: &mut dyn FnMut(&RecordBatch) -> error::Result<()>,
-    ) -> error::Result<()> {
-        Ok(())
-    }
-
-    fn existing_values(
-        &mut self,
-        _columns: &[String],
-        _rows: &mut dyn FnMut(&RecordBatch) -> error::Result<()>,
-    ) -> error::Result<()> {
-        Ok(())
-    }
-
     fn progress(&mut self, _records: u64, _bytes: u64) -> error::Result<()> {
         self.0 = self.0.checked_sub(1).ok_or(error::Error::Interrupted)?;
         Ok(())
