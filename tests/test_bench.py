@@ -195,6 +195,44 @@ def test_polars_finds_what_is_malformed_though_it_ends_with_a_brace(tmp_path: Pa
     assert expected.counts == {"records_in": 6, "accepted": 2, "rejected": 4, "duplicate": 0}
 
 
+@pytest.mark.parametrize("spaced", [True, False])
+def test_duckdb_refuses_what_it_would_coerce(tmp_path: Path, *, spaced: bool) -> None:
+    columns = (
+        "- {name: a, logicalType: integer}\n- {name: b, logicalType: string}\n- {name: c, logicalType: number}\n"
+        "- {name: d, logicalType: boolean, required: true}\n- {name: e, logicalType: date}\n"
+    )
+    plan = load_contract(write(tmp_path, contract(columns))).plan
+    fine: dict[str, object] = {"a": 1, "b": "x", "c": 1.5, "d": True, "e": "2024-01-02"}
+    others: list[dict[str, object]] = [
+        {"a": "1"},
+        {"a": 1.0},
+        {"b": 5},
+        {"c": "1.5"},
+        {"d": "true"},
+        {"d": 1},
+        {"e": 5},
+        {"c": 2},
+        {"a": None},
+    ]
+    separators = (", ", ": ") if spaced else (",", ":")
+    lines = [json.dumps(fine | other, separators=separators) for other in [{}, *others]]
+    path = tmp_path / "d.ndjson"
+    path.write_text("\n".join([*lines, "{}"]) + "\n", encoding="utf-8")
+    given = Input(path, "ndjson", "none", plan, made=False)
+
+    expected = assert_same(results(given, tmp_path, ["duckdb"]), "ndjson")
+
+    assert expected.counts == {"records_in": 11, "accepted": 3, "rejected": 8, "duplicate": 0}
+    assert expected.violations == {
+        "a: type": 2,
+        "b: type": 1,
+        "c: type": 1,
+        "d: type": 2,
+        "e: type": 1,
+        "d: required": 1,
+    }
+
+
 @pytest.mark.parametrize("form", ["ndjson", "csv"])
 def test_columns_may_be_called_like_what_the_baselines_work_with(tmp_path: Path, form: Format) -> None:
     names = ("raw", "record_no", "whole", "fine", "first", "rule", "fields", "winner", "violations", "line")

@@ -15,6 +15,8 @@ use crate::{
 pub struct Batch {
     /// The counts.
     pub outcome: BatchOutcome,
+    /// Lines of its chunks of lines so far.
+    pub lines: u64,
     /// Records by column and rule that they broke.
     pub violations: BTreeMap<(Option<usize>, &'static str), u64>,
     /// What is known of its source.
@@ -43,6 +45,7 @@ impl Batch {
     pub fn of(source: &Source) -> Self {
         Self {
             outcome: BatchOutcome { batch_id: source.batch_id.clone(), ..BatchOutcome::default() },
+            lines: 0,
             record_nos: source.record_nos.as_deref().map(Arc::from),
             newer_batches: source.newer_batches.clone(),
             ..Self::default()

@@ -3,7 +3,7 @@
 //! A record is written column by column while it is read; when it turns out to be more than the quick path can judge,
 //! what was written of it is cut off again.
 
-use std::sync::Arc;
+use std::{mem::MaybeUninit, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, StringArray},
@@ -31,10 +31,10 @@ impl Nulls {
         }
     }
 
-    /// Whether a row has no value, which is the last one.
+    /// Whether a row has no value, which is one of the last.
     #[inline]
-    fn has_last(&self, row: usize) -> bool {
-        self.0.last().is_some_and(|null| *null as usize == row)
+    fn has_late(&self, row: usize) -> bool {
+        self.0.iter().rev().take_while(|null| **null as usize >= row).any(|null| *null as usize == row)
     }
 
     /// Whether a row has no value.
@@ -75,6 +75,18 @@ impl<T: Copy + Default> Numbers<T> {
         self.values.push(value);
     }
 
+    /// Add some values.
+    #[inline(always)]
+    pub fn push_each<const COUNT: usize>(&mut self, values: [T; COUNT]) {
+        self.values.reserve(COUNT);
+        if let Some(room) = self.values.spare_capacity_mut().first_chunk_mut::<COUNT>() {
+            *room = values.map(MaybeUninit::new);
+            // SAFETY: the values after the last one were written just now. A call of `extend_from_slice` takes as long as reading
+            // them does.
+            unsafe { self.values.set_len(self.values.len() + COUNT) };
+        }
+    }
+
     /// Add a row without a value.
     #[inline]
     pub fn push_null(&mut self) {
@@ -88,11 +100,10 @@ impl<T: Copy + Default> Numbers<T> {
         self.values.len()
     }
 
-    /// The value of the last row.
+    /// The value of a row, which is one of the last.
     #[inline]
-    pub fn last(&self) -> Option<T> {
-        let value = *self.values.last()?;
-        (!self.nulls.has_last(self.values.len() - 1)).then_some(value)
+    pub fn get_late(&self, row: usize) -> Option<T> {
+        (!self.nulls.has_late(row)).then(|| self.values[row])
     }
 
     /// The value of a row.
@@ -140,7 +151,7 @@ impl Texts {
     }
 
     /// Add the text that `bytes` has from `start` up to `stop`.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, bytes: &[u8], start: usize, stop: usize) {
         const WINDOW: usize = 16;
         let before = self.bytes.len();
@@ -174,18 +185,20 @@ impl Texts {
         self.ends.len() - 1
     }
 
-    /// The text of the last row.
+    /// The text of a row, which is one of the last.
     #[inline]
-    pub fn last(&self) -> Option<&[u8]> {
-        let [.., start, _] = self.ends[..] else { return None };
-        let text = &self.bytes[usize::try_from(start).expect("ends count up from 0")..];
-        (!self.nulls.has_last(self.len() - 1)).then_some(text)
+    pub fn get_late(&self, row: usize) -> Option<&[u8]> {
+        (!self.nulls.has_late(row)).then(|| self.text(row))
     }
 
     /// The text of a row.
     pub fn get(&self, row: usize) -> Option<&[u8]> {
+        (!self.nulls.has(row)).then(|| self.text(row))
+    }
+
+    fn text(&self, row: usize) -> &[u8] {
         let end = |row: usize| usize::try_from(self.ends[row]).expect("ends count up from 0");
-        (!self.nulls.has(row)).then(|| &self.bytes[end(row)..end(row + 1)])
+        &self.bytes[end(row)..end(row + 1)]
     }
 
     /// Go back to the first `rows` rows.

@@ -31,7 +31,8 @@ pub enum Chunk {
         data: Bytes,
         /// Offset of the first byte in the decompressed stream.
         offset: u64,
-        /// 1-based number of the line that the first byte is in.
+        /// 1-based number of the line that the first byte is in, not counting those of the source's chunks before that are of
+        /// [`Framing::Lines`].
         line: u64,
         /// How to tell the records apart.
         framing: Framing,

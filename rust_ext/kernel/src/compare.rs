@@ -62,12 +62,12 @@ impl Comparisons {
         self.0.is_empty()
     }
 
-    /// Whether all hold of the last row of the columns. Not inlined, so that reading records without rules stays as short.
+    /// Whether all hold of a row of the columns, which is one of the last. Not inlined, so that reading records without rules
+    /// stays as short.
     #[inline(never)]
-    pub fn hold_of_last(&self, columns: &[Builder]) -> bool {
-        self.0
-            .iter()
-            .all(|rule| rule.holds(columns[rule.left.index].last(), columns[rule.right.index].last()))
+    pub fn hold_of_late(&self, columns: &[Builder], row: usize) -> bool {
+        let operand = |side: &Side| columns[side.index].get_late(row);
+        self.0.iter().all(|rule| rule.holds(operand(&rule.left), operand(&rule.right)))
     }
 
     /// Whether all hold of a row of finished columns.

@@ -4,7 +4,7 @@
 //! found. A record without a quote is cut at its delimiters byte by byte, which is as fast as any cleverer search at the few
 //! bytes that fields have; one with quotes takes the general path.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
 use crate::{
     cell::{Cell, Row, Violation},
@@ -115,67 +115,65 @@ pub fn parse_record<'a>(
     Err(Violation::of_record("field_count", message))
 }
 
-/// Read the record that begins at `start` and has no quoted field, if `is_end` says of the place after it that a record may end
-/// there. That place; `None` when it is more than the quick path can judge, and then nothing of it is in `rows`.
+/// Read the records of `text` that have these bytes each and no quoted field. `false` when one is more than the quick path can
+/// judge, and then none is in `rows`.
 #[inline]
-pub fn read_quickly<'a>(
-    text: &'a str,
-    start: usize,
-    is_end: impl Fn(&[u8], usize) -> bool,
+pub fn read_quickly<const COUNT: usize>(
+    text: &str,
+    records: &[Range<usize>; COUNT],
     header: &Header,
     quick: &Quick,
     rows: &mut Rows,
-    scratch: &mut Scratch<'a>,
-) -> Option<usize> {
-    let stop = quick_fields(text, start, header, quick, rows, scratch);
-    let stop = stop.filter(|stop| is_end(text.as_bytes(), *stop));
-    if stop.is_some() {
-        scratch.commit(rows.columns());
-        if !rows.commit(&quick.checker.comparisons) {
-            return None;
-        }
-    } else {
-        scratch.take_back();
+    scratch: &mut Scratch,
+) -> bool {
+    if quick_fields(text, records, header, quick, rows, scratch).is_none() {
         rows.take_back();
+        return false;
     }
-    stop
+    rows.commit(COUNT, &quick.checker.comparisons)
 }
 
+/// Read field after field, each of all the records, so that a processor reads them side by side.
 #[inline]
-fn quick_fields<'a>(
-    text: &'a str,
-    start: usize,
+fn quick_fields<const COUNT: usize>(
+    text: &str,
+    records: &[Range<usize>; COUNT],
     header: &Header,
     quick: &Quick,
     rows: &mut Rows,
-    scratch: &mut Scratch<'a>,
-) -> Option<usize> {
+    scratch: &mut Scratch,
+) -> Option<()> {
     let (bytes, columns, fields) = (text.as_bytes(), rows.columns(), &quick.fields);
-    if fields.comment.is_some() && bytes.get(start).copied() == fields.comment {
+    let mut at = records.each_ref().map(|record| record.start);
+    if fields.comment.is_some() && at.iter().any(|at| bytes.get(*at).copied() == fields.comment) {
         return None;
     }
-    let mut at = start;
     for (index, column) in header.columns.iter().enumerate() {
-        if index > 0 {
-            if bytes.get(at) != Some(&fields.delimiter) {
+        let column = column.map(|column| &quick.columns[column]);
+        for at in &mut at {
+            if index > 0 {
+                if bytes.get(*at) != Some(&fields.delimiter) {
+                    return None;
+                }
+                *at += 1;
+            }
+            if bytes.get(*at) == Some(&fields.quote) {
                 return None;
             }
-            at += 1;
+            *at = match column {
+                Some(column) => column.csv(text, *at, fields, &quick.checker, columns, scratch)?,
+                None => fields.stop(bytes, *at)?,
+            };
         }
-        if bytes.get(at) == Some(&fields.quote) {
-            return None;
-        }
-        at = match column {
-            Some(column) => quick.columns[*column].csv(text, at, fields, &quick.checker, columns, scratch)?,
-            None => fields.stop(bytes, at)?,
-        };
     }
     for column in &header.absent {
-        if !quick.columns[*column].absent(columns) {
-            return None;
+        for _ in records {
+            if !quick.columns[*column].absent(columns) {
+                return None;
+            }
         }
     }
-    Some(at)
+    records.iter().zip(at).all(|(record, at)| record.end == at).then_some(())
 }
 
 /// A field as it is found.

@@ -4,7 +4,8 @@
 //! [`read`] frames it in a [`chunk`], [`parse`] turns it into [`cell`]s, [`check`] gives them types and holds the rules
 //! against them, [`sequence`] finds its duplicates, [`scatter`] and [`quarantine`] write it.
 
-pub mod batch;
+pub mod abreast;
+mod batch;
 mod buffers;
 pub mod cell;
 pub mod check;

@@ -14,6 +14,11 @@ impl Numbering {
         self.rows_before.push(u32::try_from(rows).expect("a chunk has fewer than 2³² rows"));
     }
 
+    /// How many records became no row.
+    pub fn passed_in_all(&self) -> usize {
+        self.rows_before.len()
+    }
+
     /// The record, from 0, that row number `row` was.
     pub fn record(&self, row: usize) -> usize {
         row + self.passed(row)

@@ -9,6 +9,7 @@ use std::{
 use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
 
 use crate::{
+    abreast::{Alone, Avx2, MANY},
     cell::{Cell, Row, Violation},
     check::{Checked, Checker},
     chunk::{Chunk, Frame, Framing},
@@ -139,6 +140,11 @@ pub struct Parsed {
 }
 
 impl Parsed {
+    /// How many lines the chunk has, if it is one of lines; else 0.
+    pub fn lines(&self) -> u64 {
+        self.blank_lines.as_ref().map_or(0, |blank| (self.records + blank.passed_in_all()) as u64)
+    }
+
     /// Where a row's record is.
     pub fn place(&self, row: usize) -> Place {
         Place { record: self.numbering.record(row), range: self.spans[row].range() }
@@ -232,7 +238,7 @@ fn read_columns(compiled: &Compiled, reader: &RowReader, rows: usize) -> Result<
 /// Read the records of a chunk that are lines. Each is tried quickly; whatever that leaves takes the general path.
 fn read_lines<'a>(
     sink: &mut Sink<'_, 'a>,
-    quick: &mut QuickReader<'_, 'a>,
+    quick: &mut QuickReader<'_>,
     dialect: &Dialect,
     data: &'a [u8],
 ) {
@@ -240,14 +246,24 @@ fn read_lines<'a>(
     let mut at = 0;
     while at < data.len() {
         valid.reach(data, at);
+        if let Some(text) = valid.text
+            && quick.reads_many()
+            && let Some(lines) = next_lines(text.as_bytes(), at - valid.start)
+            && quick.read_many(sink, text, &lines)
+        {
+            for line in &lines {
+                sink.accept(valid.start + line.start..valid.start + line.end);
+            }
+            at = valid.start + end_of_line(text.as_bytes(), lines[MANY - 1].end) + 1;
+            continue;
+        }
         // Where the next line begins doesn't hang on how this one is read, so that a processor can read on meanwhile.
-        let stop = memchr::memchr(b'\n', &data[at..]).map_or(data.len(), |length| at + length);
+        let stop = end_of_line(data, at);
         let range = at..at + lines::without_return(&data[at..stop]);
         let start = std::mem::replace(&mut at, stop + 1);
         if let Some(text) = valid.text
             && start < valid.stop
-            && let end = range.end - valid.start
-            && quick.read(sink, text, valid.start, start, |_, stop| stop == end).is_some()
+            && quick.read(sink, text, start - valid.start..range.end - valid.start)
         {
             sink.accept(range);
             continue;
@@ -263,26 +279,57 @@ fn read_lines<'a>(
             {
                 quick.learn(record);
             }
+            quick.odd_one_is_read();
         }
     }
+}
+
+/// Where the line ends that goes on at `at`.
+#[inline(always)]
+fn end_of_line(data: &[u8], at: usize) -> usize {
+    memchr::memchr(b'\n', &data[at..]).map_or(data.len(), |length| at + length)
+}
+
+/// The next lines, from `at` on, without their ends; `None` when there are fewer.
+#[inline(always)]
+fn next_lines(data: &[u8], mut at: usize) -> Option<[Range<usize>; MANY]> {
+    let mut lines = [const { 0..0 }; MANY];
+    for line in &mut lines {
+        let stop = at + memchr::memchr(b'\n', data.get(at..)?)?;
+        *line = at..at + lines::without_return(&data[at..stop]);
+        at = stop + 1;
+    }
+    Some(lines)
 }
 
 /// Read the records of a chunk whose reader has found them.
 fn read_frames<'a>(
     sink: &mut Sink<'_, 'a>,
-    quick: &mut QuickReader<'_, 'a>,
+    quick: &mut QuickReader<'_>,
     dialect: &Dialect,
     data: &'a [u8],
     frames: &[Frame],
 ) {
     let valid = simdutf8::basic::from_utf8(data).ok();
-    for frame in frames {
+    let mut rest = frames;
+    while let [frame, others @ ..] = rest {
+        if let Some(text) = valid
+            && quick.reads_many()
+            && let Some((many, others)) = rest.split_first_chunk::<MANY>()
+            && many.iter().all(|frame| frame.fault.is_none())
+            && let ranges = many.each_ref().map(|frame| frame.range.clone())
+            && quick.read_many(sink, text, &ranges)
+        {
+            ranges.into_iter().for_each(|range| sink.accept(range));
+            rest = others;
+            continue;
+        }
+        rest = others;
         let range = frame.range.clone();
         let text = match (&frame.fault, valid) {
             (Some(fault), _) => Err(fault.clone()),
             (None, Some(text)) => {
-                let is_end = |_: &[u8], stop: usize| stop == range.end;
-                if quick.read(sink, text, 0, range.start, is_end).is_some() {
+                if quick.read(sink, text, range.clone()) {
                     sink.accept(range);
                     continue;
                 }
@@ -296,6 +343,7 @@ fn read_frames<'a>(
         {
             quick.learn(record);
         }
+        quick.odd_one_is_read();
     }
 }
 
@@ -347,44 +395,76 @@ impl<'a> Valid<'a> {
 }
 
 /// Reads records by the quick path.
-struct QuickReader<'c, 'a> {
+struct QuickReader<'c> {
     compiled: &'c Compiled,
     header: Option<&'c csv::Header>,
     template: Template,
-    scratch: Scratch<'a>,
+    scratch: Scratch,
     /// Whether every record is refused anyway.
     off: bool,
+    avx2: Option<Avx2>,
+    /// Records that are still to be read one by one, before as many as are read side by side are tried again.
+    singly: usize,
+    /// How many times in a row reading them side by side failed.
+    failures: u32,
 }
 
-impl<'c, 'a> QuickReader<'c, 'a> {
+impl<'c> QuickReader<'c> {
     fn new(compiled: &'c Compiled, dialect: &'c Dialect, refused_columns: &[String]) -> Self {
         let header = match dialect {
             Dialect::Json => None,
             Dialect::Csv(header) => Some(&**header),
         };
         let (template, scratch) = (Template::default(), Scratch::new(&compiled.plan));
-        Self { compiled, header, template, scratch, off: !refused_columns.is_empty() }
+        Self { compiled, header, template, scratch, off: !refused_columns.is_empty(), avx2: Avx2::detect(), singly: MANY, failures: 0 }
     }
 
-    /// Read the record at `at` of the chunk, whose bytes from `base` on `text` is; the place after it in the chunk.
+    /// Read the record of `text` that has these bytes; `false` when it is left to the general path, and then nothing is read of it.
     #[inline(always)]
-    fn read(
-        &mut self,
-        sink: &mut Sink<'_, 'a>,
-        text: &'a str,
-        base: usize,
-        at: usize,
-        is_end: impl Fn(&[u8], usize) -> bool,
-    ) -> Option<usize> {
+    fn read(&mut self, sink: &mut Sink, text: &str, record: Range<usize>) -> bool {
         if self.off {
-            return None;
+            return false;
         }
         let (quick, rows, scratch) = (&self.compiled.quick, &mut sink.rows, &mut self.scratch);
-        let stop = match self.header {
-            None => self.template.read(text, at - base, is_end, quick, rows, scratch),
-            Some(header) => csv::read_quickly(text, at - base, is_end, header, quick, rows, scratch),
+        match self.header {
+            None => self.template.read(Alone, text, &[record], quick, rows, scratch),
+            Some(header) => csv::read_quickly(text, &[record], header, quick, rows, scratch),
+        }
+    }
+
+    /// Whether the next records are to be read side by side; asked before each record that isn't.
+    #[inline(always)]
+    fn reads_many(&mut self) -> bool {
+        let reads_many = self.singly == 0;
+        self.singly = self.singly.saturating_sub(1);
+        reads_many && self.avx2.is_some() && !self.off
+    }
+
+    /// Read records side by side. Where that fails they are read one by one, and where it fails again and again so are more and
+    /// more of those after them.
+    #[inline(always)]
+    fn read_many(&mut self, sink: &mut Sink, text: &str, records: &[Range<usize>; MANY]) -> bool {
+        const MOST_DOUBLINGS: u32 = 6;
+        let (quick, rows, scratch) = (&self.compiled.quick, &mut sink.rows, &mut self.scratch);
+        let fine = match (self.header, self.avx2) {
+            (None, Some(avx2)) => avx2.read_template(&mut self.template, text, records, quick, rows, scratch),
+            _ => false,
         };
-        stop.map(|stop| base + stop)
+        if fine {
+            self.failures = 0;
+        } else {
+            self.singly = (MANY << self.failures.min(MOST_DOUBLINGS)) - 1;
+            self.failures += 1;
+        }
+        fine
+    }
+
+    /// Note that a record has taken the general path. If it is the only one for which records weren't read side by side, the next
+    /// ones are again.
+    fn odd_one_is_read(&mut self) {
+        if self.failures == 1 {
+            self.singly = 0;
+        }
     }
 
     /// Whether a line is a comment instead of a record.

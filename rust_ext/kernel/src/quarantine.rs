@@ -7,7 +7,7 @@ use arrow::{
     datatypes::SchemaRef,
     record_batch::RecordBatch,
 };
-use parquet::arrow::ArrowWriter;
+use parquet::{arrow::ArrowWriter, schema::types::ColumnPath};
 
 use crate::{
     cell::Violation,
@@ -163,7 +163,9 @@ impl QuarantineWriter {
                     Some(writer) => writer,
                     None => {
                         let file = NewFile::create(path.clone())?;
-                        let properties = writer_properties().build();
+                        // No two records are likely to be alike.
+                        let raw = ColumnPath::from("raw");
+                        let properties = writer_properties().set_column_dictionary_enabled(raw, false).build();
                         writer.insert(Box::new(ArrowWriter::try_new(file, schema.clone(), Some(properties))?))
                     }
                 };

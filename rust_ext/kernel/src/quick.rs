@@ -6,6 +6,7 @@
 //! accepts the general path would accept with the same values.
 
 use crate::{
+    abreast::{Abreast, Alone},
     cell::{Cell, Violation},
     check::{Checked, Checker},
     json::Cursor,
@@ -100,32 +101,17 @@ impl Memo {
 }
 
 /// What a quick reading needs besides the text.
-pub struct Scratch<'a> {
+pub struct Scratch {
     memos: Vec<Memo>,
-    /// Values that go to their columns only when their record is whole.
-    deferred: Vec<(usize, Cell<'a>, Checked)>,
     pub(crate) violations: Vec<Violation>,
     nested: nested::Scratch,
 }
 
-impl<'a> Scratch<'a> {
+impl Scratch {
     /// Scratch for the plan's columns.
     pub fn new(plan: &Plan) -> Self {
         let memos = plan.columns.iter().map(|_| Memo::new()).collect();
-        Self { memos, deferred: Vec::new(), violations: Vec::new(), nested: nested::Scratch::default() }
-    }
-
-    /// Write what was deferred.
-    #[inline]
-    pub fn commit(&mut self, columns: &mut [Builder]) {
-        for (index, cell, checked) in self.deferred.drain(..) {
-            columns[index].push(&cell, checked);
-        }
-    }
-
-    /// Forget what was deferred.
-    pub fn take_back(&mut self) {
-        self.deferred.clear();
+        Self { memos, violations: Vec::new(), nested: nested::Scratch::default() }
     }
 }
 
@@ -174,28 +160,62 @@ impl QuickColumn {
         !self.required
     }
 
-    /// Read the JSON value at `at`; the place after it. `None` when it isn't simply what is expected.
+    /// Read the JSON values that stand `skip` bytes after the places `at`, one of each of some records, and move the places on to
+    /// after them. `None` when one isn't simply what is expected.
     #[inline(always)]
-    pub fn json<'a>(
+    #[allow(clippy::too_many_arguments)]
+    pub fn json<const COUNT: usize>(
         &self,
-        text: &'a str,
+        abreast: impl Abreast<COUNT>,
+        text: &str,
+        at: &mut [usize; COUNT],
+        skip: usize,
+        checker: &Checker,
+        columns: &mut [Builder],
+        scratch: &mut Scratch,
+    ) -> Option<()> {
+        let bytes = text.as_bytes();
+        let mut done = 0;
+        match self.kind {
+            QuickKind::Integer { low, high } => {
+                if abreast.integers(bytes, at, skip, (low, high), &mut columns[self.index]) {
+                    return Some(());
+                }
+            }
+            QuickKind::Text { .. } | QuickKind::Spelled => {
+                for at in &mut *at {
+                    let start = *at + skip;
+                    let Some(end) = abreast.string_end(bytes, start) else { break };
+                    self.text(text, start + 1, end, Cell::Str, checker, columns, scratch)?;
+                    *at = end + 1;
+                    done += 1;
+                }
+            }
+            _ => {}
+        }
+        for at in &mut at[done..] {
+            *at = self.json_value(text, *at + skip, checker, columns, scratch)?;
+        }
+        Some(())
+    }
+
+    /// Read the JSON value at `at`; the place after it. `None` when it isn't simply what is expected.
+    #[inline]
+    pub fn json_value(
+        &self,
+        text: &str,
         at: usize,
         checker: &Checker,
         columns: &mut [Builder],
-        scratch: &mut Scratch<'a>,
+        scratch: &mut Scratch,
     ) -> Option<usize> {
         let bytes = text.as_bytes();
         let word = swar::word(bytes, at)?;
-        if let QuickKind::Integer { low, high } = self.kind {
-            // Most columns take no number below 0, and most numbers are short: they are read in half as many steps.
-            let short = if low >= 0 { json_natural(at, word) } else { None };
-            if let Some((value, stop)) = short.or_else(|| json_integer(bytes, at, word)) {
-                if value < low || value > high {
-                    return None;
-                }
-                push_integer(&mut columns[self.index], value);
-                return Some(stop);
-            }
+        if let QuickKind::Integer { low, high } = self.kind
+            && let mut stop = [at]
+            && Alone.integers(bytes, &mut stop, 0, (low, high), &mut columns[self.index])
+        {
+            return Some(stop[0]);
         }
         if word & 0xffff_ffff == u64::from(u32::from_le_bytes(*b"null")) {
             return self.absent(columns).then_some(at + 4);
@@ -203,10 +223,7 @@ impl QuickColumn {
         match self.kind {
             QuickKind::Integer { .. } => None,
             QuickKind::Text { .. } | QuickKind::Spelled => {
-                if word & 0xff != u64::from(b'"') {
-                    return None;
-                }
-                let stop = swar::string_end(bytes, at + 1)?;
+                let stop = Alone.string_end(bytes, at)?;
                 self.text(text, at + 1, stop, Cell::Str, checker, columns, scratch)?;
                 Some(stop + 1)
             }
@@ -251,7 +268,7 @@ impl QuickColumn {
                     // A line end inside; whether it ends the record is not to be judged here.
                     return None;
                 }
-                self.general(cell, checker, scratch)?;
+                self.general(&cell, checker, columns, scratch)?;
                 Some(cursor.at)
             }
         }
@@ -259,25 +276,25 @@ impl QuickColumn {
 
     /// Read the CSV field at `at`, which doesn't begin with a quote; the place after it. `None` as for JSON.
     #[inline(always)]
-    pub fn csv<'a>(
+    pub fn csv(
         &self,
-        text: &'a str,
+        text: &str,
         at: usize,
         fields: &Fields,
         checker: &Checker,
         columns: &mut [Builder],
-        scratch: &mut Scratch<'a>,
+        scratch: &mut Scratch,
     ) -> Option<usize> {
         let bytes = text.as_bytes();
         if let QuickKind::Integer { low, high } = self.kind
             && !fields.numeric_nulls
-            && let Some((value, stop)) = integer(bytes, at, swar::word(bytes, at)?)
+            && let Some((value, stop)) = swar::integer(bytes, at, swar::word(bytes, at)?)
             && fields.ends(bytes, stop)
         {
             if value < low || value > high {
                 return None;
             }
-            push_integer(&mut columns[self.index], value);
+            columns[self.index].push_integers([value]);
             return Some(stop);
         }
         let stop = fields.stop(bytes, at)?;
@@ -289,7 +306,7 @@ impl QuickColumn {
                 self.text(text, at, stop, Cell::Text, checker, columns, scratch)?;
             }
             QuickKind::Nested => return None,
-            _ => self.general(Cell::Text(text.get(at..stop)?), checker, scratch)?,
+            _ => self.general(&Cell::Text(text.get(at..stop)?), checker, columns, scratch)?,
         }
         Some(stop)
     }
@@ -305,7 +322,7 @@ impl QuickColumn {
         cell: fn(&'a str) -> Cell<'a>,
         checker: &Checker,
         columns: &mut [Builder],
-        scratch: &mut Scratch<'a>,
+        scratch: &mut Scratch,
     ) -> Option<()> {
         let ruled = match self.kind {
             QuickKind::Text { least, most, ruled } => {
@@ -337,13 +354,13 @@ impl QuickColumn {
     }
 
     #[inline]
-    fn float<'a>(
+    fn float(
         &self,
         value: f64,
         ruled: bool,
         checker: &Checker,
         columns: &mut [Builder],
-        scratch: &mut Scratch<'a>,
+        scratch: &mut Scratch,
     ) -> Option<()> {
         if ruled && checker.check(self.index, &Cell::Float(value), &mut scratch.violations) == Checked::Broken
         {
@@ -355,13 +372,19 @@ impl QuickColumn {
         Some(())
     }
 
-    fn general<'a>(&self, cell: Cell<'a>, checker: &Checker, scratch: &mut Scratch<'a>) -> Option<()> {
-        let checked = checker.check(self.index, &cell, &mut scratch.violations);
+    fn general(
+        &self,
+        cell: &Cell,
+        checker: &Checker,
+        columns: &mut [Builder],
+        scratch: &mut Scratch,
+    ) -> Option<()> {
+        let checked = checker.check(self.index, cell, &mut scratch.violations);
         if checked == Checked::Broken {
             scratch.violations.clear();
             return None;
         }
-        scratch.deferred.push((self.index, cell, checked));
+        columns[self.index].push(cell, checked);
         Some(())
     }
 }
@@ -389,66 +412,12 @@ fn text_kind(rules: &[Rule]) -> QuickKind {
     QuickKind::Text { least, most, ruled }
 }
 
-#[inline(always)]
-fn push_integer(column: &mut Builder, value: i64) {
-    match column {
-        #[allow(clippy::cast_possible_truncation)] // the bounds of the column are within its type
-        Builder::Int32(column) => column.push(value as i32),
-        Builder::Int64(column) => column.push(value),
-        _ => unreachable!("integers go to columns of integers"),
-    }
-}
-
-/// The integer of at most 16 digits at `at`, where `word` is, and the place after it. `None` when there is no digit, or too many.
-#[inline(always)]
-fn integer(bytes: &[u8], at: usize, word: u64) -> Option<(i64, usize)> {
-    let sign = usize::from(word & 0xff == u64::from(b'-'));
-    // The byte that comes in at the top is zero, which is no digit.
-    let (count, values) = swar::digits(word >> (8 * sign));
-    if count == 0 {
-        return None;
-    }
-    let mut magnitude = swar::number(values, count).cast_signed();
-    let mut stop = at + sign + count;
-    if count + sign == 8 {
-        let (more, values) = swar::digits(swar::word(bytes, stop)?);
-        if more == 8 {
-            return None;
-        }
-        if more > 0 {
-            const POWERS: [i64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
-            magnitude = magnitude * POWERS[more] + swar::number(values, more).cast_signed();
-            stop += more;
-        }
-    }
-    let negative = -(sign as i64);
-    Some(((magnitude ^ negative) - negative, stop))
-}
-
-/// The one to seven digits at `at`, where `word` is, that JSON spells a number with, and the place after them.
-#[inline(always)]
-fn json_natural(at: usize, word: u64) -> Option<(i64, usize)> {
-    let (count, values) = swar::digits(word);
-    let leading_zero = word & 0xff == u64::from(b'0') && count > 1;
-    (matches!(count, 1..=7) && !leading_zero).then(|| (swar::number(values, count).cast_signed(), at + count))
-}
-
-/// The digits of an integer as JSON spells it, without needless zeros. `1.5` and `1e3` go on after them, but no record goes
-/// on so.
-#[inline(always)]
-fn json_integer(bytes: &[u8], at: usize, word: u64) -> Option<(i64, usize)> {
-    let (value, stop) = integer(bytes, at, word)?;
-    let sign = usize::from(word & 0xff == u64::from(b'-'));
-    let leading_zero = word >> (8 * sign) & 0xff == u64::from(b'0') && stop - at - sign > 1;
-    (!leading_zero).then_some((value, stop))
-}
-
 /// A number of at most 15 digits without an exponent. Both its digits and the power of ten are exact in 64 bits, so their
 /// quotient is the nearest float (W. D. Clinger, "How to Read Floating Point Numbers Accurately").
 #[inline]
 fn json_float(bytes: &[u8], at: usize, word: u64) -> Option<(f64, usize)> {
     const POWERS: [f64; 9] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
-    let (whole, stop) = integer(bytes, at, word)?;
+    let (whole, stop) = swar::integer(bytes, at, word)?;
     let sign = usize::from(word & 0xff == u64::from(b'-'));
     let count = stop - at - sign;
     if bytes[at + sign] == b'0' && count > 1 {

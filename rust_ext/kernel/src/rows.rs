@@ -94,21 +94,22 @@ impl Rows {
         self.len += 1;
     }
 
-    /// The columns, for a row that is written one by one: each takes one value, then [`Rows::commit`] makes them a row or
-    /// [`Rows::take_back`] leaves none of them.
+    /// The columns, for rows that are written one column after the other: each takes a value of each row, then
+    /// [`Rows::commit`] makes them rows or [`Rows::take_back`] leaves none of them.
     #[inline]
     pub fn columns(&mut self) -> &mut [Builder] {
         &mut self.columns
     }
 
-    /// Count the row that was written, if all that must hold between its columns does; else none of it is left.
+    /// Count the `count` rows that were written, if all that must hold between the columns does of each; else none of them is left.
     #[inline]
-    pub(crate) fn commit(&mut self, comparisons: &Comparisons) -> bool {
-        if !comparisons.is_empty() && !comparisons.hold_of_last(&self.columns) {
+    pub(crate) fn commit(&mut self, count: usize, comparisons: &Comparisons) -> bool {
+        let mut rows = self.len..self.len + count;
+        if !comparisons.is_empty() && !rows.all(|row| comparisons.hold_of_late(&self.columns, row)) {
             self.take_back();
             return false;
         }
-        self.len += 1;
+        self.len += count;
         true
     }
 
@@ -167,6 +168,16 @@ impl Builder {
             Checked::Null => self.push_null(),
             Checked::Written => {}
             Checked::Broken => unreachable!("rows with a broken cell are rejected"),
+        }
+    }
+
+    /// Add integers, which are within the limits of the column's type.
+    #[inline(always)]
+    pub fn push_integers<const COUNT: usize>(&mut self, values: [i64; COUNT]) {
+        match self {
+            Self::Int32(column) => column.push_each(values.map(small)),
+            Self::Int64(column) => column.push_each(values),
+            _ => unreachable!("integers go to columns of integers"),
         }
     }
 
@@ -247,17 +258,17 @@ impl Builder {
         }
     }
 
-    /// The value of the last row, to be compared; that of nested columns is none.
+    /// The value of a row, one of the last, to be compared; that of nested columns is none.
     #[inline]
-    pub(crate) fn last(&self) -> Operand<'_> {
+    pub(crate) fn get_late(&self, row: usize) -> Operand<'_> {
         let exact = |value: Option<i64>| value.map(i128::from).map(Operand::Exact);
         let found = match self {
-            Self::Int32(column) | Self::Date(column) => exact(column.last().map(i64::from)),
-            Self::Int64(column) | Self::Timestamp(column) | Self::Time(column) => exact(column.last()),
-            Self::Float64(column) => column.last().map(Operand::Float),
-            Self::Boolean(column) => exact(column.last().map(i64::from)),
-            Self::Decimal(column) => column.last().map(Operand::Exact),
-            Self::String(column) => column.last().map(Operand::Text),
+            Self::Int32(column) | Self::Date(column) => exact(column.get_late(row).map(i64::from)),
+            Self::Int64(column) | Self::Timestamp(column) | Self::Time(column) => exact(column.get_late(row)),
+            Self::Float64(column) => column.get_late(row).map(Operand::Float),
+            Self::Boolean(column) => exact(column.get_late(row).map(i64::from)),
+            Self::Decimal(column) => column.get_late(row).map(Operand::Exact),
+            Self::String(column) => column.get_late(row).map(Operand::Text),
             Self::Struct { .. } | Self::List { .. } => None,
         };
         found.unwrap_or(Operand::Null)

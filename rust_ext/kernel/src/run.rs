@@ -3,7 +3,7 @@
 //! Chunks are parsed in parallel and taken up in their order, so that which record wins a key, the order of rows and
 //! every number are the same for any number of threads and any size of record batch.
 
-use std::{collections::BTreeMap, ops::ControlFlow, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, ops::ControlFlow, path::PathBuf, sync::Arc, thread};
 
 use arrow::record_batch::RecordBatch;
 
@@ -231,7 +231,11 @@ fn complete(plan: &Plan, finished: Finished, pool: &rayon::ThreadPool) -> Result
     let names = finished.partition_names;
     let quarantine = finished.quarantine;
     let quarantined = Job::begin(pool, || quarantine.finish());
-    let accepted = finished.scatter.finish(pool)?;
+    let (scatter, claims) = (finished.scatter, finished.claims);
+    let accepted = thread::scope(|scope| {
+        scope.spawn(|| drop(claims));
+        scatter.finish(pool)
+    })?;
     let quarantined = quarantined.wait()?;
     let (accepted_batches, quarantined_batches) = (accepted.batches, quarantined.batches);
     // Every file is complete; from here on nothing fails, and none of them is removed again.

@@ -50,6 +50,8 @@ pub struct Finished {
     pub quarantine: QuarantineWriter,
     /// Names of the partition's fields.
     pub partition_names: Vec<String>,
+    /// What was claimed, which nobody asks for any more: letting go of it takes a while.
+    pub claims: Claims,
 }
 
 /// A record of a chunk that isn't accepted.
@@ -230,7 +232,7 @@ impl Sequencer {
         }
         let batch = &self.batches[source];
         let facts = batch.facts.as_ref().expect("a source is noted before its first chunk is taken up");
-        let mut bytes = RecordBytes::of(chunk, facts.raw_format, parsed.blank_lines.as_ref())?;
+        let mut bytes = RecordBytes::of(chunk, facts.raw_format, batch.lines - parsed.lines(), parsed.blank_lines.as_ref())?;
         for record in refused {
             let place = record.place();
             let (raw, raw_format, mut byte_place) = bytes.of_record(place);
@@ -289,6 +291,7 @@ impl Sequencer {
                 }
             }
         }
+        batch.lines += parsed.lines();
         batch.outcome.records_in += parsed.records as u64;
         batch.outcome.rejected += (parsed.rejects.len() + refused.len()) as u64 - duplicates;
         batch.outcome.duplicate += duplicates;
@@ -339,6 +342,7 @@ impl Sequencer {
             scatter: self.scatter,
             quarantine: self.quarantine,
             partition_names: self.partition_names,
+            claims: self.claims,
         })
     }
 }
@@ -372,12 +376,19 @@ impl Lines<'_> {
 }
 
 impl<'a> RecordBytes<'a> {
-    fn of(chunk: &'a Chunk, format: &'static str, blank_lines: Option<&'a Numbering>) -> Result<Self> {
+    /// Of a chunk before which there were so many `lines` in chunks of lines.
+    fn of(
+        chunk: &'a Chunk,
+        format: &'static str,
+        lines: u64,
+        blank_lines: Option<&'a Numbering>,
+    ) -> Result<Self> {
         Ok(match chunk {
             Chunk::Text { data, offset, line, .. } => {
+                let first = line + lines;
                 let lines = match blank_lines {
-                    Some(blank_lines) => Lines::Records { first: *line, blank_lines },
-                    None => Lines::Counted { line: *line, counted_to: 0 },
+                    Some(blank_lines) => Lines::Records { first, blank_lines },
+                    None => Lines::Counted { line: first, counted_to: 0 },
                 };
                 Self::Text { data, format, offset: *offset, lines }
             }

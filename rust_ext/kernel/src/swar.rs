@@ -64,6 +64,50 @@ pub fn number(values: u64, count: usize) -> u64 {
     low.wrapping_add(high) >> 32
 }
 
+/// The integer of at most 16 digits at `at`, where `word` is, and the place after it. `None` when there is no digit, or too many.
+#[inline(always)]
+pub fn integer(bytes: &[u8], at: usize, word: u64) -> Option<(i64, usize)> {
+    let sign = usize::from(word & 0xff == u64::from(b'-'));
+    // The byte that comes in at the top is zero, which is no digit.
+    let (count, values) = digits(word >> (8 * sign));
+    if count == 0 {
+        return None;
+    }
+    let mut magnitude = number(values, count).cast_signed();
+    let mut stop = at + sign + count;
+    if count + sign == 8 {
+        let (more, values) = digits(self::word(bytes, stop)?);
+        if more == 8 {
+            return None;
+        }
+        if more > 0 {
+            const POWERS: [i64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+            magnitude = magnitude * POWERS[more] + number(values, more).cast_signed();
+            stop += more;
+        }
+    }
+    let negative = -(sign as i64);
+    Some(((magnitude ^ negative) - negative, stop))
+}
+
+/// The one to seven digits at `at`, where `word` is, that JSON spells a number with, and the place after them.
+#[inline(always)]
+pub fn json_natural(at: usize, word: u64) -> Option<(i64, usize)> {
+    let (count, values) = digits(word);
+    let leading_zero = word & 0xff == u64::from(b'0') && count > 1;
+    (matches!(count, 1..=7) && !leading_zero).then(|| (number(values, count).cast_signed(), at + count))
+}
+
+/// The digits of an integer as JSON spells it, without needless zeros. `1.5` and `1e3` go on after them, but no record goes
+/// on so.
+#[inline(always)]
+pub fn json_integer(bytes: &[u8], at: usize, word: u64) -> Option<(i64, usize)> {
+    let (value, stop) = integer(bytes, at, word)?;
+    let sign = usize::from(word & 0xff == u64::from(b'-'));
+    let leading_zero = word >> (8 * sign) & 0xff == u64::from(b'0') && stop - at - sign > 1;
+    (!leading_zero).then_some((value, stop))
+}
+
 /// Where the string that goes on at `at` ends: the place of its closing quote. `None` when it has an escape or a control
 /// character, or less than eight bytes are left to look at.
 #[inline(always)]
@@ -93,16 +137,16 @@ pub fn find_either(bytes: &[u8], mut at: usize, one: u8, other: u8) -> Option<us
     }
 }
 
-/// A text of at most 24 bytes to be compared in one go: as three words.
+/// A text of at most 24 bytes to be compared in one go: as three words; or of 32, as one window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Literal {
     text: Box<[u8]>,
-    words: [u64; 3],
+    words: [u64; 4],
     /// The bits of each word that the text has.
-    masks: [u64; 3],
+    masks: [u64; 4],
 }
 
-const WORDS: [usize; 3] = [0, 8, 16];
+const WORDS: [usize; 4] = [0, 8, 16, 24];
 
 impl Literal {
     /// A literal; longer ones than 24 bytes take the general comparison.
@@ -120,13 +164,19 @@ impl Literal {
         self.text.len()
     }
 
+    /// Its words and the bits of them that it has; `None` when it is longer than they are.
+    #[inline(always)]
+    pub fn window(&self) -> Option<([u64; 4], [u64; 4])> {
+        (self.text.len() <= 32).then_some((self.words, self.masks))
+    }
+
     /// Whether `bytes` has it at `at`.
     #[inline(always)]
     pub fn is_at(&self, bytes: &[u8], at: usize) -> bool {
         match bytes.get(at..).and_then(|rest| rest.first_chunk::<24>()) {
             Some(window) if self.text.len() <= 24 => {
                 let mut differ = 0;
-                for ((expected, mask), offset) in self.words.iter().zip(self.masks).zip(WORDS) {
+                for ((expected, mask), offset) in self.words.iter().zip(self.masks).zip(WORDS).take(3) {
                     differ |= (word(window, offset).unwrap_or_default() ^ expected) & mask;
                 }
                 differ == 0

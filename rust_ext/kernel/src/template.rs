@@ -4,9 +4,10 @@
 //! template is that way, learned from a record: the text before each value is compared as a whole, values go straight to their
 //! columns ([`crate::quick`]). A record may leave out fields; one that differs otherwise is left to the general path.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use crate::{
+    abreast::Abreast,
     cell::Cell,
     json::Cursor,
     parse::count_name,
@@ -63,37 +64,32 @@ struct Step {
 }
 
 impl Template {
-    /// Read the record that begins at `start`, if `is_end` says of the place after it that a record may end there. That
-    /// place; `None` when the record doesn't fit, and then nothing of it is in `rows`.
-    #[inline]
-    pub fn read<'a>(
+    /// Read the records of `text` that have these bytes each. `false` when one doesn't fit, and then none is in `rows`.
+    #[inline(always)]
+    pub fn read<const COUNT: usize>(
         &mut self,
-        text: &'a str,
-        start: usize,
-        is_end: impl Fn(&[u8], usize) -> bool,
+        abreast: impl Abreast<COUNT>,
+        text: &str,
+        records: &[Range<usize>; COUNT],
         quick: &Quick,
         rows: &mut Rows,
-        scratch: &mut Scratch<'a>,
-    ) -> Option<usize> {
-        let layout = self.layout.as_mut()?;
-        let stop =
-            layout.read(text, start, quick, rows, scratch).filter(|stop| is_end(text.as_bytes(), *stop));
-        if stop.is_some() {
-            scratch.commit(rows.columns());
-            if !rows.commit(&quick.checker.comparisons) {
-                layout.passed.clear();
-                return None;
-            }
-            for index in layout.passed.drain(..) {
-                layout.steps[index].seen += 1;
-            }
-            self.staleness = self.staleness.saturating_sub(1);
-        } else {
-            scratch.take_back();
+        scratch: &mut Scratch,
+    ) -> bool {
+        let Some(layout) = &mut self.layout else { return false };
+        if layout.read(abreast, text, records, quick, rows, scratch).is_none() {
             rows.take_back();
             layout.passed.clear();
+            return false;
         }
-        stop
+        if !rows.commit(COUNT, &quick.checker.comparisons) {
+            layout.passed.clear();
+            return false;
+        }
+        for index in layout.passed.drain(..) {
+            layout.steps[index].seen += 1;
+        }
+        self.staleness = self.staleness.saturating_sub(COUNT as u32);
+        true
     }
 
     /// Learn from a record that the general path has accepted and the template didn't fit.
@@ -161,46 +157,61 @@ impl Layout {
         unknown.map(|step| (step.name, step.seen)).collect()
     }
 
-    #[inline]
-    fn read<'a>(
+    /// Read field after field, each of all the records, so that a processor reads them side by side: where a field begins in
+    /// one hangs on the fields before it there, not on the others.
+    #[inline(always)]
+    fn read<const COUNT: usize>(
         &mut self,
-        text: &'a str,
-        start: usize,
+        abreast: impl Abreast<COUNT>,
+        text: &str,
+        records: &[Range<usize>; COUNT],
         quick: &Quick,
         rows: &mut Rows,
-        scratch: &mut Scratch<'a>,
-    ) -> Option<usize> {
-        let bytes = text.as_bytes();
-        if !self.open.is_at(bytes, start) {
+        scratch: &mut Scratch,
+    ) -> Option<()> {
+        let (bytes, columns) = (text.as_bytes(), rows.columns());
+        let starts = records.each_ref().map(|record| record.start + self.open.len());
+        if !records.iter().all(|record| self.open.is_at(bytes, record.start)) {
             return None;
         }
-        let columns = rows.columns();
-        let mut at = start + self.open.len();
-        let mut is_first = true;
+        let mut at = starts;
         for (index, step) in self.steps.iter().enumerate() {
-            let name = if is_first { &step.first } else { &step.next };
-            if name.is_at(bytes, at) {
-                at += name.len();
-                is_first = false;
-                match &step.column {
-                    Some(column) => at = column.json(text, at, &quick.checker, columns, scratch)?,
-                    None => {
-                        at = skip(text, at)?;
-                        self.passed.push(index);
-                    }
-                }
-            } else if let Some(column) = &step.column
-                && !column.absent(columns)
+            let name = if index == 0 { &step.first } else { &step.next };
+            if let Some(column) = &step.column
+                && abreast.are_at(name, bytes, &at)
             {
-                return None;
+                column.json(abreast, text, &mut at, name.len(), &quick.checker, columns, scratch)?;
+                continue;
+            }
+            for (at, start) in at.iter_mut().zip(starts) {
+                let name = if *at == start { &step.first } else { &step.next };
+                if name.is_at(bytes, *at) {
+                    *at += name.len();
+                    match &step.column {
+                        Some(column) => *at = column.json_value(text, *at, &quick.checker, columns, scratch)?,
+                        None => {
+                            *at = skip(text, *at)?;
+                            self.passed.push(index);
+                        }
+                    }
+                } else if let Some(column) = &step.column
+                    && !column.absent(columns)
+                {
+                    return None;
+                }
             }
         }
         for column in &self.unplaced {
-            if !quick.columns[*column].absent(columns) {
-                return None;
+            for _ in records {
+                if !quick.columns[*column].absent(columns) {
+                    return None;
+                }
             }
         }
-        (!is_first && self.close.is_at(bytes, at)).then(|| at + self.close.len())
+        let ends = |(record, at): (&Range<usize>, usize)| {
+            at + self.close.len() == record.end && self.close.is_at(bytes, at)
+        };
+        records.iter().zip(at).all(ends).then_some(())
     }
 }
 

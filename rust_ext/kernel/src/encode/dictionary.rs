@@ -1,5 +1,7 @@
 //! Distinct values of a column and each row's code, its value's place among them.
 
+use std::borrow::Cow;
+
 use super::rows::Text;
 use crate::{profile::Value, scalars::Values, swar};
 
@@ -142,18 +144,20 @@ impl Number for f64 {
     }
 }
 
-/// The dictionary of `numbers`; `None` when too few repeat.
-pub fn of_numbers<T: Number>(numbers: &[T]) -> Option<Dictionary<T>> {
-    let (least, greatest) = range(numbers.iter().copied())?;
+/// The dictionary of the numbers in `pieces`; `None` when too few repeat.
+pub fn of_numbers<T: Number>(pieces: &[Cow<[T]>]) -> Option<Dictionary<T>> {
+    let ends = pieces.iter().filter_map(|piece| range(piece.iter().copied()));
+    let (least, greatest) = range(ends.flat_map(|(least, greatest)| [least, greatest]))?;
+    let count = pieces.iter().map(|piece| piece.len()).sum();
     if let (Some(least), Some(greatest)) = (least.integer(), greatest.integer())
         && greatest.checked_sub(least).is_some_and(|span| span < MOST as i64)
     {
-        return Some(by_place(numbers, least, (greatest - least) as usize + 1));
+        return Some(by_place(pieces, count, least, (greatest - least) as usize + 1));
     }
-    let mut interner = Interner::new(numbers.len());
-    for (row, &number) in numbers.iter().enumerate() {
+    let mut interner = Interner::new(count);
+    for (row, &number) in pieces.iter().flat_map(|piece| piece.iter()).enumerate() {
         let hash = mix(number.bits());
-        interner.code(row, hash, |known: &T| known.bits() == number.bits(), || number)?;
+        interner.code(row, hash, (number.bits(), 0), |_| true, || number)?;
     }
     Some(interner.dictionary)
 }
@@ -167,16 +171,18 @@ pub fn range<T: Number>(mut numbers: impl Iterator<Item = T>) -> Option<(T, T)> 
 }
 
 /// Integers close together need no hashing: each has a place in a table of the whole span.
-fn by_place<T: Number>(numbers: &[T], least: i64, span: usize) -> Dictionary<T> {
+fn by_place<T: Number>(pieces: &[Cow<[T]>], count: usize, least: i64, span: usize) -> Dictionary<T> {
     let place = |number: T| (number.integer().unwrap_or(least) - least) as usize;
     // Two tables in turn: a count that is raised again at once would wait for what has just been written.
     let (mut counts, mut others) = (vec![0u32; span], vec![0u32; span]);
-    let (pairs, last) = numbers.as_chunks::<2>();
-    for &[one, other] in pairs {
-        counts[place(one)] += 1;
-        others[place(other)] += 1;
+    for piece in pieces {
+        let (pairs, last) = piece.as_chunks::<2>();
+        for &[one, other] in pairs {
+            counts[place(one)] += 1;
+            others[place(other)] += 1;
+        }
+        last.iter().for_each(|&number| counts[place(number)] += 1);
     }
-    last.iter().for_each(|&number| counts[place(number)] += 1);
     counts.iter_mut().zip(others).for_each(|(count, other)| *count += other);
     let mut values = Vec::new();
     let mut codes_of = vec![0u16; span];
@@ -184,7 +190,10 @@ fn by_place<T: Number>(numbers: &[T], least: i64, span: usize) -> Dictionary<T> 
         codes_of[place] = values.len() as u16;
         values.push(T::of_integer(least + place as i64));
     }
-    let codes = numbers.iter().map(|&number| codes_of[place(number)]).collect();
+    let mut codes = Vec::with_capacity(count);
+    for piece in pieces {
+        codes.extend(piece.iter().map(|&number| codes_of[place(number)]));
+    }
     counts.retain(|count| *count > 0);
     Dictionary { values, counts, codes }
 }
@@ -198,12 +207,10 @@ pub fn of_texts<'a>(
     let mut interner = Interner::new(rows);
     let mut size = 0;
     texts.enumerate().try_for_each(|(row, text)| {
-        let is_same = |known: &Text| {
-            known.word == text.word
-                && known.bytes.len() == text.bytes.len()
-                && (text.bytes.len() <= 8 || known.bytes[8..] == text.bytes[8..])
-        };
-        interner.code(row, hash(text), is_same, || {
+        let length = text.bytes.len();
+        // Of a short text the word and the length are all there is.
+        let is_same = |known: &Text| length <= 8 || known.bytes[8..] == text.bytes[8..];
+        interner.code(row, hash(text), (text.word, length), is_same, || {
             size += text.bytes.len();
             text
         })?;
@@ -231,8 +238,17 @@ struct Interner<V> {
     dictionary: Dictionary<V>,
     /// The values' hashes.
     hashes: Vec<u64>,
-    /// Codes plus one by hash, 0 where there is none; at most half are taken.
-    slots: Vec<u32>,
+    /// By hash; at most half are taken.
+    slots: Vec<Slot>,
+}
+
+/// A place for a code, with what tells most values apart, so that they themselves needn't be looked at.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    word: u64,
+    length: u32,
+    /// The code plus one; 0 where there is none.
+    code: u32,
 }
 
 impl<V: Copy> Dictionary<V> {
@@ -246,23 +262,28 @@ impl<V> Interner<V> {
     fn new(rows: usize) -> Self {
         let dictionary =
             Dictionary { values: Vec::new(), counts: Vec::new(), codes: Vec::with_capacity(rows) };
-        Self { dictionary, hashes: Vec::new(), slots: vec![0; 1 << 8] }
+        Self { dictionary, hashes: Vec::new(), slots: vec![Slot::default(); 1 << 8] }
     }
 
-    /// Code the value of the next row, the `row`th; `None` when too many rows have values of their own.
+    /// Code the value of the next row, the `row`th: that with the word and length of which `is_same` is true, or a new one. `None`
+    /// when too many rows have values of their own.
     #[inline(always)]
     fn code(
         &mut self,
         row: usize,
         hash: u64,
+        (word, length): (u64, usize),
         is_same: impl Fn(&V) -> bool,
         value: impl FnOnce() -> V,
     ) -> Option<()> {
         let mut slot = self.slot(hash);
         let Dictionary { values, counts, codes } = &mut self.dictionary;
-        while self.slots[slot] > 0 {
-            let code = self.slots[slot] as usize - 1;
-            if is_same(&values[code]) {
+        let length = length as u32;
+        while let known = self.slots[slot]
+            && known.code > 0
+        {
+            let code = known.code as usize - 1;
+            if known.word == word && known.length == length && is_same(&values[code]) {
                 counts[code] += 1;
                 codes.push(code as u16);
                 return Some(());
@@ -273,7 +294,7 @@ impl<V> Interner<V> {
         if values.len() == MOST || is_vain {
             return None;
         }
-        self.slots[slot] = values.len() as u32 + 1;
+        self.slots[slot] = Slot { word, length, code: values.len() as u32 + 1 };
         codes.push(values.len() as u16);
         values.push(value());
         counts.push(1);
@@ -290,13 +311,13 @@ impl<V> Interner<V> {
 
     #[cold]
     fn grow(&mut self) {
-        self.slots = vec![0; 2 * self.slots.len()];
-        for code in 0..self.hashes.len() {
-            let mut slot = self.slot(self.hashes[code]);
-            while self.slots[slot] > 0 {
+        let twice = vec![Slot::default(); 2 * self.slots.len()];
+        for known in std::mem::replace(&mut self.slots, twice).into_iter().filter(|slot| slot.code > 0) {
+            let mut slot = self.slot(self.hashes[known.code as usize - 1]);
+            while self.slots[slot].code > 0 {
                 slot = (slot + 1) & (self.slots.len() - 1);
             }
-            self.slots[slot] = code as u32 + 1;
+            self.slots[slot] = known;
         }
     }
 }
@@ -310,6 +331,11 @@ mod tests {
     #[allow(clippy::ptr_arg)] // what an iterator over strings has
     fn text(text: &String) -> Text<'_> {
         Text { bytes: text.as_bytes(), word: swar::first_word(text.as_bytes(), 0, text.len()) }
+    }
+
+    /// The numbers in pieces of seven.
+    fn pieces<T: Number>(numbers: &[T]) -> Vec<Cow<'_, [T]>> {
+        numbers.chunks(7).map(Cow::Borrowed).collect()
     }
 
     /// Each row's value again, and that no value is there twice or counted wrongly.
@@ -332,7 +358,7 @@ mod tests {
         ) {
             let numbers: Vec<i64> =
                 numbers.into_iter().map(|number| base + i64::from(number) % span).collect();
-            let dictionary = of_numbers(&numbers).unwrap();
+            let dictionary = of_numbers(&pieces(&numbers)).unwrap();
             prop_assert_eq!(decoded(&dictionary, |a, b| a == b), numbers);
         }
 
@@ -346,14 +372,14 @@ mod tests {
 
     #[test]
     fn floats_are_told_apart_by_their_bits() {
-        let dictionary = of_numbers(&[0.0, -0.0, 1.5, 0.0]).unwrap();
+        let dictionary = of_numbers(&pieces(&[0.0, -0.0, 1.5, 0.0])).unwrap();
         assert_eq!((dictionary.values.len(), dictionary.codes), (3, vec![0, 1, 2, 0]));
     }
 
     #[test]
     fn values_that_do_not_repeat_are_given_up() {
         let numbers: Vec<i64> = (0..100_000).map(|number| number << 20).collect();
-        assert!(of_numbers(&numbers).is_none());
+        assert!(of_numbers(&pieces(&numbers)).is_none());
         let texts: Vec<String> = numbers.iter().map(i64::to_string).collect();
         assert!(of_texts(texts.len(), usize::MAX, texts.iter().map(text)).is_none());
     }

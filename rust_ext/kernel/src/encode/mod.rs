@@ -8,6 +8,8 @@ pub mod dictionary;
 mod hybrid;
 mod rows;
 
+use std::borrow::Cow;
+
 use arrow::datatypes::DataType;
 use parquet::{
     basic::Encoding,
@@ -153,7 +155,7 @@ pub fn counting(
 fn numbers<D>(
     column: &ColumnDescPtr,
     levels: &Levels,
-    values: &[D::T],
+    values: &[Cow<[D::T]>],
     without_dictionary: &WriterPropertiesPtr,
     profiled: bool,
 ) -> Result<Encoded>
@@ -165,7 +167,7 @@ where
     let dictionary = dictionary::of_numbers(values);
     let profile = profiled.then(|| profile_of_numbers(dictionary.as_ref(), values, levels.nulls()));
     let Some(dictionary) = dictionary else {
-        return Ok((plainly::<D>(column, levels, values, without_dictionary)?, profile));
+        return Ok((plainly::<D>(column, levels, &values.concat(), without_dictionary)?, profile));
     };
     let mut plain = Vec::with_capacity(8 * dictionary.values.len());
     for value in &dictionary.values {
@@ -202,18 +204,18 @@ fn text_dictionary<'a>(levels: &Levels, parts: &'a [Part], index: usize) -> Opti
     dictionary.filter(|dictionary| !dictionary.values.is_empty())
 }
 
-fn numbers_profile<T: Number>(values: &[T], nulls: usize) -> ColumnProfile {
+fn numbers_profile<T: Number>(values: &[Cow<[T]>], nulls: usize) -> ColumnProfile {
     profile_of_numbers(dictionary::of_numbers(values).as_ref(), values, nulls)
 }
 
 fn profile_of_numbers<T: Number>(
     dictionary: Option<&Dictionary<T>>,
-    values: &[T],
+    values: &[Cow<[T]>],
     nulls: usize,
 ) -> ColumnProfile {
     match dictionary {
         Some(dictionary) => ColumnProfile::of_numbers(&dictionary.counted(), nulls),
-        None => ColumnProfile::of_many_numbers(values, nulls),
+        None => ColumnProfile::of_many_numbers(&values.concat(), nulls),
     }
 }
 

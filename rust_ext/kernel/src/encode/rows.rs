@@ -1,5 +1,7 @@
 //! The values of one column of a row group, gathered from the parts that its rows come from.
 
+use std::borrow::Cow;
+
 use arrow::{
     array::{Array, AsArray, BooleanBufferBuilder},
     buffer::BooleanBuffer,
@@ -95,33 +97,36 @@ impl Levels {
     }
 }
 
-/// The numbers of column `index` that are there, in the order of the rows.
+/// Numbers in one order, piece by piece.
+pub type Pieces<'a, T> = Vec<Cow<'a, [T]>>;
+
+/// The numbers of column `index` that are there, in the order of the rows. Where all rows have one they are left where they are.
 ///
 /// # Errors
 /// `Error::Internal` when the column isn't one of such numbers.
-pub fn numbers<T: Number>(parts: &[Part], index: usize) -> Result<Vec<T>> {
-    let mut numbers = Vec::with_capacity(parts.iter().map(Part::row_count).sum());
-    for part in parts {
-        let scalars = Scalars::of(part.rows.column(index))?;
-        let values = T::of_column(scalars.values())
-            .ok_or_else(|| Error::Internal("a column changed its type between chunks".into()))?;
-        match (scalars.nulls(), &part.selected) {
-            (None, None) => numbers.extend_from_slice(values),
-            (Some(nulls), None) => {
-                for (start, stop) in nulls.valid_slices() {
-                    numbers.extend_from_slice(&values[start..stop]);
-                }
+pub fn numbers<T: Number>(parts: &[Part], index: usize) -> Result<Pieces<'_, T>> {
+    parts.iter().map(|part| present(part, index)).collect()
+}
+
+fn present<T: Number>(part: &Part, index: usize) -> Result<Cow<'_, [T]>> {
+    let scalars = Scalars::of(part.rows.column(index))?;
+    let values = T::of_column(scalars.values())
+        .ok_or_else(|| Error::Internal("a column changed its type between chunks".into()))?;
+    Ok(match (scalars.nulls(), &part.selected) {
+        (None, None) => Cow::Borrowed(values),
+        (Some(nulls), None) => {
+            let mut present = Vec::with_capacity(values.len() - nulls.null_count());
+            for (start, stop) in nulls.valid_slices() {
+                present.extend_from_slice(&values[start..stop]);
             }
-            (None, Some(selected)) => {
-                numbers.extend(selected.values().iter().map(|row| values[*row as usize]));
-            }
-            (Some(nulls), Some(selected)) => {
-                let rows = selected.values().iter().map(|row| *row as usize);
-                numbers.extend(rows.filter(|row| nulls.is_valid(*row)).map(|row| values[row]));
-            }
+            Cow::Owned(present)
         }
-    }
-    Ok(numbers)
+        (None, Some(selected)) => selected.values().iter().map(|row| values[*row as usize]).collect(),
+        (Some(nulls), Some(selected)) => {
+            let rows = selected.values().iter().map(|row| *row as usize);
+            rows.filter(|row| nulls.is_valid(*row)).map(|row| values[row]).collect()
+        }
+    })
 }
 
 /// A text of a column, and its first eight bytes as a word.

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::{End, Format, Limits, frames::Cut};
-use crate::chunk::Framing;
 
 /// The records of a chunk with [`Framing::Lines`], as ranges without their line ends.
 ///
@@ -66,11 +65,10 @@ impl LineFramer {
         }
         let whole = whole_lines(view, end, self.limits.record_bytes);
         if whole > 0 {
-            let (len, line_feeds) = first_records(&view[..whole], self.limits.chunk_records);
-            return Some(Cut::lines(len, line_feeds));
+            return Some(Cut::lines(first_lines(&view[..whole], self.limits.chunk_records)));
         }
         match first_line(view, end, self.limits.record_bytes) {
-            FirstLine::Whole(len) => Some(Cut::of(len, Framing::Lines)),
+            FirstLine::Whole(len) => Some(Cut::lines(len)),
             FirstLine::TooLong(len) => Some(self.give_up(len)),
             FirstLine::Unknown => None,
         }
@@ -131,15 +129,16 @@ fn first_line(view: &[u8], end: End, max: usize) -> FirstLine {
     }
 }
 
-/// How many bytes at the beginning of `lines` hold at most `count` lines, and how many line feeds those have.
-fn first_records(lines: &[u8], count: usize) -> (usize, usize) {
-    let unterminated = usize::from(lines.last() != Some(&b'\n'));
-    let line_feeds = memchr::memchr_iter(b'\n', lines).count();
-    if line_feeds + unterminated <= count {
-        return (lines.len(), line_feeds);
+/// How many bytes at the beginning of `lines` hold about as many lines, at most. They are only counted where the first ones are
+/// so short that there may be too many.
+fn first_lines(lines: &[u8], count: usize) -> usize {
+    const SAMPLE: usize = 4 << 10;
+    let sample = &lines[..lines.len().min(SAMPLE)];
+    let likely = (memchr::memchr_iter(b'\n', sample).count() + 1) * lines.len().div_ceil(SAMPLE);
+    if 2 * likely <= count {
+        return lines.len();
     }
-    let last = memchr::memchr_iter(b'\n', lines).nth(count - 1);
-    (last.map_or(lines.len(), |stop| stop + 1), line_feeds.min(count))
+    memchr::memchr_iter(b'\n', lines).nth(count - 1).map_or(lines.len(), |stop| stop + 1)
 }
 
 #[cfg(test)]

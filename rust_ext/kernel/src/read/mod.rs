@@ -452,9 +452,9 @@ mod tests {
     }
 
     fn records(input: &mut Input) -> Vec<Found> {
-        let mut found = Vec::new();
+        let (mut found, mut lines) = (Vec::new(), 0);
         while let Some(chunk) = input.next_chunk().unwrap() {
-            testing::records(&chunk, input.format, &mut found);
+            lines += testing::records(&chunk, input.format, lines, &mut found);
         }
         found
     }

@@ -81,10 +81,10 @@ impl Reading {
 
     pub fn try_read(self, bytes: &[u8]) -> Result<Vec<Found>, String> {
         let mut reader = self.open(bytes)?;
-        let mut found = Vec::new();
+        let (mut found, mut lines) = (Vec::new(), 0);
         while let Some(chunk) = reader.next_chunk().unwrap() {
             let before = found.len();
-            records(&chunk, self.format, &mut found);
+            lines += records(&chunk, self.format, lines, &mut found);
             assert!(found.len() - before <= self.limits.chunk_records, "too many records in a chunk");
         }
         for record in &found {
@@ -96,21 +96,25 @@ impl Reading {
     }
 }
 
-/// Add the records of a chunk of text.
-pub fn records(chunk: &Chunk, format: Format, found: &mut Vec<Found>) {
+/// Add the records of a chunk of text, before which so many lines were left to be counted; how many its own are.
+pub fn records(chunk: &Chunk, format: Format, lines: usize, found: &mut Vec<Found>) -> usize {
     let Chunk::Text { data, offset, line, framing } = chunk else { panic!("text was expected") };
     let mut add = |range: std::ops::Range<usize>, rule| {
         let offset = usize::try_from(*offset).expect("a small file") + range.start;
         let lines_before = data[..range.start].iter().filter(|byte| **byte == b'\n').count();
-        let line = usize::try_from(*line).expect("a small file") + lines_before;
+        let line = usize::try_from(*line).expect("a small file") + lines + lines_before;
         found.push(Found { offset, line, bytes: data[range].to_vec(), rule });
     };
     match framing {
-        Framing::Lines => lines::records(data, format).for_each(|range| add(range, None)),
+        Framing::Lines => {
+            lines::records(data, format).for_each(|range| add(range, None));
+            data.iter().filter(|byte| **byte == b'\n').count()
+        }
         Framing::Records(frames) => {
             for frame in frames {
                 add(frame.range.clone(), frame.fault.as_ref().map(|fault| fault.rule));
             }
+            0
         }
     }
 }

@@ -66,7 +66,7 @@ impl TextReader {
         }
         let format = format.unwrap_or_else(|| detect::format(head, name));
         let bom = detect::bom(head);
-        window.take(bom, 0..0, None);
+        window.take(bom, 0..0, false);
         let mut header = None;
         let framer = match format {
             Format::Parquet => return Err("a Parquet file can't be compressed as a whole".to_owned()),
@@ -112,7 +112,7 @@ impl TextReader {
                     if end == End::Broken {
                         return Ok(Some(self.take_rest(seen)));
                     }
-                    self.window.take(seen, 0..0, None);
+                    self.window.take(seen, 0..0, false);
                 }
             }
         }
@@ -130,7 +130,7 @@ impl TextReader {
     }
 
     fn take(&mut self, cut: Cut) -> Option<Chunk> {
-        let taken = self.window.take(cut.len, cut.data, cut.line_feeds);
+        let taken = self.window.take(cut.len, cut.data, cut.leaves_lines);
         let framing = cut.framing?;
         Some(Chunk::Text { data: taken.data, offset: taken.offset, line: taken.line, framing })
     }
@@ -138,7 +138,7 @@ impl TextReader {
     /// What is left of a record where the stream breaks, as one faulty record, even if nothing is.
     fn take_rest(&mut self, len: usize) -> Chunk {
         let message = self.window.fault().unwrap_or("the stream ends too early").to_owned();
-        let taken = self.window.take(len, 0..len, None);
+        let taken = self.window.take(len, 0..len, false);
         let fault = Some(Violation::of_record("truncated", message));
         let framing = Framing::Records(vec![Frame { range: 0..len, fault }]);
         Chunk::Text { data: taken.data, offset: taken.offset, line: taken.line, framing }
@@ -160,14 +160,14 @@ fn csv_header(window: &mut Window, plan: &Plan, limits: Limits) -> Result<Header
             }
             Found::Record(Frame { range, .. }, next) => {
                 let header = Header::parse(&view[range], plan)?;
-                window.take(next, 0..0, None);
+                window.take(next, 0..0, false);
                 return Ok(header);
             }
             Found::TooLong(_) => {
                 return Err(format!("the header is longer than {} bytes", limits.record_bytes));
             }
             Found::Blank(next) => {
-                window.take(next, 0..0, None);
+                window.take(next, 0..0, false);
             }
             Found::Unknown if end == End::More => want = seen.max(want).saturating_mul(2),
             // Nothing but blank lines, or a stream that breaks in the header.

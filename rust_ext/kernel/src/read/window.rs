@@ -43,7 +43,7 @@ pub struct Taken {
     pub data: Bytes,
     /// Offset of the first of them in the decompressed stream.
     pub offset: u64,
-    /// 1-based number of the line that the first of them is in.
+    /// 1-based number of the line that the first of them is in, without the lines before that are left to others to be counted.
     pub line: u64,
 }
 
@@ -120,18 +120,18 @@ impl Window {
         (self.buffer, self.at, self.end) = (joined, 0, end);
     }
 
-    /// Move on by `len` bytes, which a view has shown and which have `line_feeds` if that is known, and keep those in `keep`.
-    pub fn take(&mut self, len: usize, keep: Range<usize>, line_feeds: Option<usize>) -> Taken {
+    /// Move on by `len` bytes, which a view has shown, and keep those in `keep`. Their lines are counted unless that is left to
+    /// others.
+    pub fn take(&mut self, len: usize, keep: Range<usize>, leaves_lines: bool) -> Taken {
         let passed = self.buffer.slice(self.at..self.at + len);
         let data = passed.slice(keep.clone());
         self.at += len;
-        let lines_before = memchr::memchr_iter(b'\n', &passed[..keep.start]).count();
-        let taken =
-            Taken { data, offset: self.offset + keep.start as u64, line: self.line + lines_before as u64 };
-        self.line = match line_feeds {
-            Some(line_feeds) => self.line + line_feeds as u64,
-            None => taken.line + memchr::memchr_iter(b'\n', &passed[keep.start..]).count() as u64,
-        };
+        let lines = |part: &[u8]| memchr::memchr_iter(b'\n', part).count() as u64;
+        let line = self.line + lines(&passed[..keep.start]);
+        let taken = Taken { data, offset: self.offset + keep.start as u64, line };
+        if !leaves_lines {
+            self.line = line + lines(&passed[keep.start..]);
+        }
         self.offset += len as u64;
         taken
     }
