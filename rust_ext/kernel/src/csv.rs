@@ -7,6 +7,7 @@
 use std::{collections::HashSet, ops::Range};
 
 use crate::{
+    abreast::Abreast,
     cell::{Cell, Row, Violation},
     plan::{CsvOptions, Plan},
     quick::{Quick, Scratch},
@@ -117,8 +118,9 @@ pub fn parse_record<'a>(
 
 /// Read the records of `text` that have these bytes each and no quoted field. `false` when one is more than the quick path can
 /// judge, and then none is in `rows`.
-#[inline]
+#[inline(always)]
 pub fn read_quickly<const COUNT: usize>(
+    abreast: impl Abreast<COUNT>,
     text: &str,
     records: &[Range<usize>; COUNT],
     header: &Header,
@@ -126,7 +128,7 @@ pub fn read_quickly<const COUNT: usize>(
     rows: &mut Rows,
     scratch: &mut Scratch,
 ) -> bool {
-    if quick_fields(text, records, header, quick, rows, scratch).is_none() {
+    if quick_fields(abreast, text, records, header, quick, rows, scratch).is_none() {
         rows.take_back();
         return false;
     }
@@ -134,8 +136,9 @@ pub fn read_quickly<const COUNT: usize>(
 }
 
 /// Read field after field, each of all the records, so that a processor reads them side by side.
-#[inline]
+#[inline(always)]
 fn quick_fields<const COUNT: usize>(
+    abreast: impl Abreast<COUNT>,
     text: &str,
     records: &[Range<usize>; COUNT],
     header: &Header,
@@ -149,21 +152,20 @@ fn quick_fields<const COUNT: usize>(
         return None;
     }
     for (index, column) in header.columns.iter().enumerate() {
-        let column = column.map(|column| &quick.columns[column]);
+        let skip = usize::from(index > 0);
+        if index > 0 && at.iter().any(|at| bytes.get(*at) != Some(&fields.delimiter)) {
+            return None;
+        }
+        if let Some(column) = column {
+            let column = &quick.columns[*column];
+            column.csv(abreast, text, &mut at, skip, fields, &quick.checker, columns, scratch)?;
+            continue;
+        }
         for at in &mut at {
-            if index > 0 {
-                if bytes.get(*at) != Some(&fields.delimiter) {
-                    return None;
-                }
-                *at += 1;
-            }
-            if bytes.get(*at) == Some(&fields.quote) {
+            if bytes.get(*at + skip) == Some(&fields.quote) {
                 return None;
             }
-            *at = match column {
-                Some(column) => column.csv(text, *at, fields, &quick.checker, columns, scratch)?,
-                None => fields.stop(bytes, *at)?,
-            };
+            *at = fields.stop(abreast, bytes, *at + skip)?;
         }
     }
     for column in &header.absent {

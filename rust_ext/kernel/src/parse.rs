@@ -9,7 +9,7 @@ use std::{
 use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
 
 use crate::{
-    abreast::{Alone, Avx2, MANY},
+    abreast::{Alone, Avx2, MANY, Work},
     cell::{Cell, Row, Violation},
     check::{Checked, Checker},
     chunk::{Chunk, Frame, Framing},
@@ -236,29 +236,24 @@ fn read_columns(compiled: &Compiled, reader: &RowReader, rows: usize) -> Result<
 }
 
 /// Read the records of a chunk that are lines. Each is tried quickly; whatever that leaves takes the general path.
-fn read_lines<'a>(
-    sink: &mut Sink<'_, 'a>,
-    quick: &mut QuickReader<'_>,
-    dialect: &Dialect,
-    data: &'a [u8],
-) {
+fn read_lines<'a>(sink: &mut Sink<'_, 'a>, quick: &mut QuickReader<'_>, dialect: &Dialect, data: &'a [u8]) {
     let mut valid = Valid::none();
     let mut at = 0;
     while at < data.len() {
         valid.reach(data, at);
         if let Some(text) = valid.text
             && quick.reads_many()
-            && let Some(lines) = next_lines(text.as_bytes(), at - valid.start)
+            && let Some((lines, next)) = next_lines(text.as_bytes(), at - valid.start)
             && quick.read_many(sink, text, &lines)
         {
-            for line in &lines {
+            for line in lines {
                 sink.accept(valid.start + line.start..valid.start + line.end);
             }
-            at = valid.start + end_of_line(text.as_bytes(), lines[MANY - 1].end) + 1;
+            at = valid.start + next;
             continue;
         }
         // Where the next line begins doesn't hang on how this one is read, so that a processor can read on meanwhile.
-        let stop = end_of_line(data, at);
+        let stop = memchr::memchr(b'\n', &data[at..]).map_or(data.len(), |length| at + length);
         let range = at..at + lines::without_return(&data[at..stop]);
         let start = std::mem::replace(&mut at, stop + 1);
         if let Some(text) = valid.text
@@ -284,22 +279,16 @@ fn read_lines<'a>(
     }
 }
 
-/// Where the line ends that goes on at `at`.
+/// The next lines, from `at` on, without their ends, and where the one after them begins; `None` when there are fewer.
 #[inline(always)]
-fn end_of_line(data: &[u8], at: usize) -> usize {
-    memchr::memchr(b'\n', &data[at..]).map_or(data.len(), |length| at + length)
-}
-
-/// The next lines, from `at` on, without their ends; `None` when there are fewer.
-#[inline(always)]
-fn next_lines(data: &[u8], mut at: usize) -> Option<[Range<usize>; MANY]> {
+fn next_lines(data: &[u8], mut at: usize) -> Option<([Range<usize>; MANY], usize)> {
     let mut lines = [const { 0..0 }; MANY];
     for line in &mut lines {
         let stop = at + memchr::memchr(b'\n', data.get(at..)?)?;
         *line = at..at + lines::without_return(&data[at..stop]);
         at = stop + 1;
     }
-    Some(lines)
+    Some((lines, at))
 }
 
 /// Read the records of a chunk whose reader has found them.
@@ -402,6 +391,7 @@ struct QuickReader<'c> {
     scratch: Scratch,
     /// Whether every record is refused anyway.
     off: bool,
+    /// How records are read side by side, where they are.
     avx2: Option<Avx2>,
     /// Records that are still to be read one by one, before as many as are read side by side are tried again.
     singly: usize,
@@ -416,7 +406,16 @@ impl<'c> QuickReader<'c> {
             Dialect::Csv(header) => Some(&**header),
         };
         let (template, scratch) = (Template::default(), Scratch::new(&compiled.plan));
-        Self { compiled, header, template, scratch, off: !refused_columns.is_empty(), avx2: Avx2::detect(), singly: MANY, failures: 0 }
+        Self {
+            compiled,
+            header,
+            template,
+            scratch,
+            off: !refused_columns.is_empty(),
+            avx2: Avx2::detect(),
+            singly: MANY,
+            failures: 0,
+        }
     }
 
     /// Read the record of `text` that has these bytes; `false` when it is left to the general path, and then nothing is read of it.
@@ -428,7 +427,7 @@ impl<'c> QuickReader<'c> {
         let (quick, rows, scratch) = (&self.compiled.quick, &mut sink.rows, &mut self.scratch);
         match self.header {
             None => self.template.read(Alone, text, &[record], quick, rows, scratch),
-            Some(header) => csv::read_quickly(text, &[record], header, quick, rows, scratch),
+            Some(header) => csv::read_quickly(Alone, text, &[record], header, quick, rows, scratch),
         }
     }
 
@@ -445,11 +444,8 @@ impl<'c> QuickReader<'c> {
     #[inline(always)]
     fn read_many(&mut self, sink: &mut Sink, text: &str, records: &[Range<usize>; MANY]) -> bool {
         const MOST_DOUBLINGS: u32 = 6;
-        let (quick, rows, scratch) = (&self.compiled.quick, &mut sink.rows, &mut self.scratch);
-        let fine = match (self.header, self.avx2) {
-            (None, Some(avx2)) => avx2.read_template(&mut self.template, text, records, quick, rows, scratch),
-            _ => false,
-        };
+        let rows = &mut sink.rows;
+        let fine = self.avx2.is_some_and(|avx2| avx2.run(Many { reader: self, rows, text, records }));
         if fine {
             self.failures = 0;
         } else {
@@ -477,6 +473,28 @@ impl<'c> QuickReader<'c> {
     fn learn(&mut self, record: &str) {
         if self.header.is_none() {
             self.template.learn(record, &self.compiled.plan, &self.compiled.quick);
+        }
+    }
+}
+
+/// Records to be read side by side.
+struct Many<'m, 'c> {
+    reader: &'m mut QuickReader<'c>,
+    rows: &'m mut Rows,
+    text: &'m str,
+    records: &'m [Range<usize>; MANY],
+}
+
+impl Work for Many<'_, '_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self, avx2: Avx2) -> bool {
+        let Self { reader: QuickReader { compiled, header, template, scratch, .. }, rows, text, records } =
+            self;
+        match header {
+            None => template.read(avx2, text, records, &compiled.quick, rows, scratch),
+            Some(header) => csv::read_quickly(avx2, text, records, header, &compiled.quick, rows, scratch),
         }
     }
 }

@@ -165,7 +165,8 @@ impl QuarantineWriter {
                         let file = NewFile::create(path.clone())?;
                         // No two records are likely to be alike.
                         let raw = ColumnPath::from("raw");
-                        let properties = writer_properties().set_column_dictionary_enabled(raw, false).build();
+                        let properties =
+                            writer_properties().set_column_dictionary_enabled(raw, false).build();
                         writer.insert(Box::new(ArrowWriter::try_new(file, schema.clone(), Some(properties))?))
                     }
                 };

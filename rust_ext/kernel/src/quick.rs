@@ -6,7 +6,7 @@
 //! accepts the general path would accept with the same values.
 
 use crate::{
-    abreast::{Abreast, Alone},
+    abreast::{Abreast, Alone, Spelling},
     cell::{Cell, Violation},
     check::{Checked, Checker},
     json::Cursor,
@@ -177,10 +177,17 @@ impl QuickColumn {
         let bytes = text.as_bytes();
         let mut done = 0;
         match self.kind {
-            QuickKind::Integer { low, high } => {
-                if abreast.integers(bytes, at, skip, (low, high), &mut columns[self.index]) {
-                    return Some(());
-                }
+            QuickKind::Integer { low, high }
+                if abreast.integers(
+                    bytes,
+                    at,
+                    skip,
+                    Spelling::Json,
+                    (low, high),
+                    &mut columns[self.index],
+                ) =>
+            {
+                return Some(());
             }
             QuickKind::Text { .. } | QuickKind::Spelled => {
                 for at in &mut *at {
@@ -213,7 +220,7 @@ impl QuickColumn {
         let word = swar::word(bytes, at)?;
         if let QuickKind::Integer { low, high } = self.kind
             && let mut stop = [at]
-            && Alone.integers(bytes, &mut stop, 0, (low, high), &mut columns[self.index])
+            && Alone.integers(bytes, &mut stop, 0, Spelling::Json, (low, high), &mut columns[self.index])
         {
             return Some(stop[0]);
         }
@@ -274,10 +281,47 @@ impl QuickColumn {
         }
     }
 
-    /// Read the CSV field at `at`, which doesn't begin with a quote; the place after it. `None` as for JSON.
+    /// Read the CSV fields that stand `skip` bytes after the places `at`, as [`QuickColumn::json`] reads values. None of them may
+    /// begin with a quote.
     #[inline(always)]
-    pub fn csv(
+    #[allow(clippy::too_many_arguments)]
+    pub fn csv<const COUNT: usize>(
         &self,
+        abreast: impl Abreast<COUNT>,
+        text: &str,
+        at: &mut [usize; COUNT],
+        skip: usize,
+        fields: &Fields,
+        checker: &Checker,
+        columns: &mut [Builder],
+        scratch: &mut Scratch,
+    ) -> Option<()> {
+        // Of many at once it is seen later whether the fields end there.
+        if let QuickKind::Integer { low, high } = self.kind
+            && COUNT > 1
+            && !fields.numeric_nulls
+            && abreast.integers(
+                text.as_bytes(),
+                at,
+                skip,
+                Spelling::Csv,
+                (low, high),
+                &mut columns[self.index],
+            )
+        {
+            return Some(());
+        }
+        for at in at {
+            *at = self.csv_field(abreast, text, *at + skip, fields, checker, columns, scratch)?;
+        }
+        Some(())
+    }
+
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn csv_field<const COUNT: usize>(
+        &self,
+        abreast: impl Abreast<COUNT>,
         text: &str,
         at: usize,
         fields: &Fields,
@@ -286,6 +330,9 @@ impl QuickColumn {
         scratch: &mut Scratch,
     ) -> Option<usize> {
         let bytes = text.as_bytes();
+        if bytes.get(at) == Some(&fields.quote) {
+            return None;
+        }
         if let QuickKind::Integer { low, high } = self.kind
             && !fields.numeric_nulls
             && let Some((value, stop)) = swar::integer(bytes, at, swar::word(bytes, at)?)
@@ -297,7 +344,7 @@ impl QuickColumn {
             columns[self.index].push_integers([value]);
             return Some(stop);
         }
-        let stop = fields.stop(bytes, at)?;
+        let stop = fields.stop(abreast, bytes, at)?;
         if fields.is_null(&bytes[at..stop]) {
             return self.absent(columns).then_some(stop);
         }
@@ -454,7 +501,7 @@ pub struct Fields {
     nulls: Vec<Box<[u8]>>,
     /// Lengths of the null tokens, one bit each; those of 63 bytes and more share the last.
     null_lengths: u64,
-    /// Whether a null token, or a delimiter and what is around it, may be taken for an integer.
+    /// Whether a null token, a quote, or a delimiter and what is around it, may be taken for an integer.
     numeric_nulls: bool,
 }
 
@@ -469,7 +516,7 @@ impl Fields {
             comment: options.comment.map(|byte| byte as u8),
             null_lengths: nulls.iter().fold(0, |bits, token| bits | 1 << token.len().min(63)),
             numeric_nulls: nulls.iter().any(|token| is_numeric(token))
-                || matches!(options.delimiter, '-' | '0'..='9'),
+                || [options.delimiter, options.quote].iter().any(|byte| matches!(byte, '-' | '0'..='9')),
             nulls,
         }
     }
@@ -491,8 +538,13 @@ impl Fields {
 
     /// Where the unquoted field that begins at `at` ends.
     #[inline(always)]
-    pub fn stop(&self, bytes: &[u8], at: usize) -> Option<usize> {
-        let stop = swar::find_either(bytes, at, self.delimiter, b'\n')?;
+    pub fn stop<const COUNT: usize>(
+        &self,
+        abreast: impl Abreast<COUNT>,
+        bytes: &[u8],
+        at: usize,
+    ) -> Option<usize> {
+        let stop = abreast.find_either(bytes, at, self.delimiter, b'\n')?;
         let returns = bytes[stop] == b'\n' && stop > at && bytes[stop - 1] == b'\r';
         Some(stop - usize::from(returns))
     }

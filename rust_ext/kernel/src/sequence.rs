@@ -232,7 +232,12 @@ impl Sequencer {
         }
         let batch = &self.batches[source];
         let facts = batch.facts.as_ref().expect("a source is noted before its first chunk is taken up");
-        let mut bytes = RecordBytes::of(chunk, facts.raw_format, batch.lines - parsed.lines(), parsed.blank_lines.as_ref())?;
+        let mut bytes = RecordBytes::of(
+            chunk,
+            facts.raw_format,
+            batch.lines - parsed.lines(),
+            parsed.blank_lines.as_ref(),
+        )?;
         for record in refused {
             let place = record.place();
             let (raw, raw_format, mut byte_place) = bytes.of_record(place);

@@ -188,7 +188,9 @@ impl Layout {
                 if name.is_at(bytes, *at) {
                     *at += name.len();
                     match &step.column {
-                        Some(column) => *at = column.json_value(text, *at, &quick.checker, columns, scratch)?,
+                        Some(column) => {
+                            *at = column.json_value(text, *at, &quick.checker, columns, scratch)?
+                        }
                         None => {
                             *at = skip(text, *at)?;
                             self.passed.push(index);

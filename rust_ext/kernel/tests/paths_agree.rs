@@ -93,10 +93,11 @@ enum Change {
     Return,
 }
 
-fn change() -> impl Strategy<Value = Change> {
+/// Of `regular + 13` records so many differ in nothing.
+fn change(regular: u32) -> impl Strategy<Value = Change> {
     let column = 0..COLUMNS.len();
     prop_oneof![
-        12 => Just(Change::Nothing),
+        regular => Just(Change::Nothing),
         4 => (column.clone(), odd()).prop_map(|(at, value)| Change::Value(at, value)),
         1 => column.clone().prop_map(Change::Missing),
         1 => (column.clone(), column.clone()).prop_map(|(one, other)| Change::Swap(one, other)),
@@ -121,8 +122,8 @@ fn finish(mut record: Vec<u8>, change: &Change) -> Vec<u8> {
     record
 }
 
-fn json_record() -> impl Strategy<Value = Vec<u8>> {
-    (values(), change()).prop_map(|(values, change)| {
+fn json_record(regular: u32) -> impl Strategy<Value = Vec<u8>> {
+    (values(), change(regular)).prop_map(|(values, change)| {
         let mut fields: Vec<(&str, String)> = COLUMNS.into_iter().zip(values).collect();
         match &change {
             Change::Value(at, value) => fields[*at].1.clone_from(value),
@@ -136,8 +137,10 @@ fn json_record() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-fn csv_record() -> impl Strategy<Value = Vec<u8>> {
-    (values(), change(), 0..8usize).prop_map(|(mut values, change, quoted)| {
+fn csv_record(regular: u32) -> impl Strategy<Value = Vec<u8>> {
+    // Only now and then a field keeps its quotes, so that most records are for the quick path.
+    let quoted = if regular > SOME { 40 * COLUMNS.len() } else { 8 };
+    (values(), change(regular), 0..quoted).prop_map(|(mut values, change, quoted)| {
         // An array of several items has commas, and would be several fields. The quick path takes none at all, but a null.
         values.iter_mut().filter(|value| value.contains(',')).for_each(String::clear);
         match &change {
@@ -147,13 +150,17 @@ fn csv_record() -> impl Strategy<Value = Vec<u8>> {
             Change::Stranger(at, name) => values.insert(*at, (*name).to_owned()),
             _ => {}
         }
-        // Only now and then a field keeps its quotes, so that most records are for the quick path.
         let fields = values.into_iter().enumerate();
         let fields: Vec<String> =
             fields.map(|(at, value)| if at == quoted { value } else { value.replace('"', "") }).collect();
         finish(fields.join(",").into_bytes(), &change)
     })
 }
+
+/// As many records are regular as are not, about.
+const SOME: u32 = 12;
+/// Nearly all records are regular: they are read side by side.
+const MOST: u32 = 200;
 
 fn line_end() -> impl Strategy<Value = &'static [u8]> {
     select(vec![&b"\n"[..], b"\r\n"])
@@ -170,17 +177,45 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn on_ndjson(start: (u8, u8), records in prop::collection::vec(json_record(), 0..20), end in line_end()) {
+    fn on_ndjson(start: (u8, u8), records in prop::collection::vec(json_record(SOME), 0..20), end in line_end()) {
         fuzz::read(Format::Ndjson, &input(start, b"", &records, end, end));
     }
 
     #[test]
-    fn on_a_json_array(start: (u8, u8), records in prop::collection::vec(json_record(), 0..20)) {
+    fn on_a_json_array(start: (u8, u8), records in prop::collection::vec(json_record(SOME), 0..20)) {
         fuzz::read(Format::Json, &input(start, b"[", &records, b",\n ", b"]"));
     }
 
     #[test]
-    fn on_csv(start: (u8, u8), records in prop::collection::vec(csv_record(), 0..20), end in line_end()) {
+    fn on_csv(start: (u8, u8), records in prop::collection::vec(csv_record(SOME), 0..20), end in line_end()) {
+        let header = format!("{}\n", COLUMNS.join(","));
+        fuzz::read(Format::Csv, &input(start, header.as_bytes(), &records, end, end));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn on_ndjson_side_by_side(
+        start: (u8, u8),
+        records in prop::collection::vec(json_record(MOST), 0..60),
+        end in line_end(),
+    ) {
+        fuzz::read(Format::Ndjson, &input(start, b"", &records, end, end));
+    }
+
+    #[test]
+    fn on_a_json_array_side_by_side(start: (u8, u8), records in prop::collection::vec(json_record(MOST), 0..60)) {
+        fuzz::read(Format::Json, &input(start, b"[", &records, b",\n ", b"]"));
+    }
+
+    #[test]
+    fn on_csv_side_by_side(
+        start: (u8, u8),
+        records in prop::collection::vec(csv_record(MOST), 0..60),
+        end in line_end(),
+    ) {
         let header = format!("{}\n", COLUMNS.join(","));
         fuzz::read(Format::Csv, &input(start, header.as_bytes(), &records, end, end));
     }
@@ -192,7 +227,7 @@ proptest! {
     #[test]
     fn on_a_whole_run(
         start: (u8, u8),
-        records in prop::collection::vec(json_record(), 0..20),
+        records in prop::collection::vec(json_record(SOME), 0..20),
         is_unique: bool,
     ) {
         let format = [3 * u8::from(is_unique)];
