@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import reference
+from dpipe.contract import Column, Plan
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_inputs import sources
@@ -16,8 +17,6 @@ from kernel_runs import Refused, Run, run_sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from dpipe.contract import Plan
 
 FORMS = ["ndjson", "json", "csv"]
 BATCH_SIZES = [1, 2, 3, 7, 100_000]
@@ -89,6 +88,12 @@ def test_the_kernel_makes_of_any_file_what_the_reference_makes_of_it(form: str) 
         compare(drawn, form, batch_size, threads)
 
     check()
+
+
+def test_blank_lines_have_no_column_that_the_contract_does_not_know() -> None:
+    plan = Plan("d", "0" * 64, (Column("a", "int32", required=False),), key=(), partition=())
+    for content in (b"a,z\n\n\n", b"a,z\n\n1,2\n\n"):
+        compare((plan, {"b": content}), "csv", 1, 1)
 
 
 @pytest.mark.long

@@ -80,8 +80,7 @@ impl Checker {
 
     /// The bounds of a column of integers that has no other rules, both included.
     pub fn integer_bounds(&self, index: usize) -> Option<(i64, i64)> {
-        let check = &self.columns[index];
-        (check.takes_integers() && !check.has_rules).then_some((check.low, check.high))
+        self.columns[index].integer_bounds()
     }
 
     /// Check one cell of any column. A nested value goes into its column on the way; when anything in its record is broken,
@@ -180,6 +179,11 @@ impl ColumnCheck {
             (kind, Some(_)) => return Err(fault(format!("a zone doesn't fit {kind:?}"))),
         };
         Ok(Self { column: column.clone(), low, high, limits, has_rules, patterns, multiples, zone })
+    }
+
+    /// The bounds of integers that have no other rules, both included; `None` of other values.
+    pub fn integer_bounds(&self) -> Option<(i64, i64)> {
+        (self.takes_integers() && !self.has_rules).then_some((self.low, self.high))
     }
 
     fn takes_integers(&self) -> bool {

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use crate::{
     cell::{Cell, Row, Violation},
     plan::Plan,
+    swar::Literal,
 };
 
 /// Records nested deeper than this, their own braces counted, are malformed.
@@ -110,7 +111,7 @@ impl Parser {
 /// Reads JSON from a place in a text on.
 pub(crate) struct Cursor<'a> {
     text: &'a str,
-    bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     /// The place.
     pub(crate) at: usize,
 }
@@ -142,16 +143,11 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Pass `"name"`, if that is here as it is spelled.
+    /// Pass a text, if that is here.
     #[inline]
-    pub(crate) fn accept_name(&mut self, name: &str) -> bool {
-        let rest = &self.bytes[self.at.min(self.bytes.len())..];
-        let name = name.as_bytes();
-        let found = rest.len() > name.len() + 1
-            && rest[0] == b'"'
-            && rest[name.len() + 1] == b'"'
-            && rest[1..].starts_with(name);
-        self.at += if found { name.len() + 2 } else { 0 };
+    pub(crate) fn accept_literal(&mut self, literal: &Literal) -> bool {
+        let found = literal.is_at(self.bytes, self.at);
+        self.at += if found { literal.len() } else { 0 };
         found
     }
 

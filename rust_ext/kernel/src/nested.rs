@@ -6,13 +6,16 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
+    abreast::{Abreast, Alone},
     cell::{Cell, Violation},
     check::{Checked, ColumnCheck},
     error::{Error, Result},
     json::Cursor,
     plan::{Column, Kind, Rule},
+    quick::{QuickKind, text_kind},
     read::columns::Values,
     rows::{Builder, list_end},
+    swar::{self, Literal},
 };
 
 /// So many violations inside one nested column are said of a record; a broken array of a million items is not to become a million
@@ -26,12 +29,24 @@ pub struct Node {
     path: String,
     check: ColumnCheck,
     shape: Shape,
+    /// How a value that is simply as expected is told.
+    quick: QuickKind,
 }
 
 enum Shape {
     Leaf,
-    Struct { fields: Vec<Node>, by_name: HashMap<Box<str>, usize, foldhash::fast::FixedState> },
-    List { item: Box<Node>, least: usize, most: usize, unique: bool },
+    /// Of each field also the name as it is spelled.
+    Struct {
+        fields: Vec<Node>,
+        spelled: Vec<Literal>,
+        by_name: HashMap<Box<str>, usize, foldhash::fast::FixedState>,
+    },
+    List {
+        item: Box<Node>,
+        least: usize,
+        most: usize,
+        unique: bool,
+    },
 }
 
 /// What reading needs besides the text, kept from record to record.
@@ -71,7 +86,9 @@ impl Node {
                 let fields = column.fields.iter().map(|field| child(field, format!("{path}.{}", field.name)));
                 let fields = fields.collect::<Result<Vec<_>>>()?;
                 let names = column.fields.iter().map(|field| field.name.as_str().into());
-                Shape::Struct { fields, by_name: names.zip(0..).collect() }
+                let spelled =
+                    column.fields.iter().map(|field| Literal::new(format!("\"{}\"", field.name).as_bytes()));
+                Shape::Struct { fields, spelled: spelled.collect(), by_name: names.zip(0..).collect() }
             }
             Kind::List => {
                 let item = column.fields.first();
@@ -90,7 +107,13 @@ impl Node {
             }
             _ => Shape::Leaf,
         };
-        Ok(Self { id, path, check: ColumnCheck::new(column)?, shape })
+        let check = ColumnCheck::new(column)?;
+        let quick = match (column.kind, check.integer_bounds()) {
+            (Kind::Int32 | Kind::Int64, Some((low, high))) => QuickKind::Integer { low, high },
+            (Kind::String, _) => text_kind(&column.rules),
+            _ => QuickKind::General,
+        };
+        Ok(Self { id, path, check, shape, quick })
     }
 
     /// Read a cell of a whole record into its column.
@@ -137,11 +160,40 @@ impl Node {
                 Ok(())
             }
             (_, builder, _) => {
-                let cell = cursor.value()?;
-                self.leaf(&cell, builder, reader);
+                if self.read_quickly(cursor, builder).is_none() {
+                    let cell = cursor.value()?;
+                    self.leaf(&cell, builder, reader);
+                }
                 Ok(())
             }
         }
+    }
+
+    /// Read an integer or a text that is simply as expected; `None` when it isn't, and then nothing was read.
+    #[inline]
+    fn read_quickly(&self, cursor: &mut Cursor, builder: &mut Builder) -> Option<()> {
+        let (bytes, at) = (cursor.bytes, cursor.at);
+        match (&self.quick, builder) {
+            (QuickKind::Integer { low, high }, builder) => {
+                let (value, stop) = swar::json_integer(bytes, at, swar::word(bytes, at)?)?;
+                let goes_on = matches!(bytes.get(stop), Some(b'.' | b'e' | b'E'));
+                if goes_on || value < *low || value > *high {
+                    return None;
+                }
+                builder.push_integers([value]);
+                cursor.at = stop;
+            }
+            (QuickKind::Text { least, most, ruled: false }, Builder::String(column)) => {
+                let stop = Alone.string_end(bytes, at)?;
+                if !(*least..=*most).contains(&(stop - at - 1)) {
+                    return None;
+                }
+                column.push(bytes, at + 1, stop);
+                cursor.at = stop + 1;
+            }
+            _ => return None,
+        }
+        Some(())
     }
 
     #[inline]
@@ -170,7 +222,7 @@ impl Node {
     }
 
     fn read_object(&self, cursor: &mut Cursor, builders: &mut [Builder], reader: &mut Reader) -> Read {
-        let Shape::Struct { fields, by_name } = &self.shape else { return Ok(()) };
+        let Shape::Struct { fields, spelled, by_name } = &self.shape else { return Ok(()) };
         reader.scratch.objects += 1;
         let object = reader.scratch.objects;
         let mut expected = 0;
@@ -178,8 +230,8 @@ impl Node {
         cursor.skip_white();
         let mut is_open = cursor.accept(b'}').is_none();
         while is_open {
-            let found = match fields.get(expected) {
-                Some(field) if cursor.accept_name(field.name()) => Some(expected),
+            let found = match spelled.get(expected) {
+                Some(name) if cursor.accept_literal(name) => Some(expected),
                 _ => {
                     let name = cursor.name()?;
                     let name = name.text().unwrap_or_default();

@@ -447,7 +447,7 @@ fn judged(checker: &Checker, index: usize, cell: &Cell, violations: &mut Vec<Vio
 }
 
 /// A text has at most as many characters as bytes, and at least one character if it has a byte.
-fn text_kind(rules: &[Rule]) -> QuickKind {
+pub(crate) fn text_kind(rules: &[Rule]) -> QuickKind {
     let (mut least, mut most, mut ruled) = (0, usize::MAX, false);
     for rule in rules {
         match rule {
