@@ -285,7 +285,6 @@ def test_memory_is_read_at_a_speed_that_a_machine_can_have(threads: int) -> None
 
 
 def test_the_report_fits_its_page(tmp_path: Path) -> None:
-
     page_path = tmp_path / "report.html"
     arguments = ("--shape", "nested", "--records", "1000", "--runs", "1", "--against", "pure_python")
     done = run_bench(*arguments, "--html", str(page_path))

@@ -83,7 +83,8 @@ impl Abreast<1> for Alone {
                 swar::json_natural(start, word).or_else(|| swar::json_integer(bytes, start, word))
             }
             Spelling::Json => swar::json_integer(bytes, start, word),
-            Spelling::Csv => swar::integer(bytes, start, word),
+            // A field that goes on after its digits may be null or another number, which is the caller's to tell.
+            Spelling::Csv => None,
         };
         match found {
             Some((value, stop)) if value >= low && value <= high => {

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     json::Cursor,
     plan::{Column, Kind, Rule},
-    quick::{QuickKind, text_kind},
+    quick::QuickKind,
     read::columns::Values,
     rows::{Builder, list_end},
     swar::{self, Literal},
@@ -108,11 +108,7 @@ impl Node {
             _ => Shape::Leaf,
         };
         let check = ColumnCheck::new(column)?;
-        let quick = match (column.kind, check.integer_bounds()) {
-            (Kind::Int32 | Kind::Int64, Some((low, high))) => QuickKind::Integer { low, high },
-            (Kind::String, _) => text_kind(&column.rules),
-            _ => QuickKind::General,
-        };
+        let quick = QuickKind::of(column, check.integer_bounds());
         Ok(Self { id, path, check, shape, quick })
     }
 

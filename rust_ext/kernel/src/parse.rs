@@ -652,11 +652,14 @@ fn unknown_field(names: &[String]) -> Violation {
     Violation::of_record("unknown_field", format!("the contract has no {shown}"))
 }
 
-/// Count `name`. Of more than a hundred names the last by spelling are counted together as `…`: which those are depends
+/// Count `name`, if it is there at all. Of more than a hundred names the last by spelling are counted together as `…`: which those are depends
 /// on no order of records or chunks.
 pub fn count_name(counts: &mut BTreeMap<String, u64>, name: String, by: u64) {
     const MOST: usize = 100;
     const OTHERS: &str = "…";
+    if by == 0 {
+        return;
+    }
     *counts.entry(name).or_default() += by;
     if counts.len() - usize::from(counts.contains_key(OTHERS)) > MOST
         && let Some(last) = counts.keys().rfind(|name| *name != OTHERS).cloned()

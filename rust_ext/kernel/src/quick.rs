@@ -134,28 +134,34 @@ impl Quick {
     }
 }
 
+impl QuickKind {
+    /// How the values of a column are judged; `bounds` are those of integers without other rules.
+    pub(crate) fn of(column: &Column, bounds: Option<(i64, i64)>) -> Self {
+        match column.kind {
+            Kind::Int32 | Kind::Int64 => {
+                bounds.map_or(Self::General, |(low, high)| Self::Integer { low, high })
+            }
+            Kind::String => text_kind(&column.rules),
+            Kind::Float64 => Self::Float { ruled: !column.rules.is_empty() },
+            Kind::Boolean if column.rules.is_empty() => Self::Boolean,
+            Kind::Date | Kind::Timestamp | Kind::TimestampNtz | Kind::Time => Self::Spelled,
+            Kind::Struct | Kind::List => Self::Nested,
+            _ => Self::General,
+        }
+    }
+}
+
 impl QuickColumn {
     fn new(index: usize, column: &Column, checker: &Checker) -> Self {
-        let kind = match column.kind {
-            Kind::Int32 | Kind::Int64 => match checker.integer_bounds(index) {
-                Some((low, high)) => QuickKind::Integer { low, high },
-                None => QuickKind::General,
-            },
-            Kind::String => text_kind(&column.rules),
-            Kind::Float64 => QuickKind::Float { ruled: !column.rules.is_empty() },
-            Kind::Boolean if column.rules.is_empty() => QuickKind::Boolean,
-            Kind::Date | Kind::Timestamp | Kind::TimestampNtz | Kind::Time => QuickKind::Spelled,
-            Kind::Struct | Kind::List => QuickKind::Nested,
-            _ => QuickKind::General,
-        };
+        let kind = QuickKind::of(column, checker.integer_bounds(index));
         Self { index, required: column.required, kind }
     }
 
-    /// A row without a value; `false` when there must be one.
+    /// So many rows without a value; `false` when there must be one.
     #[inline]
-    pub fn absent(&self, columns: &mut [Builder]) -> bool {
+    pub fn absent(&self, rows: usize, columns: &mut [Builder]) -> bool {
         if !self.required {
-            columns[self.index].push_null();
+            (0..rows).for_each(|_| columns[self.index].push_null());
         }
         !self.required
     }
@@ -163,7 +169,7 @@ impl QuickColumn {
     /// Read the JSON values that stand `skip` bytes after the places `at`, one of each of some records, and move the places on to
     /// after them. `None` when one isn't simply what is expected.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "a struct of them would be taken apart again in each")]
     pub fn json<const COUNT: usize>(
         &self,
         abreast: impl Abreast<COUNT>,
@@ -225,7 +231,7 @@ impl QuickColumn {
             return Some(stop[0]);
         }
         if word & 0xffff_ffff == u64::from(u32::from_le_bytes(*b"null")) {
-            return self.absent(columns).then_some(at + 4);
+            return self.absent(1, columns).then_some(at + 4);
         }
         match self.kind {
             QuickKind::Integer { .. } => None,
@@ -284,7 +290,7 @@ impl QuickColumn {
     /// Read the CSV fields that stand `skip` bytes after the places `at`, as [`QuickColumn::json`] reads values. None of them may
     /// begin with a quote.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "a struct of them would be taken apart again in each")]
     pub fn csv<const COUNT: usize>(
         &self,
         abreast: impl Abreast<COUNT>,
@@ -296,9 +302,8 @@ impl QuickColumn {
         columns: &mut [Builder],
         scratch: &mut Scratch,
     ) -> Option<()> {
-        // Of many at once it is seen later whether the fields end there.
+        // Whether the fields end there is seen when what follows them is read.
         if let QuickKind::Integer { low, high } = self.kind
-            && COUNT > 1
             && !fields.numeric_nulls
             && abreast.integers(
                 text.as_bytes(),
@@ -318,7 +323,7 @@ impl QuickColumn {
     }
 
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "a struct of them would be taken apart again in each")]
     fn csv_field<const COUNT: usize>(
         &self,
         abreast: impl Abreast<COUNT>,
@@ -346,7 +351,7 @@ impl QuickColumn {
         }
         let stop = fields.stop(abreast, bytes, at)?;
         if fields.is_null(&bytes[at..stop]) {
-            return self.absent(columns).then_some(stop);
+            return self.absent(1, columns).then_some(stop);
         }
         match self.kind {
             QuickKind::Text { .. } | QuickKind::Spelled => {
@@ -360,7 +365,7 @@ impl QuickColumn {
 
     /// The text from `start` up to `stop`, which may spell a value of another type.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "a struct of them would be taken apart again in each")]
     fn text<'a>(
         &self,
         text: &'a str,
@@ -447,7 +452,7 @@ fn judged(checker: &Checker, index: usize, cell: &Cell, violations: &mut Vec<Vio
 }
 
 /// A text has at most as many characters as bytes, and at least one character if it has a byte.
-pub(crate) fn text_kind(rules: &[Rule]) -> QuickKind {
+fn text_kind(rules: &[Rule]) -> QuickKind {
     let (mut least, mut most, mut ruled) = (0, usize::MAX, false);
     for rule in rules {
         match rule {

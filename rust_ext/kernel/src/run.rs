@@ -233,7 +233,8 @@ fn complete(plan: &Plan, finished: Finished, pool: &rayon::ThreadPool) -> Result
     let quarantined = Job::begin(pool, || quarantine.finish());
     let (scatter, claims) = (finished.scatter, finished.claims);
     let accepted = thread::scope(|scope| {
-        scope.spawn(|| drop(claims));
+        // Where no thread is to be had they are let go of here.
+        let _ = thread::Builder::new().spawn_scoped(scope, move || drop(claims));
         scatter.finish(pool)
     })?;
     let quarantined = quarantined.wait()?;

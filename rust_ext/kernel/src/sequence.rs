@@ -317,9 +317,7 @@ impl Sequencer {
         for (name, records) in &parsed.unknown {
             count_name(&mut batch.outcome.unknown_fields, name.clone(), *records);
         }
-        // A chunk of blank lines has no record with them.
-        let unknown_columns = batch.facts.iter().flat_map(|facts| facts.unknown_columns.iter());
-        for name in unknown_columns.filter(|_| parsed.records > 0) {
+        for name in batch.facts.iter().flat_map(|facts| facts.unknown_columns.iter()) {
             count_name(&mut batch.outcome.unknown_fields, name.clone(), parsed.records as u64);
         }
     }

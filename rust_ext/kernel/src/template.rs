@@ -197,17 +197,15 @@ impl Layout {
                         }
                     }
                 } else if let Some(column) = &step.column
-                    && !column.absent(columns)
+                    && !column.absent(1, columns)
                 {
                     return None;
                 }
             }
         }
         for column in &self.unplaced {
-            for _ in records {
-                if !quick.columns[*column].absent(columns) {
-                    return None;
-                }
+            if !quick.columns[*column].absent(COUNT, columns) {
+                return None;
             }
         }
         let ends = |(record, at): (&Range<usize>, usize)| {

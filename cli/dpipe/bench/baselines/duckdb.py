@@ -219,7 +219,7 @@ def _number_csv(connection: DuckDBPyConnection, job: Job, names: list[str]) -> N
 def _absent(column: Column, form: Format) -> str:
     """Whether a record without a value of the type has no other value there either."""
     if form == "ndjson":
-        return f"json_extract_string(_raw, '{_text(_path(column))}') IS NULL"
+        return f"json_extract_string(_raw, {_path(column)}) IS NULL"
     return f'NOT "{column.name} misread"' if form == "csv" and column.kind in TEMPORAL else "true"
 
 
@@ -240,17 +240,15 @@ def _fine(plan: Plan, form: Format) -> str:
 
 
 def _path(column: Column) -> str:
-    return f'$."{column.name}"'
+    """SQL of where a column is in the JSON of a record."""
+    path = _text(f'$."{column.name}"')
+    return f"'{path}'"
 
 
 def _typed(column: Column) -> str:
     """The column without what was coerced."""
     taken = _JSON_TYPES.get(column.kind)
-    is_of_type = (
-        f"json_type(_raw, '{_text(_path(column))}') IN ('NULL', {str(taken)[1:-1].rstrip(',')})"
-        if taken
-        else "true"
-    )
+    is_of_type = f"json_type(_raw, {_path(column)}) IN {(*taken, 'NULL')}" if taken else "true"
     return f"CASE WHEN _whole THEN CASE WHEN {is_of_type} THEN {_name(column)} END END AS {_name(column)}"
 
 
@@ -259,7 +257,7 @@ def _is_strict(plan: Plan) -> str:
     by_types: dict[tuple[str, ...], list[str]] = {}
     for column in plan.columns:
         if column.kind in _JSON_TYPES:
-            by_types.setdefault(_JSON_TYPES[column.kind], []).append(f"'{_text(_path(column))}'")
+            by_types.setdefault(_JSON_TYPES[column.kind], []).append(_path(column))
     checks = [
         f"len(list_filter(json_type(_raw, [{', '.join(paths)}]), lambda one: one NOT IN {(*taken, 'NULL')})) = 0"
         for taken, paths in by_types.items()

@@ -18,19 +18,17 @@ pub struct Cut {
     pub data: Range<usize>,
     /// The records; `None` when there are none.
     pub framing: Option<Framing>,
-    /// Whether the lines of the part are left to be counted by those who read them.
-    pub leaves_lines: bool,
 }
 
 impl Cut {
     /// Records in all of the part.
     pub fn of(len: usize, framing: Framing) -> Self {
-        Self { len, data: 0..len, framing: Some(framing), leaves_lines: false }
+        Self { len, data: 0..len, framing: Some(framing) }
     }
 
     /// Lines in all of the part.
     pub fn lines(len: usize) -> Self {
-        Self { leaves_lines: true, ..Self::of(len, Framing::Lines) }
+        Self::of(len, Framing::Lines)
     }
 
     /// Records that the framer found in the part itself.
@@ -40,7 +38,7 @@ impl Cut {
 
     /// A part without records.
     pub fn nothing(len: usize) -> Self {
-        Self { len, data: 0..0, framing: None, leaves_lines: false }
+        Self { len, data: 0..0, framing: None }
     }
 
     /// One broken record of which only the first bytes are kept. `len` of its bytes are done with.
@@ -48,7 +46,7 @@ impl Cut {
         let kept = KEPT_BYTES.min(max).min(len);
         fault.message.push_str(&format!("; its first {kept} bytes are kept"));
         let framing = Framing::Records(vec![Frame { range: 0..kept, fault: Some(fault) }]);
-        Self { len, data: 0..kept, framing: Some(framing), leaves_lines: false }
+        Self { len, data: 0..kept, framing: Some(framing) }
     }
 
     /// A record longer than `max` bytes, `len` of which are done with.

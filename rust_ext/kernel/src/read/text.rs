@@ -130,7 +130,9 @@ impl TextReader {
     }
 
     fn take(&mut self, cut: Cut) -> Option<Chunk> {
-        let taken = self.window.take(cut.len, cut.data, cut.leaves_lines);
+        // Lines are counted by those who read them.
+        let leaves_lines = matches!(cut.framing, Some(Framing::Lines));
+        let taken = self.window.take(cut.len, cut.data, leaves_lines);
         let framing = cut.framing?;
         Some(Chunk::Text { data: taken.data, offset: taken.offset, line: taken.line, framing })
     }
